@@ -1,0 +1,1 @@
+//! Static Merkle trees.
