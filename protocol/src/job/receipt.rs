@@ -1,0 +1,57 @@
+//! The worker's signed statement that it did a task.
+
+use serde::{Deserialize, Serialize};
+
+use super::Real;
+use crate::hash::Digest;
+use crate::ids::{Nonce, TaskId};
+use crate::sign::{Signable, Signed};
+
+/// What a worker says it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The task.
+    pub task: TaskId,
+    /// The nonce that came with it.
+    pub nonce: Nonce,
+    /// The blob that holds the update or the answers.
+    pub result: Digest,
+    /// Its length.
+    pub result_bytes: u64,
+    /// Examples trained on (the update's weight, capped by the job), or items answered.
+    pub examples: u64,
+    /// The mean loss over the last pass, of a training task.
+    pub loss: Option<Real>,
+    /// How the global weights did on the worker's examples, if it was asked.
+    pub evaluated: Option<Evaluated>,
+}
+
+/// How some weights did on some examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// Examples judged.
+    pub examples: u64,
+    /// Examples whose label was predicted.
+    pub correct: u64,
+    /// Mean cross-entropy.
+    pub loss: Real,
+}
+
+impl Evaluated {
+    /// The share of examples whose label was predicted; 0 of nothing.
+    pub fn accuracy(&self) -> f64 {
+        if self.examples == 0 { 0.0 } else { self.correct as f64 / self.examples as f64 }
+    }
+}
+
+impl Signable for Receipt {
+    const DOMAIN: &'static str = "fedroll receipt 1";
+}
+
+impl Signed<Receipt> {
+    /// Names the receipt in acceptances and in the results tree.
+    pub fn digest(&self) -> Digest {
+        let wire = self.clone().into_wire();
+        Digest::of(&postcard::to_allocvec(&wire).expect("receipts are plain data"))
+    }
+}
