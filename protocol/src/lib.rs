@@ -6,6 +6,7 @@
 //! | [`sign`] | keys, and `Signed<T>`, which exists only once its signature is checked |
 //! | [`job`] | job specs, tasks, receipts, acceptances |
 //! | [`wire`] | messages, their canonical bytes, frames |
+//! | [`api`] | the JSON of the HTTP API |
 //! | [`merkle`] | static trees and their proofs |
 //! | [`ledger`] | state, operations, batches, derivation |
 //! | `quic` (feature) | the endpoint, identities and streams |
@@ -14,6 +15,7 @@
 //! No clock, no socket, no disk: everything outside `quic` is a function of its arguments.
 
 pub mod amount;
+pub mod api;
 pub mod hash;
 pub mod ids;
 pub mod job;
