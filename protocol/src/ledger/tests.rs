@@ -1,0 +1,505 @@
+//! Properties of the whole: sealed batches derive to the same state, money is conserved, bytes of any kind are harmless.
+
+use proptest::prelude::*;
+
+use super::apply::{JobOrder, apply_op};
+use super::*;
+use crate::amount::Amount;
+use crate::hash::{Digest, Keccak};
+use crate::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
+use crate::limits::BATCH_BYTES_MAX;
+use crate::rng::Rng;
+use crate::sign::eip712::Domain;
+use crate::sign::{EthKey, EthSignature};
+
+const COORDINATOR: Address = Address([0xc0; 20]);
+
+pub(super) fn deployment() -> Deployment {
+    Deployment { domain: Domain { chain_id: 31337, contract: Address([0xee; 20]) }, close_grace: 20 }
+}
+
+pub(super) fn terms() -> Terms {
+    Terms {
+        price_cap: 100,
+        task_cap: 100_000,
+        settlements: 1_000,
+        rate: 1_000,
+        burst: 1_000_000_000,
+        fee_bps: 250,
+        approve: false,
+        kind: 0,
+    }
+}
+
+fn key() -> EthKey {
+    EthKey::from_secret(&[7; 32]).unwrap()
+}
+
+fn fund(amount: u128, terms: Terms) -> QueueAction {
+    QueueAction::Fund {
+        amount: Amount::units(amount),
+        coordinator: COORDINATOR,
+        spec: SpecHash([5; 32]),
+        terms,
+    }
+}
+
+pub(super) fn item(job: u32, time: u64, action: QueueAction) -> QueueItem {
+    QueueItem { job: JobId(job), time, sender: key().address(), action }
+}
+
+fn start(number: u64, time: u64, queue: &Queue) -> BatchStart {
+    BatchStart { number: BatchId(number), time, proposer: COORDINATOR, queue_end: queue.len() }
+}
+
+pub(super) fn posted(batch: &Batch) -> PostedBatch {
+    PostedBatch {
+        header: batch.header,
+        proposer: batch.proposer,
+        payload: batch.payload(),
+        commitment: batch.commitment(),
+    }
+}
+
+fn entry(account: u32, tasks: u16, amount: u64) -> SettlementCredit {
+    let digest = |salt: u8| Digest::of(&[&account.to_be_bytes()[..], &[salt]].concat());
+    let credit = Credit { account: AccountIndex(account), tasks, amount };
+    SettlementCredit { credit, receipts: digest(1), results: digest(2) }
+}
+
+/// What a run of random work looks like from outside: the books that the ledger must agree with.
+struct World {
+    rng: Rng,
+    queue: Queue,
+    state: State,
+    deriver: Deriver,
+    time: u64,
+    paid_in: u128,
+    waiting: Vec<Settlement>,
+    asked: Vec<u32>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng::new(seed),
+            queue: Queue::default(),
+            state: State::default(),
+            deriver: Deriver::new(deployment()),
+            time: 1_000,
+            paid_in: 0,
+            waiting: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    fn push_item(&mut self, job: u32, action: QueueAction) {
+        if let QueueAction::Fund { amount, .. } | QueueAction::TopUp { amount } = action {
+            self.paid_in += amount.as_units();
+        }
+        let item = item(job, self.time, action);
+        self.deriver.queue_item(self.queue.len(), item).unwrap();
+        self.queue.push(item);
+    }
+
+    fn requesters_act(&mut self) {
+        for _ in 0..self.rng.below(4) {
+            let jobs = self.asked.len() as u64;
+            if jobs == 0 || self.rng.chance(1, 3) {
+                let amount = u128::from(self.rng.below(1 << 30));
+                let approve = self.rng.chance(1, 4);
+                self.push_item(jobs as u32, fund(amount, Terms { approve, ..terms() }));
+                self.asked.push(0);
+            } else {
+                let job = self.rng.below(jobs) as u32;
+                let top_up = QueueAction::TopUp { amount: Amount::units(self.rng.below(1 << 20).into()) };
+                let close = self.rng.chance(1, 5);
+                self.push_item(job, if close { QueueAction::Close } else { top_up });
+            }
+        }
+    }
+
+    fn finish_settlements(&mut self) {
+        for job in 0..self.asked.len() {
+            let accounts = u64::from(self.state.next_account());
+            if self.waiting.iter().any(|settlement| settlement.job.0 == job as u32) || self.rng.chance(1, 2) {
+                continue;
+            }
+            let mut credits = Vec::new();
+            for account in 0..accounts {
+                if self.rng.chance(2, 3) {
+                    let tasks = 1 + self.rng.below(3) as u16;
+                    credits.push(entry(account as u32, tasks, self.rng.below(u64::from(tasks) * 100 + 1)));
+                }
+            }
+            let number = self.asked[job];
+            let sum_max = credits.iter().map(|entry| entry.credit.amount).sum();
+            let digest = approval_digest(&deployment().domain, JobId(job as u32), number, sum_max);
+            let approval = Some(Approval { sum_max, signature: key().sign(&digest) });
+            self.waiting.push(Settlement { job: JobId(job as u32), number, approval, credits });
+        }
+    }
+
+    fn seal_and_check(&mut self, number: u64) {
+        let start = start(number, self.time, &self.queue);
+        let mut builder = BatchBuilder::new(self.state.clone(), start, deployment(), &self.queue).unwrap();
+        for _ in 0..self.rng.below(40) {
+            let id = self.rng.next().to_be_bytes()[0];
+            builder.register(WorkerId([id; 32]), Address([id | 1; 20])).unwrap();
+        }
+        builder.consume_queue().unwrap();
+        let asked = &mut self.asked;
+        self.waiting.retain(|settlement| match builder.settle(settlement) {
+            Ok(Progress::Closed) => {
+                asked[settlement.job.0 as usize] += 1;
+                false
+            }
+            Ok(Progress::Continues { .. }) => true,
+            // A job that closed or ran dry: the coordinator gives up on it.
+            Err(SealError::Refused(_)) => false,
+            Err(error) => panic!("{error}"),
+        });
+        let (batch, state) = builder.seal();
+        assert!(batch.payload().len() <= BATCH_BYTES_MAX);
+        let verdict = self.deriver.batch(&posted(&batch), Some(&batch.results));
+        assert_eq!(verdict.fault, None);
+        assert_eq!(verdict.results, Some(Ok(())));
+        assert!(
+            verdict.chunks.iter().flat_map(|chunk| &chunk.outcomes).all(Result::is_ok),
+            "no op is wasted"
+        );
+        assert_eq!(self.deriver.state().root(), state.root());
+        self.state = state;
+    }
+
+    fn check_money(&self) {
+        let total =
+            |part: fn(&Job) -> Amount| self.state.jobs().map(|(_, job)| part(job).as_units()).sum::<u128>();
+        let earned: u128 = self.state.accounts().map(|(_, account)| account.earned.as_units()).sum();
+        let (spent, fees) = (total(|job| job.spent), total(|job| job.fees));
+        assert_eq!(earned + fees, spent, "what was spent was earned, by workers or the coordinator");
+        assert_eq!(total(|job| job.funded) + total(|job| job.refundable), self.paid_in, "no money is lost");
+        for (id, job) in self.state.jobs() {
+            assert!(job.spent <= job.funded, "job {id}");
+            let refund = job.refund_at(u64::MAX).as_units();
+            if job.closing != 0 {
+                let kept = job.funded.as_units() + job.refundable.as_units() - refund;
+                assert_eq!(kept, job.spent.as_units(), "what is not spent goes back");
+            }
+        }
+    }
+}
+
+#[test]
+fn sealed_batches_derive_to_the_same_state_and_conserve_money() {
+    for seed in 0..30 {
+        let mut world = World::new(seed);
+        for number in 1..=12 {
+            world.requesters_act();
+            world.finish_settlements();
+            world.seal_and_check(number);
+            world.check_money();
+            world.time += world.rng.below(30);
+        }
+    }
+}
+
+/// A state with `accounts` accounts and one rich job, sealed in as many batches as that takes.
+fn registered(accounts: u32) -> (World, u64) {
+    let mut world = World::new(1);
+    world.push_item(0, fund(1 << 90, Terms { rate: u64::MAX, ..terms() }));
+    let mut number = 0;
+    while world.state.next_account() < accounts {
+        number += 1;
+        let start = start(number, world.time, &world.queue);
+        let mut builder = BatchBuilder::new(world.state.clone(), start, deployment(), &world.queue).unwrap();
+        builder.consume_queue().unwrap();
+        let mut next = builder.account(AccountIndex(0)).map_or(0, |_| world.state.next_account());
+        while next < accounts {
+            match builder.register(WorkerId([next as u8; 32]), Address([1; 20])) {
+                Ok(index) => next = index.0 + 1,
+                Err(SealError::Full) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let (batch, state) = builder.seal();
+        assert!(world.deriver.batch(&posted(&batch), None).holds());
+        world.state = state;
+    }
+    (world, number)
+}
+
+#[test]
+fn a_settlement_larger_than_a_batch_continues_in_the_next() {
+    let (mut world, number) = registered(10_000);
+    let credits: Vec<_> = (0..10_000).map(|account| entry(account, 1, 100)).collect();
+    let settlement = Settlement { job: JobId(0), number: 0, approval: None, credits };
+    let mut left = Vec::new();
+    for number in number + 1.. {
+        let start = start(number, world.time, &world.queue);
+        let mut builder = BatchBuilder::new(world.state.clone(), start, deployment(), &world.queue).unwrap();
+        let progress = builder.settle(&settlement).unwrap();
+        assert_eq!(builder.settle(&settlement), Ok(progress), "asking again changes nothing");
+        let (batch, state) = builder.seal();
+        assert!(batch.payload().len() <= BATCH_BYTES_MAX);
+        assert!(world.deriver.batch(&posted(&batch), Some(&batch.results)).holds());
+        world.state = state;
+        match progress {
+            Progress::Continues { left: credits } => left.push(credits),
+            Progress::Closed => break,
+        }
+    }
+    assert_eq!(left, [3628], "a full batch carries 6,372 credits: 335 chunks of 19, and 7");
+    let job = world.state.job(JobId(0)).unwrap();
+    assert_eq!((job.next_settlement, job.fees), (1, Amount::units(25_000)));
+    assert!(world.state.accounts().all(|(_, account)| account.earned == Amount::units(100)));
+}
+
+#[test]
+fn a_settlement_that_breaks_a_limit_is_refused_whole() {
+    let (world, number) = registered(100);
+    let mut builder = BatchBuilder::new(
+        world.state.clone(),
+        start(number + 1, 2_000, &world.queue),
+        deployment(),
+        &world.queue,
+    )
+    .unwrap();
+    let mut credits: Vec<_> = (0..100).map(|account| entry(account, 1, 100)).collect();
+    credits[99].credit.amount = 101;
+    let mut settlement = Settlement { job: JobId(0), number: 0, approval: None, credits };
+    let account = AccountIndex(99);
+    assert_eq!(builder.settle(&settlement), Err(SealError::Refused(NoOp::OverPriceCap { account })));
+    assert!(builder.is_empty());
+    settlement.number = 1;
+    assert_eq!(builder.settle(&settlement), Err(SealError::Refused(NoOp::NotNext { next: 0 })));
+    settlement.credits.swap(0, 99);
+    settlement.number = 0;
+    assert!(matches!(builder.settle(&settlement), Err(SealError::Refused(NoOp::OverPriceCap { .. }))));
+    let (batch, state) = builder.seal();
+    assert_eq!((batch.chunks.len(), state.root()), (0, world.state.root()));
+}
+
+#[test]
+fn the_sealer_sees_no_further_than_the_queue() {
+    let queue = Queue::default();
+    let start = BatchStart { queue_end: 1, ..start(1, 5, &queue) };
+    let builder = BatchBuilder::new(State::default(), start, deployment(), &queue);
+    assert_eq!(builder.err(), Some(SealError::QueueEnd { end: 1, known: 0 }));
+}
+
+/// A world with one batch waiting to be judged.
+fn one_batch() -> (World, Batch) {
+    let (world, number) = registered(50);
+    let mut builder = BatchBuilder::new(
+        world.state.clone(),
+        start(number + 1, 2_000, &world.queue),
+        deployment(),
+        &world.queue,
+    )
+    .unwrap();
+    let credits = (0..50).map(|account| entry(account, 2, 150)).collect();
+    let signature = EthSignature { r: [1; 32], s: [1; 32], v: 27 };
+    let approval = Some(Approval { sum_max: 9, signature });
+    builder.register(WorkerId([9; 32]), Address([9; 20])).unwrap();
+    builder.settle(&Settlement { job: JobId(0), number: 0, approval, credits }).unwrap();
+    let (batch, _) = builder.seal();
+    (world, batch)
+}
+
+#[test]
+fn each_lie_in_a_batch_is_named() {
+    let (world, batch) = one_batch();
+    let honest = posted(&batch);
+    let judge = |posted: &PostedBatch| world.deriver.clone().batch(posted, None).fault;
+    assert_eq!(judge(&honest), None);
+    let lie = |change: fn(&mut BatchHeader)| {
+        let mut posted = honest.clone();
+        change(&mut posted.header);
+        judge(&posted).unwrap()
+    };
+    assert!(matches!(lie(|header| header.number.0 += 1), Fault::Number { .. }));
+    assert!(matches!(lie(|header| header.pre_root.0[0] ^= 1), Fault::PreRoot { .. }));
+    assert!(matches!(lie(|header| header.time = 0), Fault::Time { .. }));
+    assert!(matches!(lie(|header| header.queue_end += 1), Fault::QueueEnd { .. }));
+    assert!(matches!(lie(|header| header.queue_hash.0[0] ^= 1), Fault::QueueHash { .. }));
+    assert!(matches!(lie(|header| header.post.next_job += 1), Fault::Post { .. }));
+    assert!(matches!(lie(|header| header.results_root.0[0] ^= 1), Fault::Commitment { .. }));
+    let mut chunks = batch.chunks.clone();
+    chunks[1].post_root.0[0] ^= 1;
+    let payload = batch::encode_payload(&chunks);
+    assert!(matches!(judge(&PostedBatch { payload, ..honest.clone() }), Some(Fault::Chunk { index: 1, .. })));
+    let payload = honest.payload[..9].to_vec();
+    assert!(matches!(judge(&PostedBatch { payload, ..honest.clone() }), Some(Fault::Framing(_))));
+    let proposer = Address([1; 20]);
+    assert!(matches!(judge(&PostedBatch { proposer, ..honest }), Some(Fault::Chunk { index: 0, .. })));
+}
+
+#[test]
+fn after_a_fault_no_later_batch_passes() {
+    let (mut world, batch) = one_batch();
+    let mut wrong = posted(&batch);
+    wrong.commitment = Keccak::ZERO;
+    let before = world.deriver.state().root();
+    assert!(!world.deriver.batch(&wrong, None).holds());
+    assert_eq!(world.deriver.state().root(), before);
+    let mut next = posted(&batch);
+    next.header.number.0 += 1;
+    assert!(matches!(world.deriver.batch(&next, None).fault, Some(Fault::Number { .. })));
+}
+
+#[test]
+fn results_are_about_their_credits() {
+    let (world, batch) = one_batch();
+    let judge = |posted: &PostedBatch, leaves: &[ResultLeaf]| {
+        world.deriver.clone().batch(posted, Some(leaves)).results.unwrap()
+    };
+    let honest = posted(&batch);
+    assert_eq!(judge(&honest, &batch.results), Ok(()));
+    let want = batch.header.results_root;
+    assert_eq!(judge(&honest, &batch.results[1..]), Err(ResultsFault::Root { want }));
+    let commit = |leaves: &[ResultLeaf]| {
+        let mut posted = honest.clone();
+        posted.header.results_root = batch::root_of_results(leaves).unwrap();
+        posted
+    };
+    let mut leaves = batch.results.clone();
+    leaves.pop();
+    assert_eq!(judge(&commit(&leaves), &leaves), Err(ResultsFault::Count { want: 50, got: 49 }));
+    let mut leaves = batch.results.clone();
+    leaves[20].credit.amount += 1;
+    assert_eq!(judge(&commit(&leaves), &leaves), Err(ResultsFault::Leaf { index: 20 }));
+}
+
+#[test]
+fn queue_items_come_one_by_one() {
+    let mut deriver = Deriver::new(deployment());
+    let close = item(0, 1, QueueAction::Close);
+    assert_eq!(deriver.queue_item(1, close), Err(derive::QueueGap { want: 0, got: 1 }));
+    assert_eq!(deriver.queue_item(0, close), Ok(()));
+    deriver.truncate_queue(0);
+    assert_eq!(deriver.queue_item(0, close), Ok(()));
+}
+
+/// A small state in which random small ops often hold.
+fn small_state() -> (State, Queue) {
+    let account = |number: u8| Account {
+        worker: WorkerId([number; 32]),
+        payout: Address([number; 20]),
+        earned: Amount::ZERO,
+    };
+    let job = |approve, closing| Job {
+        requester: key().address(),
+        coordinator: COORDINATOR,
+        funded: Amount::units(1_000),
+        terms: Terms { task_cap: 12, settlements: 3, burst: 600, rate: 1, approve, ..terms() },
+        closing,
+        ..Job::UNUSED
+    };
+    let jobs = [job(false, 0), job(true, 0), job(false, 150)];
+    let mut queue = Queue::default();
+    queue.push(item(1, 10, QueueAction::TopUp { amount: Amount::units(7) }));
+    queue.push(item(3, 11, fund(500, terms())));
+    queue.push(item(3, 12, QueueAction::Close));
+    (State::restore(&[1, 2, 3, 4].map(account), &jobs, 0).unwrap(), queue)
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let credit = (0u32..6, 0u16..4, 0u64..150).prop_map(|(account, tasks, amount)| Credit {
+        account: AccountIndex(account),
+        tasks,
+        amount,
+    });
+    let credits =
+        (0u32..5, 0u32..2, any::<bool>(), 0u8..3, proptest::collection::btree_map(0u32..5, credit, 0..5));
+    prop_oneof![
+        1 => (any::<[u8; 32]>(), 0u8..3).prop_map(|(worker, payout)| Op::Register {
+            worker: WorkerId(worker),
+            payout: Address([payout; 20])
+        }),
+        2 => (0u32..5).prop_map(|job| Op::Queue { job: JobId(job) }),
+        6 => credits.prop_map(|(job, settlement, last, approve, credits)| {
+            let job = JobId(job);
+            let digest = approval_digest(&deployment().domain, job, settlement, 400);
+            let approval = Approval { sum_max: 400, signature: key().sign(&digest) };
+            let credits = credits.into_iter().map(|(at, credit)| Credit { account: AccountIndex(at), ..credit });
+            Op::Credits(Credits { job, settlement, last, approval: (approve > 0).then_some(approval), credits: credits.collect() })
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_chunk(bytes in proptest::collection::vec(any::<u8>(), 0..600), declared in any::<u8>(), time in any::<u64>()) {
+        let (mut state, queue) = small_state();
+        let context = Context { deployment: deployment(), time, proposer: COORDINATOR, queue: &queue, queue_end: 3 };
+        let before = state.root();
+        let applied = apply_chunk(&mut state, &bytes, declared, &context);
+        prop_assert_eq!(applied.outcomes.len(), applied.parsed.ops.len());
+        prop_assert!(applied.outcomes.iter().any(Result::is_ok) || state.root() == before);
+    }
+
+    #[test]
+    fn nearly_good_bytes_are_a_chunk(
+        ops in proptest::collection::vec(any_op(), 0..8),
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut in any::<prop::sample::Index>(),
+        time in 0u64..300,
+    ) {
+        let mut bytes = Vec::new();
+        ops.iter().for_each(|op| op.encode(&mut bytes));
+        if !bytes.is_empty() {
+            flips.iter().for_each(|(at, value)| *at.get_mut(&mut bytes) = *value);
+            bytes.truncate(cut.index(2 * bytes.len()));
+        }
+        let parsed = parse_chunk(&bytes);
+        prop_assert!(parsed.touches <= crate::limits::CHUNK_TOUCHES_MAX);
+        let mut again = Vec::new();
+        parsed.ops.iter().for_each(|op| op.encode(&mut again));
+        let read = parsed.end.map_or(bytes.len(), |(at, _)| at);
+        prop_assert_eq!(&again[..], &bytes[..read], "what was read is what was written");
+        let (mut state, queue) = small_state();
+        let context = Context { deployment: deployment(), time, proposer: COORDINATOR, queue: &queue, queue_end: 3 };
+        apply_chunk(&mut state, &bytes, parsed.credit_count as u8, &context);
+    }
+
+    #[test]
+    fn a_chunk_is_its_ops_one_by_one_and_a_no_op_leaves_the_root(ops in proptest::collection::vec(any_op(), 0..8), time in 0u64..300) {
+        let mut bytes = Vec::new();
+        ops.iter().for_each(|op| op.encode(&mut bytes));
+        let parsed = parse_chunk(&bytes);
+        let (mut whole, queue) = small_state();
+        let mut single = whole.clone();
+        let context = Context { deployment: deployment(), time, proposer: COORDINATOR, queue: &queue, queue_end: 3 };
+        let applied = apply_chunk(&mut whole, &bytes, parsed.credit_count as u8, &context);
+        let mut order = JobOrder::default();
+        for (op, outcome) in parsed.ops.iter().zip(&applied.outcomes) {
+            let before = single.root();
+            prop_assert_eq!(&apply_op(&mut single, op, &mut order, &context), outcome);
+            single.commit();
+            prop_assert_eq!(single.root() == before, outcome.is_err());
+        }
+        prop_assert_eq!(single.root(), whole.root());
+    }
+
+    #[test]
+    fn a_changed_payload_passes_only_if_it_means_the_same(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let (world, batch) = one_batch();
+        let honest = world.deriver.clone().batch(&posted(&batch), None);
+        let mut changed = posted(&batch);
+        *at.get_mut(&mut changed.payload) ^= 1 << bit;
+        prop_assert!(!world.deriver.clone().batch(&changed, None).holds(), "the stored commitment tells it apart");
+        // Had the contract stored the commitment of the changed bytes, the state must still be the one they lead to.
+        if let Ok(chunks) = batch::decode_payload(&changed.payload) {
+            let summary = batch::summarise(changed.header.pre_root, &chunks);
+            changed.commitment = changed.header.commitment(changed.proposer, &summary, BatchMode::Calldata);
+        }
+        let mut deriver = world.deriver.clone();
+        let verdict = deriver.batch(&changed, None);
+        if verdict.holds() {
+            prop_assert_eq!(deriver.state().root(), batch.header.post.root());
+            let outcomes = |verdict: &Verdict| verdict.chunks.iter().flat_map(|chunk| chunk.outcomes.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(outcomes(&verdict), outcomes(&honest));
+        }
+    }
+}
