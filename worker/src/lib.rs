@@ -1,1 +1,2 @@
-//! .
+//! w
+pub mod core;

@@ -1,0 +1,197 @@
+//! A worker's durable state: the fold of its facts, while it runs and after a crash by the same code.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use protocol::ids::{JobId, Nonce};
+use protocol::job::{Reason, SignedAcceptance, Task};
+use protocol::time::Millis;
+use serde::{Deserialize, Serialize};
+
+use super::fact::{Book, EndedTask, Fact, JobKey, JobTotals, OpenTask, Outcome, Pin, Stage, Step};
+use super::limits::{BOOKS_MAX, ENDED_MAX, JOBS_MAX, REFUSALS_MAX};
+
+/// What a worker remembers. Bounded by the figures in [`limits`](super::limits).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Records {
+    /// Every pin, the last one in force.
+    pub pins: Vec<Pin>,
+    /// Tasks without an end, by nonce.
+    pub open: BTreeMap<Nonce, OpenTask>,
+    /// Tasks that ended, oldest first.
+    pub ended: VecDeque<EndedTask>,
+    /// What is owed, by job and settlement.
+    pub books: BTreeMap<(JobKey, u32), Book>,
+    /// Totals by job.
+    pub jobs: BTreeMap<JobKey, JobTotals>,
+    /// Jobs that nothing is done for any more.
+    pub stopped: BTreeMap<JobKey, Reason>,
+    /// The latest refusals, oldest first.
+    pub refusals: VecDeque<(Millis, Reason)>,
+}
+
+/// Facts that contradict the ones before them: the file was not written by this program, or parts are missing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// About a task that was not taken, or has ended.
+    #[error("a record speaks of assignment {0}, which no earlier record has taken")]
+    UnknownTask(Nonce),
+    /// About a task, before any coordinator was known.
+    #[error("a record speaks of work before any coordinator was known")]
+    NoPin,
+    /// A task taken twice.
+    #[error("a record takes assignment {0} again")]
+    TakenTwice(Nonce),
+}
+
+impl Records {
+    /// The pin in force.
+    pub fn pin(&self) -> Option<&Pin> {
+        self.pins.last()
+    }
+
+    /// A job under the pin in force.
+    pub fn key(&self, job: JobId) -> JobKey {
+        JobKey { pin: self.pins.len().saturating_sub(1) as u32, job }
+    }
+
+    /// How an assignment ended, if that is still remembered.
+    pub fn ended(&self, nonce: &Nonce) -> Option<&EndedTask> {
+        self.ended.iter().rev().find(|ended| ended.nonce == *nonce)
+    }
+
+    /// Receipts without an answer.
+    pub fn unanswered(&self) -> usize {
+        self.open.values().filter(|open| matches!(open.stage, Stage::Finished { .. })).count()
+    }
+
+    /// Adds one fact.
+    ///
+    /// # Errors
+    /// [`RestoreError`], with nothing changed, if the fact does not follow from the earlier ones.
+    pub fn apply(&mut self, fact: &Fact) -> Result<(), RestoreError> {
+        match fact {
+            Fact::Pinned(pin) => self.pins.push(*pin),
+            Fact::Taken { at, task } => self.apply_taken(*at, task)?,
+            Fact::Computed { nonce, output } => self.open_mut(nonce)?.stage = Stage::Computed(output.clone()),
+            Fact::Finished { receipt, digest } => {
+                let stage = Stage::Finished { receipt: receipt.clone(), digest: *digest };
+                self.open_mut(&receipt.body.nonce)?.stage = stage;
+            }
+            Fact::Accepted { at, nonce, acceptance } => self.apply_accepted(*at, nonce, acceptance)?,
+            Fact::Ended { at, nonce, outcome } => {
+                let open = self.open.remove(nonce).ok_or(RestoreError::UnknownTask(*nonce))?;
+                self.prune_steps(&open);
+                self.apply_end(*at, open.pin, *nonce, &open.task, outcome.clone());
+            }
+            Fact::Declined { at, task, nonce, price, reason } => {
+                let outcome = Outcome::Declined(reason.clone());
+                let key = self.key(task.job);
+                self.count(key, |totals| totals.declined += 1);
+                self.push_ended(EndedTask { at: *at, task: *task, nonce: *nonce, price: *price, outcome });
+            }
+            Fact::JobStopped { job, reason } => {
+                let key = self.key(*job);
+                self.stopped.insert(key, reason.clone());
+                drop_first_over(&mut self.stopped, JOBS_MAX);
+            }
+            Fact::Refused { at, reason } => {
+                self.refusals.push_back((*at, reason.clone()));
+                if self.refusals.len() > REFUSALS_MAX {
+                    self.refusals.pop_front();
+                }
+            }
+            Fact::Summary(records) => *self = (**records).clone(),
+        }
+        Ok(())
+    }
+
+    fn open_mut(&mut self, nonce: &Nonce) -> Result<&mut OpenTask, RestoreError> {
+        self.open.get_mut(nonce).ok_or(RestoreError::UnknownTask(*nonce))
+    }
+
+    fn apply_taken(&mut self, at: Millis, task: &Task) -> Result<(), RestoreError> {
+        let pin = self.pins.len().checked_sub(1).ok_or(RestoreError::NoPin)? as u32;
+        if self.open.contains_key(&task.nonce) {
+            return Err(RestoreError::TakenTwice(task.nonce));
+        }
+        let open = OpenTask { task: Box::new(task.clone()), pin, taken: at, stage: Stage::Taken };
+        self.open.insert(task.nonce, open);
+        Ok(())
+    }
+
+    fn apply_accepted(
+        &mut self,
+        at: Millis,
+        nonce: &Nonce,
+        signed: &SignedAcceptance,
+    ) -> Result<(), RestoreError> {
+        let open = self.open.remove(nonce).ok_or(RestoreError::UnknownTask(*nonce))?;
+        let key = JobKey { pin: open.pin, job: open.task.id.job };
+        let promise = &signed.acceptance;
+        let step = Step { owed: promise.owed, price: open.task.price };
+        let book = self
+            .books
+            .entry((key, open.task.id.settlement))
+            .or_insert_with(|| Book { latest: *signed, steps: BTreeMap::new() });
+        let before = book.steps.last_key_value().map_or(0, |(_, step)| step.owed);
+        book.steps.insert(promise.tasks, step);
+        if promise.tasks >= book.latest.acceptance.tasks {
+            book.latest = *signed;
+        }
+        // A promise made earlier and heard later adds nothing: the one above it includes it.
+        let earned = book.latest.acceptance.owed.saturating_sub(before);
+        drop_first_over(&mut self.books, BOOKS_MAX);
+        self.prune_steps(&open);
+        self.apply_end(at, open.pin, *nonce, &open.task, Outcome::Accepted { earned });
+        Ok(())
+    }
+
+    /// Forgets the lower steps of a settlement once no receipt of it waits for an answer.
+    fn prune_steps(&mut self, ended: &OpenTask) {
+        let settlement = (ended.task.id.job, ended.task.id.settlement);
+        let waits = self.open.values().any(|open| {
+            matches!(open.stage, Stage::Finished { .. })
+                && (open.task.id.job, open.task.id.settlement) == settlement
+        });
+        let key = JobKey { pin: ended.pin, job: ended.task.id.job };
+        if !waits
+            && let Some(book) = self.books.get_mut(&(key, ended.task.id.settlement))
+            && let Some((&top, _)) = book.steps.last_key_value()
+        {
+            book.steps.retain(|&count, _| count == top);
+        }
+    }
+
+    fn apply_end(&mut self, at: Millis, pin: u32, nonce: Nonce, task: &Task, outcome: Outcome) {
+        self.count(JobKey { pin, job: task.id.job }, |totals| match &outcome {
+            Outcome::Accepted { earned } => {
+                totals.accepted += 1;
+                totals.owed += u128::from(*earned);
+            }
+            Outcome::Rejected(_) => totals.rejected += 1,
+            Outcome::Disputed(_) => totals.disputed += 1,
+            Outcome::Declined(_) => totals.declined += 1,
+            Outcome::GivenUp(_) | Outcome::Cancelled(_) => totals.dropped += 1,
+        });
+        self.push_ended(EndedTask { at, task: task.id, nonce, price: task.price, outcome });
+    }
+
+    fn count(&mut self, key: JobKey, add: impl FnOnce(&mut JobTotals)) {
+        add(self.jobs.entry(key).or_default());
+        drop_first_over(&mut self.jobs, JOBS_MAX);
+    }
+
+    fn push_ended(&mut self, ended: EndedTask) {
+        self.ended.push_back(ended);
+        if self.ended.len() > ENDED_MAX {
+            self.ended.pop_front();
+        }
+    }
+}
+
+/// Keys ascend with time (pins, jobs and settlements are counted), so the first is the oldest.
+fn drop_first_over<K: Ord, V>(map: &mut BTreeMap<K, V>, most: usize) {
+    while map.len() > most {
+        map.pop_first();
+    }
+}
