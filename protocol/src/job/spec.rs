@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ModelSpec, Name, Real};
 use crate::hash::{Digest, Tag, tagged};
 use crate::ids::SpecHash;
+use crate::ledger::Terms;
 use crate::limits::*;
 
 /// The spec version this build reads and writes.
@@ -278,6 +279,23 @@ impl JobSpec {
                     with_fee(items * u128::from(self.price))
                 })
                 .sum(),
+        }
+    }
+
+    /// The numbers of the spec that the ledger enforces.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            price_cap: self.price_cap(),
+            task_cap: self.task_cap(),
+            settlements: self.settlements(),
+            rate: self.rate,
+            burst: self.burst.unwrap_or_else(|| u64::try_from(self.budget()).unwrap_or(u64::MAX)),
+            fee_bps: self.fee_bps,
+            approve: self.approve,
+            kind: match self.work {
+                Work::Train(_) => 0,
+                Work::Infer(_) => 1,
+            },
         }
     }
 

@@ -1,0 +1,298 @@
+//! What each fact does to the state: the same when it is recorded and when it is read back after a crash.
+
+use protocol::api::JobPhase;
+use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
+use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt, Work};
+use protocol::ledger::{QueueAction, QueueItem};
+use protocol::sign::Unverified;
+use protocol::time::Millis;
+
+use super::fact::{Fact, Outcome, Record};
+use super::jobs::{Job, Round};
+use super::limits::{EVIDENCE_SETTLEMENTS_MAX, UNFUNDED_MS_MAX, UNFUNDED_SPECS_MAX};
+use super::settlement::{AcceptedReceipt, Assignment, Settlement};
+use super::timers::Timer;
+use super::workers::TaskEnd;
+use super::{Coordinator, Effect, KnownSpec};
+
+impl Coordinator {
+    pub(super) fn apply(&mut self, record: &Record) {
+        let at = record.at;
+        self.now = self.now.max(at);
+        match &record.fact {
+            Fact::Registered { worker, payout, account, invitation } => {
+                self.workers.register(*worker, *payout, *account, invitation.clone());
+            }
+            Fact::SpecKnown { spec, requester } => self.apply_spec(at, spec, *requester),
+            Fact::Queued { item, .. } => self.apply_queued(at, item),
+            Fact::ModelReady { job, round, model, evaluated } => {
+                let evaluated = *evaluated;
+                let job = self.job_mut(*job);
+                job.model = Some(*model);
+                job.initialising = false;
+                match round {
+                    None => job.note(at, format!("initial model {model}{}", judged(evaluated.as_ref()))),
+                    Some(number) => {
+                        job.finishing = None;
+                        let round = &mut job.rounds[*number as usize];
+                        round.model = Some(*model);
+                        round.evaluated = evaluated.or(round.evaluated);
+                        let text =
+                            format!("round {number}: model {model}{}", judged(round.evaluated.as_ref()));
+                        job.note(at, text);
+                    }
+                }
+                Self::settle_phase(job);
+            }
+            Fact::Opened { job, settlement, slots } => self.apply_opened(at, *job, *settlement, *slots),
+            Fact::Assigned { task, worker, nonce } => self.apply_assigned(at, *task, *worker, *nonce),
+            Fact::Accepted { receipt, owed } => self.apply_accepted(at, receipt, *owed),
+            Fact::Ended { task, nonce, outcome, why } => self.apply_ended(at, *task, *nonce, *outcome, why),
+            Fact::Closed { job, settlement } => self.apply_closed(at, *job, *settlement),
+            Fact::Failed { job, why } => {
+                let job = self.job_mut(*job);
+                job.phase = JobPhase::Failed;
+                job.why = why.as_str().to_owned();
+                job.finishing = None;
+                job.note(at, format!("failed: {why}"));
+            }
+            Fact::Sealed(batch) => self.apply_sealed(at, batch),
+            Fact::Unsealed { number } => self.apply_unsealed(at, *number),
+            Fact::Posted { number, transaction, gas, posted_at, final_at } => {
+                self.batches.posted(*number, *transaction, *gas, *posted_at, *final_at);
+            }
+            Fact::Final { number } => self.apply_final(at, *number),
+        }
+    }
+
+    fn apply_spec(&mut self, at: Millis, spec: &JobSpec, requester: protocol::ids::Address) {
+        let hash = spec.hash();
+        let funded = |hash| self.jobs.values().any(|job| job.spec_hash == hash);
+        let mut unfunded: Vec<_> = self
+            .specs
+            .iter()
+            .filter(|(hash, _)| !funded(**hash))
+            .map(|(hash, known)| (known.at, *hash))
+            .collect();
+        unfunded.sort_unstable();
+        let over = unfunded.len().saturating_sub(UNFUNDED_SPECS_MAX - 1);
+        for (place, (handed_in, hash)) in unfunded.into_iter().enumerate() {
+            if place < over || at.since(handed_in) > UNFUNDED_MS_MAX {
+                self.specs.remove(&hash);
+            }
+        }
+        self.specs.insert(hash, KnownSpec { spec: spec.clone(), requester, at });
+        for job in self.jobs.values_mut().filter(|job| job.spec_hash == hash && job.spec.is_none()) {
+            adopt(job, spec, at);
+        }
+    }
+
+    fn apply_queued(&mut self, at: Millis, item: &QueueItem) {
+        self.batches.push_queue_item(*item);
+        match &item.action {
+            QueueAction::Fund { amount, coordinator, spec, .. } => {
+                if *coordinator != self.config.operator {
+                    return;
+                }
+                let mut job = Job::new(item.job, *spec, item.sender);
+                job.note(at, format!("funded with {amount} tokens by {}", item.sender));
+                if let Some(known) = self.specs.get(spec) {
+                    adopt(&mut job, &known.spec, at);
+                }
+                self.jobs.insert(item.job, job);
+            }
+            QueueAction::TopUp { amount } => {
+                if let Some(job) = self.jobs.get_mut(&item.job) {
+                    job.note(at, format!("topped up with {amount} tokens"));
+                }
+            }
+            QueueAction::Close => {
+                if let Some(job) = self.jobs.get_mut(&item.job) {
+                    job.note(at, "closed by its requester".into());
+                    if job.is_live() {
+                        job.phase = JobPhase::Cancelled;
+                        job.why = "its requester closed it".into();
+                        job.finishing = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply_opened(&mut self, at: Millis, id: JobId, number: u32, slots: u32) {
+        let job = self.job_mut(id);
+        let spec = job.spec.as_ref().expect("settlements open only under a known spec");
+        let (deadline_ms, training) = match &spec.work {
+            Work::Train(train) => (train.round.deadline_ms, true),
+            Work::Infer(infer) => (infer.deadline_ms, false),
+        };
+        job.phase = JobPhase::Running;
+        job.next = number + 1;
+        job.open.insert(number, Settlement::new(at, slots, deadline_ms));
+        if training {
+            job.rounds.push(Round {
+                began: at,
+                closed: None,
+                asked: 0,
+                accepted: 0,
+                model: None,
+                loss: None,
+                evaluated: None,
+                updates: Vec::new(),
+            });
+            job.note(at, format!("round {number} began"));
+        }
+    }
+
+    fn apply_assigned(&mut self, at: Millis, task: TaskId, worker: WorkerId, nonce: Nonce) {
+        self.workers.assigned(worker, task, nonce, at);
+        let job = self.job_mut(task.job);
+        let training = job.rounds.get_mut(task.settlement as usize).map(|round| round.asked += 1).is_some();
+        let open = job.open.get_mut(&task.settlement).expect("tasks are assigned in open settlements");
+        // A round's deadline decides for all its tasks at once; an inference task has one of its own.
+        let deadline = if training { open.deadline } else { at.plus(open.deadline.since(open.began)) };
+        open.assign(task.slot, Assignment { worker, nonce, at, deadline, progress: (0, 0), loss: None });
+        if !training {
+            self.timers.set(Timer::Assignment(task), deadline);
+        }
+    }
+
+    fn apply_accepted(&mut self, at: Millis, receipt: &Unverified<Receipt>, owed: u64) {
+        let receipt =
+            receipt.clone().verify().expect("only verified receipts are recorded, and the disk is checked");
+        let body = receipt.body().clone();
+        let (task, worker) = (body.task, receipt.signer());
+        self.workers.ended(worker, task, body.nonce, TaskEnd::Accepted { owed, batch: None });
+        self.timers.cancel(&Timer::Assignment(task));
+        let account = self.workers.get(worker).expect("only registered workers have tasks").account;
+        let job = self.job_mut(task.job);
+        job.bytes_up += body.result_bytes;
+        let accepted = AcceptedReceipt { account, digest: receipt.digest(), receipt, owed };
+        job.open
+            .get_mut(&task.settlement)
+            .expect("receipts are accepted while open")
+            .accept(task.slot, accepted);
+        let spec = job.spec.as_ref().expect("tasks are assigned only under a known spec");
+        let text = match &spec.work {
+            Work::Train(_) => {
+                let round = &mut job.rounds[task.settlement as usize];
+                round.accepted += 1;
+                round.updates.push(body.result);
+                let loss = body.loss.map_or(String::new(), |loss| format!(", loss {:.4}", loss.get()));
+                format!(
+                    "round {}: update {} of {} examples{loss} by {worker}",
+                    task.settlement, round.accepted, body.examples
+                )
+            }
+            Work::Infer(infer) => {
+                job.answers[super::schedule::blob_index(infer, task)] = Some(body.result);
+                job.items += body.examples;
+                format!("task {task}: {} items answered by {worker}", body.examples)
+            }
+        };
+        job.note(at, text);
+    }
+
+    fn apply_ended(&mut self, at: Millis, task: TaskId, nonce: Nonce, outcome: Outcome, why: &Reason) {
+        self.timers.cancel(&Timer::Assignment(task));
+        let job = self.job_mut(task.job);
+        let open =
+            job.open.get_mut(&task.settlement).expect("assignments end while their settlement is open");
+        let worker = open.assignment(task.slot).expect("only a held task ends").worker;
+        let bar = matches!(outcome, Outcome::Rejected | Outcome::Declined);
+        open.release(task.slot, outcome.counts_against(), bar);
+        job.note(at, format!("task {task}: {} by {worker}: {why}", outcome.word()));
+        self.workers.ended(worker, task, nonce, TaskEnd::Ended { outcome, why: why.clone() });
+    }
+
+    fn apply_closed(&mut self, at: Millis, id: JobId, number: u32) {
+        self.timers.cancel(&Timer::Settlement(id));
+        let job = self.job_mut(id);
+        let settlement = job.open.remove(&number).expect("only an open settlement closes");
+        let live = job.is_live();
+        if let Some(round) = job.rounds.get_mut(number as usize) {
+            round.closed = Some(at);
+            round.loss = mean_loss(&settlement);
+            round.evaluated = pooled(&settlement);
+            if live && settlement.accepted > 0 {
+                job.finishing = Some(number);
+            }
+            job.note(at, format!("round {number} closed with {} updates", settlement.accepted));
+        }
+        job.closed.insert(number, settlement);
+        Self::settle_phase(job);
+    }
+
+    fn apply_final(&mut self, at: Millis, number: protocol::ids::BatchId) {
+        for (id, settlement) in self.batches.finalise(number) {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            job.note(at, format!("settlement {settlement} is final in batch {number}"));
+            job.final_settlements = job.final_settlements.max(settlement + 1);
+            if job.phase == JobPhase::Settling && job.final_settlements == job.settlements() {
+                job.phase = JobPhase::Done;
+                job.note(at, "done: every settlement is final".into());
+            }
+            while job.closed.len() > EVIDENCE_SETTLEMENTS_MAX
+                && job.closed.keys().next().is_some_and(|oldest| *oldest < job.final_settlements)
+            {
+                job.closed.pop_first();
+            }
+        }
+    }
+
+    /// After the facts have been read back: what was under way is asked for again by the first step.
+    pub(super) fn resume(&mut self) {
+        let mut owed: Vec<Effect> = self.jobs.keys().filter_map(|id| self.finish_round(*id)).collect();
+        owed.extend(self.batches.unposted().map(|batch| Effect::Post(Box::new(batch))));
+        self.owed = owed;
+        let held: Vec<_> =
+            self.workers.iter().filter(|(_, worker)| !worker.assigned.is_empty()).map(|(id, _)| id).collect();
+        for worker in held {
+            self.timers.set(Timer::Reconnect(worker), self.now.plus(self.config.reconnect_grace_ms));
+        }
+    }
+}
+
+fn adopt(job: &mut Job, spec: &JobSpec, at: Millis) {
+    if let Work::Infer(infer) = &spec.work {
+        job.answers = vec![None; infer.inputs.len()];
+        job.model = Some(infer.weights);
+    }
+    job.note(
+        at,
+        format!(
+            "'{}': {} settlements, at most {} tasks in each",
+            spec.name,
+            spec.settlements(),
+            spec.task_cap()
+        ),
+    );
+    job.spec = Some(spec.clone());
+    job.why.clear();
+}
+
+fn judged(evaluated: Option<&Evaluated>) -> String {
+    evaluated.map_or(String::new(), |evaluated| {
+        format!(", accuracy {:.4}, loss {:.4}", evaluated.accuracy(), evaluated.loss.get())
+    })
+}
+
+/// The mean of the workers' losses, weighted by examples.
+fn mean_loss(settlement: &Settlement) -> Option<f64> {
+    let bodies = settlement.receipts().map(|(_, accepted)| accepted.receipt.body());
+    let (sum, examples) = bodies
+        .filter_map(|body| Some((f64::from(body.loss?.get()), body.examples as f64)))
+        .fold((0.0, 0.0), |(sum, examples), (loss, count)| (sum + loss * count, examples + count));
+    (examples > 0.0).then(|| sum / examples)
+}
+
+/// The workers' own judgements of the global weights, as one.
+fn pooled(settlement: &Settlement) -> Option<Evaluated> {
+    let judged = settlement.receipts().filter_map(|(_, accepted)| accepted.receipt.body().evaluated);
+    let (examples, correct, loss) = judged.fold((0u64, 0u64, 0.0f64), |(examples, correct, loss), one| {
+        let sum = loss + f64::from(one.loss.get()) * one.examples as f64;
+        (examples.saturating_add(one.examples), correct.saturating_add(one.correct), sum)
+    });
+    let loss = Real::try_from((loss / examples.max(1) as f64) as f32).ok()?;
+    (examples > 0).then_some(Evaluated { examples, correct, loss })
+}

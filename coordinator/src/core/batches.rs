@@ -1,0 +1,381 @@
+//! Batches: seal one, ask for it to be posted, learn that it was, learn that it is final.
+//!
+//! One batch at most waits to be posted: the next builds on what the base layer has.
+
+use protocol::hash::Keccak;
+use protocol::ids::{BatchId, JobId};
+use protocol::ledger::batch::{decode_payload, summarise};
+use protocol::ledger::share::{AcceptedTask, Reward, divide};
+use protocol::ledger::{
+    self, BatchBuilder, BatchHeader, BatchStart, Context, Deployment, Op, Queue, QueueItem, SealError, State,
+    Terms, apply_chunk,
+};
+use protocol::time::Millis;
+use serde::{Deserialize, Serialize};
+
+use super::config::Config;
+use super::fact::Fact;
+use super::jobs::Job;
+use super::limits::BATCH_CREDITS_MAX;
+use super::timers::Timer;
+use super::{Coordinator, Effect};
+
+/// A batch as it is posted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedBatch {
+    /// What is stated.
+    pub header: BatchHeader,
+    /// The chunks' bytes.
+    pub payload: Vec<u8>,
+}
+
+/// The ledger at the newest batch, the base layer's queue, and every batch.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    deployment: Deployment,
+    proposer: protocol::ids::Address,
+    state: State,
+    queue: Queue,
+    records: Vec<BatchRecord>,
+    /// Whether the newest waits to be posted: its bytes and the state before it.
+    unposted: Option<(SealedBatch, State)>,
+    finalised: usize,
+    /// Since when there is something to seal.
+    pending_since: Option<Millis>,
+}
+
+/// What is kept of a batch.
+#[derive(Clone, Debug)]
+pub struct BatchRecord {
+    /// What was stated.
+    pub header: BatchHeader,
+    /// Length of its payload.
+    pub payload_bytes: u64,
+    /// Credits in it.
+    pub credits: u32,
+    /// Settlements with credits in it, and whether each closes with it.
+    pub settlements: Vec<(JobId, u32, bool)>,
+    /// Where it stands on the base layer.
+    pub posted: Option<Posted>,
+}
+
+/// Where a batch stands on the base layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Posted {
+    /// The transaction.
+    pub transaction: Keccak,
+    /// Gas it used.
+    pub gas: u64,
+    /// Unix seconds of its block.
+    pub at: u64,
+    /// Unix seconds at which it is final.
+    pub final_at: u64,
+}
+
+impl Batches {
+    /// Before the first batch.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            deployment: Deployment { domain: config.domain, close_grace: config.close_grace_s },
+            proposer: config.operator,
+            state: State::default(),
+            queue: Queue::default(),
+            records: Vec::new(),
+            unposted: None,
+            finalised: 0,
+            pending_since: None,
+        }
+    }
+
+    /// The ledger at the newest sealed batch.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The base layer's queue, as far as it is final.
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Every batch, from number 1.
+    pub fn records(&self) -> &[BatchRecord] {
+        &self.records
+    }
+
+    /// How many of them, from the first, are final.
+    pub const fn finalised(&self) -> usize {
+        self.finalised
+    }
+
+    /// The batch that waits to be posted.
+    pub fn unposted(&self) -> Option<SealedBatch> {
+        self.unposted.as_ref().map(|(batch, _)| batch.clone())
+    }
+
+    /// Whether a batch waits to be posted.
+    pub fn awaits_post(&self, number: BatchId) -> bool {
+        self.unposted.as_ref().is_some_and(|(batch, _)| batch.header.number == number)
+    }
+
+    /// Whether a batch is posted and not final.
+    pub fn awaits_finality(&self, number: BatchId) -> bool {
+        let Some(place) = (number.0 as usize).checked_sub(1) else { return false };
+        place >= self.finalised && self.records.get(place).is_some_and(|record| record.posted.is_some())
+    }
+
+    /// The terms a job was funded with.
+    pub fn terms_of(&self, job: JobId) -> Option<Terms> {
+        self.state.job(job).map(|job| job.terms).or_else(|| {
+            self.unconsumed().find_map(|item| match item.action {
+                ledger::QueueAction::Fund { terms, .. } if item.job == job => Some(terms),
+                _ => None,
+            })
+        })
+    }
+
+    /// Units in a job's escrow that no sealed credit has taken, queue items not yet consumed included.
+    pub fn escrow_left(&self, id: JobId) -> u128 {
+        let sealed = self.state.job(id).map_or(0, |job| job.funded.as_units() - job.spent.as_units());
+        let coming = self.unconsumed().filter(|item| item.job == id).map(|item| match item.action {
+            ledger::QueueAction::Fund { amount, .. } | ledger::QueueAction::TopUp { amount } => {
+                amount.as_units()
+            }
+            ledger::QueueAction::Close => 0,
+        });
+        sealed + coming.sum::<u128>()
+    }
+
+    fn unconsumed(&self) -> impl Iterator<Item = &QueueItem> {
+        (self.state.queue_position()..self.queue.len()).filter_map(|index| self.queue.get(index))
+    }
+
+    pub(super) fn push_queue_item(&mut self, item: QueueItem) {
+        self.queue.push(item);
+    }
+
+    pub(super) fn posted(&mut self, number: BatchId, transaction: Keccak, gas: u64, at: u64, final_at: u64) {
+        self.unposted = None;
+        let record = self.records.get_mut(number.0 as usize - 1).expect("only sealed batches are posted");
+        record.posted = Some(Posted { transaction, gas, at, final_at });
+    }
+
+    /// Marks all batches up to `number` as final and returns the settlements that closed in them.
+    pub(super) fn finalise(&mut self, number: BatchId) -> Vec<(JobId, u32)> {
+        let upto = (number.0 as usize).min(self.records.len());
+        let newly = &self.records[self.finalised.min(upto)..upto];
+        let closed = newly.iter().flat_map(|record| &record.settlements);
+        let closed = closed.filter(|(.., closes)| *closes).map(|(job, number, _)| (*job, *number)).collect();
+        self.finalised = self.finalised.max(upto);
+        closed
+    }
+
+    /// Applies a batch's bytes to the state, as every auditor does.
+    fn append(&mut self, batch: &SealedBatch) {
+        let before = self.state.clone();
+        let chunks =
+            decode_payload(&batch.payload).expect("the sealer frames payloads, and the disk is checked");
+        let mut settlements: Vec<(JobId, u32, bool)> = Vec::new();
+        for chunk in &chunks {
+            let context = Context {
+                deployment: self.deployment,
+                time: batch.header.time,
+                proposer: self.proposer,
+                queue: &self.queue,
+                queue_end: batch.header.queue_end,
+            };
+            let applied = apply_chunk(&mut self.state, &chunk.bytes, chunk.declared, &context);
+            assert_eq!(self.state.root(), chunk.post_root, "a sealed chunk leads where it says");
+            for op in &applied.parsed.ops {
+                let Op::Credits(credits) = op else { continue };
+                match settlements.last_mut() {
+                    Some((job, number, closes)) if (*job, *number) == (credits.job, credits.settlement) => {
+                        *closes |= credits.last;
+                    }
+                    _ => settlements.push((credits.job, credits.settlement, credits.last)),
+                }
+            }
+        }
+        let credits = summarise(batch.header.pre_root, &chunks).credit_count;
+        self.records.push(BatchRecord {
+            header: batch.header,
+            payload_bytes: batch.payload.len() as u64,
+            credits,
+            settlements,
+            posted: None,
+        });
+        self.unposted = Some((batch.clone(), before));
+        self.pending_since = None;
+    }
+}
+
+impl Coordinator {
+    /// Seals what waits, once it has waited long enough and the batch before is on the base layer.
+    pub(super) fn seal(&mut self, effects: &mut Vec<Effect>) {
+        if !self.has_something_to_seal() {
+            self.batches.pending_since = None;
+            self.timers.cancel(&Timer::Seal);
+            return;
+        }
+        let since = *self.batches.pending_since.get_or_insert(self.now);
+        if self.batches.unposted.is_some() {
+            return;
+        }
+        let due = since.plus(self.config.seal_after_ms);
+        if self.now < due && self.waiting_credits() < BATCH_CREDITS_MAX {
+            self.timers.set(Timer::Seal, due);
+            return;
+        }
+        match self.build_batch() {
+            Some(batch) => {
+                self.record(Fact::Sealed(Box::new(batch.clone())), effects);
+                effects.push(Effect::Post(Box::new(batch)));
+            }
+            // Everything that waits is held up by a limit that time lifts (a job's spending rate): look again then.
+            None => {
+                self.batches.pending_since = Some(self.now);
+                self.timers.set(Timer::Seal, self.now.plus(self.config.seal_after_ms.max(1_000)));
+            }
+        }
+    }
+
+    fn has_something_to_seal(&self) -> bool {
+        self.batches.state.queue_position() < self.batches.queue.len()
+            || (self.batches.state.next_account() as usize) < self.workers.len()
+            || self.unsealed_settlements().next().is_some()
+            || self.refund_waits_for_time()
+    }
+
+    /// Closed settlements that are not (wholly) sealed, in order of job and number.
+    fn unsealed_settlements(&self) -> impl Iterator<Item = (&Job, u32)> {
+        self.jobs
+            .values()
+            .flat_map(|job| job.closed.range(job.next_sealed..).map(move |(number, _)| (job, *number)))
+    }
+
+    fn waiting_credits(&self) -> usize {
+        self.unsealed_settlements().map(|(job, number)| job.closed[&number].accepted as usize).sum()
+    }
+
+    /// A job that its requester closed pays its refund once a batch is dated past its closing; an empty one will do.
+    fn refund_waits_for_time(&self) -> bool {
+        let dated = self.batches.records.last().map_or(0, |record| record.header.time);
+        self.jobs.values().any(|job| {
+            self.batches.state.job(job.id).is_some_and(|leaf| {
+                let left = leaf.funded > leaf.spent && leaf.next_settlement < leaf.terms.settlements;
+                left && leaf.closing != 0 && dated <= leaf.closing && self.now.secs() > leaf.closing
+            })
+        })
+    }
+
+    fn build_batch(&self) -> Option<SealedBatch> {
+        let batches = &self.batches;
+        let before = batches.records.last().map_or(0, |record| record.header.time);
+        let start = BatchStart {
+            number: BatchId(batches.records.len() as u64 + 1),
+            time: self.now.secs().max(before),
+            proposer: self.config.operator,
+            queue_end: batches.queue.len(),
+        };
+        let mut builder = BatchBuilder::new(batches.state.clone(), start, batches.deployment, &batches.queue)
+            .expect("the batch sees the queue as far as it is known");
+        builder.consume_queue().expect("the base layer numbers jobs as the ledger does");
+        let mut full = false;
+        for account in batches.state.next_account()..self.workers.len() as u32 {
+            let account = protocol::ids::AccountIndex(account);
+            let (id, worker) = self.workers.by_account(account).expect("accounts are given out without gaps");
+            match builder.register(id, worker.payout) {
+                Ok(index) => {
+                    assert_eq!(index, account, "registrations are sealed in the order of their accounts")
+                }
+                Err(SealError::Full) => {
+                    full = true;
+                    break;
+                }
+                Err(error) => unreachable!("a registration with a payout address always holds: {error}"),
+            }
+        }
+        if !full {
+            self.settle_into(&mut builder);
+        }
+        let dated = self.refund_waits_for_time();
+        if builder.is_empty() && !dated {
+            return None;
+        }
+        let (batch, _) = builder.seal();
+        Some(SealedBatch { header: batch.header, payload: batch.payload() })
+    }
+
+    fn settle_into(&self, builder: &mut BatchBuilder<'_>) {
+        let mut held_up = None;
+        for (job, number) in self.unsealed_settlements() {
+            if held_up == Some(job.id) {
+                continue; // a job's settlements go in order
+            }
+            match builder.settle(&self.ledger_settlement(job, number)) {
+                Ok(ledger::Progress::Closed) => {}
+                Ok(ledger::Progress::Continues { .. }) | Err(SealError::Full) => return,
+                Err(_) => held_up = Some(job.id),
+            }
+        }
+    }
+
+    /// A closed settlement as the ledger pays it: one credit an account.
+    pub fn ledger_settlement(&self, job: &Job, number: u32) -> ledger::Settlement {
+        let spec = job.spec.as_ref().expect("settlements close only under a known spec");
+        let settlement = &job.closed[&number];
+        let training = matches!(spec.work, protocol::job::Work::Train(_));
+        let tasks: Vec<_> = settlement
+            .receipts()
+            .map(|(_, accepted)| AcceptedTask {
+                account: accepted.account,
+                weight: accepted.receipt.body().examples,
+                receipt: accepted.digest,
+                result: accepted.receipt.body().result,
+            })
+            .collect();
+        let price = protocol::amount::Amount::units(spec.price.into());
+        let reward = if training { Reward::PerTask(price) } else { Reward::PerWeight(price) };
+        let credits = divide(reward, &tasks).expect("JobSpec::new bounds what a settlement can cost");
+        ledger::Settlement { job: job.id, number, approval: None, credits }
+    }
+
+    pub(super) fn apply_sealed(&mut self, at: Millis, batch: &SealedBatch) {
+        self.batches.append(batch);
+        let record = self.batches.records.last().expect("just appended");
+        let number = record.header.number;
+        for (id, settlement, closes) in record.settlements.clone() {
+            if !closes {
+                continue;
+            }
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            job.next_sealed = settlement + 1;
+            job.note(at, format!("settlement {settlement} is sealed in batch {number}"));
+            let accounts: std::collections::BTreeSet<_> = job
+                .closed
+                .get(&settlement)
+                .into_iter()
+                .flat_map(|settlement| settlement.receipts().map(|(_, accepted)| accepted.account))
+                .collect();
+            for account in accounts {
+                self.workers.credited(account, id, settlement, number);
+            }
+        }
+    }
+
+    pub(super) fn apply_unsealed(&mut self, at: Millis, number: BatchId) {
+        let (_, before) = self.batches.unposted.take().expect("only a batch that waits is taken back");
+        self.batches.state = before;
+        let record = self.batches.records.pop().expect("the batch that waits is the newest");
+        for (id, settlement, _) in record.settlements {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.next_sealed = job.next_sealed.min(settlement);
+                job.note(
+                    at,
+                    format!(
+                        "batch {number} grew too old to be posted; settlement {settlement} goes into another"
+                    ),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Everything a coordinator can ask of its shell.
+
+use protocol::hash::Digest;
+use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
+use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason};
+use protocol::time::Millis;
+use protocol::wire::message::ToWorker;
+
+use super::batches::SealedBatch;
+use super::fact::Record;
+
+/// One thing to do. The shell does them in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A barrier: no later effect is run until this is durable. The shell drains waiting inputs, makes all their facts
+    /// durable with one flush, then releases the effects in order.
+    Persist(Box<Record>),
+    /// Say this to a worker, if it is still there.
+    Send {
+        /// Whom.
+        to: WorkerId,
+        /// What.
+        message: ToWorker,
+    },
+    /// Sign this and send it as [`ToWorker::Accepted`].
+    Accept {
+        /// Whom.
+        to: WorkerId,
+        /// The task.
+        task: TaskId,
+        /// The nonce of its receipt.
+        nonce: Nonce,
+        /// The promise to sign.
+        acceptance: Box<Acceptance>,
+    },
+    /// Say [`ToWorker::Refused`] and close the connection.
+    Refuse {
+        /// Whom.
+        to: WorkerId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Make a job's initial weights; answer [`super::Event::ModelReady`].
+    Initialise {
+        /// The job.
+        job: JobId,
+        /// The model.
+        model: ModelSpec,
+        /// The job's seed.
+        seed: u64,
+        /// Weights to start from instead, which must fit the model.
+        start: Option<Digest>,
+        /// How to judge it.
+        evaluation: Evaluation,
+    },
+    /// Add an accepted update to the running sum of its round: a head start for [`Effect::FinishRound`], which counts.
+    Fold {
+        /// The job.
+        job: JobId,
+        /// The round.
+        round: u32,
+        /// The update.
+        update: WeightedUpdate,
+    },
+    /// Make the model of a closed round out of exactly these updates; answer [`super::Event::ModelReady`].
+    FinishRound(Box<FinishRound>),
+    /// Put a batch on the base layer, unless it is there already.
+    Post(Box<SealedBatch>),
+    /// These blobs are not needed any more.
+    Discard(Vec<Digest>),
+    /// Send [`super::Event::Tick`] then. Replaces the time set before: the shell keeps one.
+    WakeAt(Millis),
+}
+
+/// An update with its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightedUpdate {
+    /// The blob.
+    pub digest: Digest,
+    /// The declared examples, capped by the job.
+    pub weight: u64,
+}
+
+/// What a round's model is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishRound {
+    /// The job.
+    pub job: JobId,
+    /// The round.
+    pub round: u32,
+    /// The model.
+    pub model: ModelSpec,
+    /// The weights that the updates are changes of.
+    pub base: Digest,
+    /// The updates.
+    pub updates: Vec<WeightedUpdate>,
+    /// Their scale.
+    pub scale_bits: u8,
+    /// How to judge the outcome.
+    pub evaluation: Evaluation,
+}

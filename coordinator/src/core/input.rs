@@ -1,0 +1,135 @@
+//! Everything that can happen to a coordinator.
+
+use protocol::hash::{Digest, Keccak};
+use protocol::ids::{Address, BatchId, JobId, Nonce, TaskId, WorkerId};
+use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt};
+use protocol::ledger::QueueItem;
+use protocol::sign::Signed;
+use protocol::time::Millis;
+use protocol::wire::message::Hello;
+
+/// One thing that happened, and when.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The shell's clock; it never runs back.
+    pub at: Millis,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A worker proved its key and said hello. A second hello replaces the first session.
+    Hello {
+        /// Its key.
+        worker: WorkerId,
+        /// What it said.
+        hello: Box<Hello>,
+    },
+    /// A worker's link is gone.
+    Lost {
+        /// Who.
+        worker: WorkerId,
+    },
+    /// A worker takes no more tasks.
+    Leaving {
+        /// Who.
+        worker: WorkerId,
+    },
+    /// A worker told how far it is.
+    Progress {
+        /// Who.
+        worker: WorkerId,
+        /// The task.
+        task: TaskId,
+        /// Steps done.
+        done: u32,
+        /// Of how many.
+        of: u32,
+        /// The loss so far.
+        loss: Option<Real>,
+    },
+    /// A worker says a task is done.
+    Receipt {
+        /// Who sent it.
+        worker: WorkerId,
+        /// The statement, its signature checked.
+        receipt: Box<Signed<Receipt>>,
+        /// Whether the result it names is on disk and well formed for [`super::Coordinator::expected_result`].
+        result: Result<(), Reason>,
+    },
+    /// A worker will not do a task.
+    Declined {
+        /// Who.
+        worker: WorkerId,
+        /// The task.
+        task: TaskId,
+        /// The nonce of the assignment.
+        nonce: Nonce,
+        /// Why.
+        reason: Reason,
+    },
+    /// A requester handed in a spec.
+    SpecSubmitted {
+        /// The spec.
+        spec: Box<JobSpec>,
+        /// Who signed the request.
+        requester: Address,
+    },
+    /// A blob that some spec names is on disk.
+    BlobStored {
+        /// Which.
+        digest: Digest,
+    },
+    /// The base layer's queue has an item, in a final block. Items come in order, each once or more.
+    QueueItem {
+        /// Its place in the queue.
+        index: u64,
+        /// What it says.
+        item: QueueItem,
+    },
+    /// [`super::Effect::Initialise`] or [`super::Effect::FinishRound`] is done; the model is on disk.
+    ModelReady {
+        /// The job.
+        job: JobId,
+        /// The round that made it; `None`: the initial weights.
+        round: Option<u32>,
+        /// The model or what went wrong.
+        outcome: Result<ReadyModel, Reason>,
+    },
+    /// The base layer has a batch, in a block that may still be reorganised.
+    BatchPosted {
+        /// Its number.
+        number: BatchId,
+        /// The transaction.
+        transaction: Keccak,
+        /// Gas it used.
+        gas: u64,
+        /// Unix seconds of its block.
+        posted_at: u64,
+        /// Unix seconds at which it is final.
+        final_at: u64,
+    },
+    /// The newest batch is not on the base layer and its time lies too far back to be posted.
+    BatchExpired {
+        /// Its number.
+        number: BatchId,
+    },
+    /// The base layer counts a batch, and all before it, as final.
+    BatchFinal {
+        /// Its number.
+        number: BatchId,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// A model on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyModel {
+    /// The blob.
+    pub digest: Digest,
+    /// How it did on the held-out set, if the job has one.
+    pub evaluated: Option<Evaluated>,
+}

@@ -1,0 +1,239 @@
+//! Which worker gets which task: seeded, bounded, fair.
+
+use protocol::hash::Digest;
+use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
+use protocol::job::{InferTask, Reason, Task, TaskWork, TrainTask, Work};
+use protocol::rng::Rng;
+use protocol::wire::message::ToWorker;
+
+use super::fact::{Fact, Outcome};
+use super::limits::TASK_FAILURES_MAX;
+use super::{Coordinator, Effect};
+
+impl Coordinator {
+    /// Gives the free slots of a settlement to workers that can take them.
+    ///
+    /// The order is a shuffle seeded by job and settlement, so that no worker is favoured and a replay chooses alike.
+    pub(super) fn assign_free_slots(&mut self, job: JobId, number: u32, effects: &mut Vec<Effect>) {
+        let running = &self.jobs[&job];
+        let Some(spec) = &running.spec else { return };
+        let settlement = &running.open[&number];
+        if settlement.free.is_empty() {
+            return;
+        }
+        let free: Vec<u32> = settlement.free.iter().copied().collect();
+        let training = matches!(spec.work, Work::Train(_));
+        let mut taking: Vec<WorkerId> = Vec::new();
+        for (id, worker) in self.workers.iter() {
+            let busy_here = training && settlement.taking_part.contains(&id);
+            if busy_here
+                || !worker.has_room()
+                || settlement.barred.contains(&id)
+                || worker.unfit(spec).is_some()
+            {
+                continue;
+            }
+            let slots = worker.session.as_ref().map_or(0, |session| session.abilities.slots.max(1) as usize);
+            // A worker has one set of examples, so it takes part in a round once; any number of inference tasks.
+            let most = if training { 1 } else { slots.saturating_sub(worker.assigned.len()).max(1) };
+            taking.extend(std::iter::repeat_n(id, most));
+        }
+        Rng::derive(&[u64::from(job.0), u64::from(number), u64::from(settlement.accepted)])
+            .shuffle(&mut taking);
+        let pairs: Vec<(u32, WorkerId)> = free.into_iter().zip(taking).collect();
+        for (slot, worker) in pairs {
+            let task = TaskId { job, settlement: number, slot };
+            // An earlier pair may have filled the worker up.
+            if !self.workers.get(worker).is_some_and(|worker| worker.has_room()) {
+                continue;
+            }
+            let attempt = self.jobs[&job].open[&number].slots[slot as usize].attempts;
+            let nonce = self.nonce(task, worker, attempt);
+            self.record(Fact::Assigned { task, worker, nonce }, effects);
+            effects.extend(self.assign_message(task));
+        }
+    }
+
+    /// A keyed hash: nobody but this coordinator can tell it before the worker has the task.
+    fn nonce(&self, task: TaskId, worker: WorkerId, attempt: u32) -> Nonce {
+        let mut hasher = blake3::Hasher::new_keyed(&self.config.secret);
+        for number in [task.job.0, task.settlement, task.slot, attempt] {
+            hasher.update(&number.to_be_bytes());
+        }
+        hasher.update(&worker.0);
+        Nonce(*hasher.finalize().as_bytes())
+    }
+
+    /// The message that hands an assignment over; `None` if nobody has the task.
+    pub(super) fn assign_message(&self, id: TaskId) -> Option<Effect> {
+        let job = self.jobs.get(&id.job)?;
+        let spec = job.spec.as_ref()?;
+        let assignment = self.assignment(id)?;
+        let (work, units) = match &spec.work {
+            Work::Train(train) => {
+                let work = TaskWork::Train(TrainTask {
+                    model: train.model.clone(),
+                    weights: job.model?,
+                    data: train.data.clone(),
+                    local_epochs: train.local_epochs,
+                    minibatch: train.minibatch,
+                    learning_rate: train.learning_rate,
+                    momentum: train.momentum,
+                    seed: Rng::derive(&[train.seed, u64::from(id.settlement)]).next(),
+                    scale_bits: train.scale_bits,
+                    evaluate: train.evaluation == protocol::job::Evaluation::Workers,
+                });
+                (work, 1)
+            }
+            Work::Infer(infer) => {
+                let at = blob_index(infer, id);
+                let input = infer.inputs.get(at)?;
+                let first_item = infer.inputs[..at].iter().map(|blob| u64::from(blob.items)).sum();
+                let work = TaskWork::Infer(InferTask {
+                    model: infer.model.clone(),
+                    weights: infer.weights,
+                    input: input.digest,
+                    first_item,
+                    items: input.items,
+                });
+                (work, u64::from(input.items))
+            }
+        };
+        let task = Task {
+            id,
+            nonce: assignment.nonce,
+            spec: job.spec_hash,
+            price: spec.price * units,
+            deadline_ms: assignment.deadline.since(self.now),
+            work,
+        };
+        Some(Effect::Send { to: assignment.worker, message: ToWorker::Assign(Box::new(task)) })
+    }
+
+    /// Ends an assignment without a receipt, and says so to its worker if that is of use.
+    pub(super) fn end_assignment(
+        &mut self,
+        task: TaskId,
+        outcome: Outcome,
+        why: Reason,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(assignment) = self.assignment(task) else { return };
+        let (worker, nonce) = (assignment.worker, assignment.nonce);
+        self.record(Fact::Ended { task, nonce, outcome, why: why.clone() }, effects);
+        let message = match outcome {
+            Outcome::Rejected => ToWorker::Rejected { nonce, task, reason: why },
+            Outcome::Lost | Outcome::Cancelled => ToWorker::Cancel { task, nonce, reason: why },
+            Outcome::Declined => return,
+        };
+        effects.push(Effect::Send { to: worker, message });
+    }
+
+    pub(super) fn on_declined(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        nonce: Nonce,
+        reason: Reason,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.assignment(task).is_some_and(|held| held.worker == worker && held.nonce == nonce) {
+            self.end_assignment(task, Outcome::Declined, reason, effects);
+            self.fail_hopeless(task, effects);
+        }
+    }
+
+    /// A worker did not come back in time.
+    pub(super) fn give_up_on(&mut self, id: WorkerId, effects: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.session.is_none()) else { return };
+        for task in worker.assigned.clone() {
+            self.end_assignment(task, Outcome::Lost, "the worker's link was lost".into(), effects);
+            self.fail_hopeless(task, effects);
+        }
+    }
+
+    /// A task took too long.
+    pub(super) fn give_up_task(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
+        self.end_assignment(task, Outcome::Lost, "the task's time was up".into(), effects);
+        self.fail_hopeless(task, effects);
+    }
+
+    /// An inference task that fails everywhere would be paid by nobody and wait for ever.
+    pub(super) fn fail_hopeless(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
+        let Some(job) = self.jobs.get(&task.job).filter(|job| job.is_live()) else { return };
+        let failures =
+            job.open.get(&task.settlement).map_or(0, |open| open.slots[task.slot as usize].failures);
+        let infers = job.spec.as_ref().is_some_and(|spec| matches!(spec.work, Work::Infer(_)));
+        if infers && failures >= TASK_FAILURES_MAX {
+            let why = format!("task {task} failed {failures} times; the newest reasons are in the job's log");
+            self.fail_job(task.job, why, effects);
+        }
+    }
+
+    /// What the result of a task must be, if this worker has it under this nonce.
+    pub fn expected_result(
+        &self,
+        worker: WorkerId,
+        task: TaskId,
+        nonce: Nonce,
+    ) -> Result<ExpectedResult, Reason> {
+        let held = self.assignment(task).filter(|held| held.worker == worker && held.nonce == nonce);
+        if held.is_none() {
+            let done = self.accepted_receipt(task, nonce).is_some();
+            return Err(if done { "the task is done already" } else { "you do not have this task" }.into());
+        }
+        let spec = self.jobs[&task.job].spec.as_ref().ok_or("the job's spec is not known")?;
+        Ok(match &spec.work {
+            Work::Train(train) => {
+                ExpectedResult::Update { model: train.model.clone(), scale_bits: train.scale_bits }
+            }
+            Work::Infer(infer) => {
+                let at = blob_index(infer, task);
+                let first_item = infer.inputs[..at].iter().map(|blob| u64::from(blob.items)).sum();
+                ExpectedResult::Answers {
+                    classes: infer.model.classes,
+                    first_item,
+                    items: infer.inputs[at].items,
+                }
+            }
+        })
+    }
+
+    /// Whether a connected worker's task needs this blob; it may fetch no other.
+    pub fn may_fetch(&self, worker: WorkerId, digest: &Digest) -> bool {
+        let Some(worker) = self.workers.get(worker) else { return false };
+        worker.assigned.iter().any(|task| match self.assign_message(*task) {
+            Some(Effect::Send { message: ToWorker::Assign(task), .. }) => match &task.work {
+                TaskWork::Train(train) => train.weights == *digest,
+                TaskWork::Infer(infer) => infer.weights == *digest || infer.input == *digest,
+            },
+            _ => false,
+        })
+    }
+}
+
+/// Which of an inference job's blobs a task is about.
+pub(super) fn blob_index(infer: &protocol::job::Infer, task: TaskId) -> usize {
+    task.settlement as usize * infer.group_tasks as usize + task.slot as usize
+}
+
+/// The shape that a task's result must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExpectedResult {
+    /// A fixed-point update of this model.
+    Update {
+        /// The model.
+        model: protocol::job::ModelSpec,
+        /// Its scale.
+        scale_bits: u8,
+    },
+    /// One JSON line an item.
+    Answers {
+        /// Scores in each.
+        classes: u32,
+        /// The first item's index.
+        first_item: u64,
+        /// How many.
+        items: u32,
+    },
+}
