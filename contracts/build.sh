@@ -1,0 +1,65 @@
+#!/bin/sh
+# Compiles the contracts and writes artifacts/*.json, or compares them with what is committed.
+#   build.sh build     compile, test-free; rewrite artifacts/
+#   build.sh check     compile; fail if artifacts/ or the formatting differ; write nothing that is committed
+#   build.sh test      forge's tests; fail if snapshots/ differ
+# Needs node and the packages of package-lock.json: npm ci --prefix contracts
+set -eu
+cd "$(dirname "$0")"
+mode="${1:-}"
+
+case "$(uname -s)-$(uname -m)" in
+  Linux-x86_64) platform=linux-amd64 ;;
+  Linux-aarch64) platform=linux-arm64 ;;
+  Darwin-x86_64) platform=darwin-amd64 ;;
+  Darwin-arm64) platform=darwin-arm64 ;;
+  *) echo "contracts/build.sh: no forge for $(uname -s) $(uname -m)" >&2; exit 2 ;;
+esac
+forge="node_modules/@foundry-rs/forge-$platform/bin/forge"
+if [ ! -x "$forge" ] || [ ! -d node_modules/solc ]; then
+  echo "contracts/build.sh: the Solidity toolchain is missing; run: npm ci --prefix contracts" >&2
+  exit 2
+fi
+
+artifacts() { # $1: a folder to write to
+  "$forge" build --quiet solidity/src
+  mkdir -p "$1"
+  node -e '
+    const fs = require("node:fs");
+    for (const name of ["Rollup", "DevToken"]) {
+      const made = JSON.parse(fs.readFileSync(`out/${name}.sol/${name}.json`, "utf8"));
+      const lean = (code) => code.object;
+      const artifact = {
+        contractName: name,
+        compiler: "solc 0.8.37, via IR, optimizer runs 1000000, evm osaka, no metadata",
+        abi: made.abi,
+        bytecode: lean(made.bytecode),
+        deployedBytecode: lean(made.deployedBytecode),
+      };
+      fs.writeFileSync(`${process.argv[1]}/${name}.json`, JSON.stringify(artifact, null, 2) + "\n");
+    }
+  ' "$1"
+}
+
+case "$mode" in
+  build)
+    artifacts artifacts
+    ;;
+  check)
+    fresh="$(mktemp -d)"
+    trap 'rm -rf "$fresh"' EXIT
+    artifacts "$fresh"
+    "$forge" fmt --check
+    if ! diff -ru artifacts "$fresh"; then
+      echo "contracts/build.sh: artifacts/ is not what the sources compile to; run: make contracts" >&2
+      exit 1
+    fi
+    ;;
+  test)
+    FORGE_SNAPSHOT_CHECK=true "$forge" test
+    ;;
+  *)
+    echo "usage: contracts/build.sh build|check|test" >&2
+    exit 2
+    ;;
+esac

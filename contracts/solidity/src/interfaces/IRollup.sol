@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import { Batch, BatchHeader, BatchSummary } from "../types/Batch.sol";
+import { Config } from "../types/Config.sol";
+import { QueueEntry, QueueKind } from "../types/Queue.sol";
+import { AccountClaim, AccountLeaf, JobLeaf, Proof, StateParts } from "../types/State.sol";
+import { Terms } from "../types/Terms.sol";
+
+/// @title The base layer's side of fedroll: escrow in, batches of the ledger, claims out.
+/// @notice Unaudited. There is no fraud proof in this version: the proposer is fixed at construction and trusted to
+/// post the roots that the ledger's rules give. No owner, no proxy, no pause.
+interface IRollup {
+    // --- events
+
+    /// @notice A batch was posted; its header and bytes are this transaction's calldata.
+    event BatchPosted(
+        uint64 indexed number,
+        bytes32 commitment,
+        bytes32 postRoot,
+        bytes32 chunksRoot,
+        uint32 creditCount,
+        bytes32 resultsRoot,
+        uint64 time,
+        uint64 queueEnd
+    );
+
+    /// @notice Something for the ledger to do. With `terms` packed (36 bytes) it is the whole preimage of the hash.
+    event QueueItem(
+        uint64 indexed index,
+        QueueKind kind,
+        uint32 indexed job,
+        uint64 time,
+        address indexed sender,
+        uint128 amount,
+        address coordinator,
+        bytes32 specHash,
+        bytes terms
+    );
+
+    /// @notice `amount` ledger units of an account's earnings were paid to `to`.
+    event Claimed(uint32 indexed index, address to, uint128 amount);
+
+    /// @notice In a batched claim, the token refused to pay this account, which keeps its claim.
+    event ClaimSkipped(uint32 indexed index, address indexed payout, uint128 amount);
+
+    /// @notice `amount` ledger units of a job's escrow went back to its requester.
+    event RefundClaimed(uint32 indexed job, address indexed requester, uint128 amount);
+
+    /// @notice `amount` ledger units of fees went to a job's coordinator.
+    event FeesClaimed(uint32 indexed job, address indexed coordinator, uint128 amount);
+
+    // --- errors: deployment
+
+    error NoToken(address token);
+    error ZeroUnit();
+    error NoProposer();
+    error ChallengeWindowTooShort(uint64 got, uint64 least);
+
+    // --- errors: posting
+
+    error NotProposer(address sender);
+    error WrongNumber(uint64 got, uint64 expected);
+    error StaleParent(bytes32 got, bytes32 expected);
+    error BadTime(uint64 got, uint64 previous, uint64 now_);
+    error QueueEndAhead(uint64 got, uint64 length);
+    error WrongQueueHash(bytes32 got, bytes32 expected);
+    error QueuePositionOutOfRange(uint64 got, uint64 previous, uint64 queueEnd);
+    /// @dev The item at `position` has waited past the inclusion window.
+    error QueueOverdue(uint64 position, uint64 time);
+    error PayloadTooLarge(uint256 got, uint256 limit);
+    error BadFraming(uint256 chunk, uint256 offset);
+    error WrongPostRoot(bytes32 fromParts, bytes32 fromChunks);
+
+    // --- errors: the queue
+
+    error NoCoordinator();
+    error NoPrice();
+    error NoTasks();
+    error NoSettlements();
+    error NoSpending();
+    error FeeTooHigh(uint16 got, uint16 limit);
+    error UnknownKind(uint8 kind);
+    error ZeroAmount();
+    error AmountTooLarge(uint128 got, uint128 limit);
+    error TransferMismatch(uint256 received, uint256 expected);
+    error TooManyJobs();
+    error UnknownJob(uint32 job);
+    error NotRequester(uint32 job, address sender);
+    error AlreadyClosing(uint32 job);
+
+    // --- errors: claims
+
+    error NotFinal(uint64 batch, uint256 finalAt);
+    error WrongSummary(uint64 batch);
+    error WrongState(uint64 batch);
+    /// @dev The leaf, its proof, the batch and the time it was posted do not belong together.
+    error NotInState(uint32 index);
+    error NothingToClaim(uint32 index, uint128 claimed);
+    error ZeroRecipient();
+    error NotSignedByPayout(uint32 index, address signer);
+
+    // --- money in
+
+    /// @notice Opens a job with `amount` ledger units of escrow, taken from the sender, who becomes its requester.
+    /// @param coordinator Who posts its credits and takes its fees.
+    /// @param specHash What the work is; the ledger only carries it.
+    /// @return job The job's id. The ledger knows the job once a batch has consumed the item.
+    function fundJob(address coordinator, bytes32 specHash, Terms calldata terms, uint128 amount)
+        external
+        returns (uint32 job);
+
+    /// @notice Adds escrow to a job. Anyone may; a job already closed keeps it for its requester to claim back.
+    function topUp(uint32 job, uint128 amount) external;
+
+    /// @notice Asks the ledger to close a job: after a grace, nothing more is paid and the rest goes back. Once,
+    /// by the requester.
+    function closeJob(uint32 job) external;
+
+    // --- batches
+
+    /// @notice Posts the next batch. The proposer only.
+    /// @param payload Chunks one after another: `length u16 ‖ declared credits u8 ‖ ops ‖ post-root`; the framing is
+    /// checked, what the ops say is not: any bytes are valid ops.
+    function postBatch(BatchHeader calldata header, bytes calldata payload) external;
+
+    // --- money out: cumulative, against any final batch, by anyone
+
+    /// @notice Pays what an account has earned and not yet had, to its payout address.
+    /// @param number The final batch whose state shows the account.
+    /// @param postedAt When it was posted, as {batch} says.
+    function claim(uint64 number, uint64 postedAt, AccountLeaf calldata account, Proof calldata proof)
+        external;
+
+    /// @notice The same to another address, by the payout key's EIP-712 signature of
+    /// `ClaimTo(uint32 index,uint128 earned,address to)`.
+    function claimTo(
+        uint64 number,
+        uint64 postedAt,
+        AccountLeaf calldata account,
+        Proof calldata proof,
+        address to,
+        bytes calldata signature
+    ) external;
+
+    /// @notice Pays many accounts. One with nothing to claim, or that the token refuses, is passed over; one that is
+    /// not in the state reverts the whole.
+    function claimMany(uint64 number, uint64 postedAt, AccountClaim[] calldata claims) external;
+
+    /// @notice Pays a job's requester what came in after it had closed and, once closed, what it did not spend.
+    function claimRefund(
+        BatchSummary calldata summary,
+        StateParts calldata state,
+        JobLeaf calldata job,
+        Proof calldata proof
+    ) external;
+
+    /// @notice Pays a job's coordinator its fees.
+    function claimFees(
+        BatchSummary calldata summary,
+        StateParts calldata state,
+        JobLeaf calldata job,
+        Proof calldata proof
+    ) external;
+
+    // --- views
+
+    /// @notice What was fixed at deployment.
+    function config() external view returns (Config memory);
+
+    /// @notice The block it was deployed in: where reading its history starts.
+    function deployedBlock() external view returns (uint64);
+
+    /// @notice The last batch posted; 0 and the empty state's root before the first.
+    function latest() external view returns (uint64 number, bytes32 stateRoot);
+
+    /// @notice The last batch that is final; 0 if none is.
+    function finalBatch() external view returns (uint64 number);
+
+    /// @notice Is this batch final? Batch 0, the empty state, always is.
+    function isFinal(uint64 number) external view returns (bool);
+
+    function batch(uint64 number) external view returns (Batch memory);
+
+    function queueLength() external view returns (uint64);
+
+    function queueItem(uint64 index) external view returns (QueueEntry memory);
+
+    function nextJob() external view returns (uint32);
+
+    function requesterOf(uint32 job) external view returns (address);
+
+    /// @notice Ledger units that an account has been paid.
+    function claimed(uint32 index) external view returns (uint128);
+
+    function claimedRefund(uint32 job) external view returns (uint128);
+
+    function claimedFees(uint32 job) external view returns (uint128);
+}

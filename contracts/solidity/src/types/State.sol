@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import { Terms } from "./Terms.sol";
+
+/// @notice The preimage of a state root.
+struct StateParts {
+    bytes32 accountsRoot;
+    bytes32 jobsRoot;
+    uint32 nextAccount;
+    uint32 nextJob;
+    uint64 queuePosition; // queue items consumed
+}
+
+/// @notice An account and its place in the accounts tree.
+struct AccountLeaf {
+    uint32 index;
+    bytes32 workerId; // ed25519 public key
+    address payout;
+    uint128 earned; // cumulative, in ledger units
+}
+
+/// @notice A job and its place in the jobs tree. Totals are cumulative, in ledger units.
+struct JobLeaf {
+    uint32 index;
+    address requester;
+    address coordinator;
+    bytes32 specHash;
+    uint64 openedAt;
+    uint128 funded;
+    uint128 spent;
+    uint128 refundable; // paid in after the job had closed
+    uint128 fees; // part of spent
+    Terms terms;
+    uint64 closing; // 0: open; else the last second at which it may pay
+    uint32 nextSettlement;
+    uint32 openTasks; // of the settlement under way, as the next two
+    uint128 openSum;
+    uint32 lastAccount; // its last credit's account index + 1
+}
+
+/// @notice A path from a leaf to a tree's root, without the empty subtrees.
+struct Proof {
+    uint256 bitmap; // bit h: the sibling at height h is not empty
+    bytes32[] siblings; // those, the lowest first
+}
+
+/// @notice One element of a batched claim.
+struct AccountClaim {
+    AccountLeaf account;
+    Proof proof;
+}
