@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compiles the contracts and writes artifacts/*.json, or compares them with what is committed.
-#   build.sh build     compile, test-free; rewrite artifacts/
+#   build.sh build     compile and rewrite artifacts/
 #   build.sh check     compile; fail if artifacts/ or the formatting differ; write nothing that is committed
 #   build.sh test      forge's tests; fail if snapshots/ differ
 # Needs node and the packages of package-lock.json: npm ci --prefix contracts
@@ -28,13 +28,15 @@ artifacts() { # $1: a folder to write to
     const fs = require("node:fs");
     for (const name of ["Rollup", "DevToken"]) {
       const made = JSON.parse(fs.readFileSync(`out/${name}.sol/${name}.json`, "utf8"));
-      const lean = (code) => code.object;
+      const places = Object.values(made.deployedBytecode.immutableReferences ?? {}).flat();
       const artifact = {
         contractName: name,
         compiler: "solc 0.8.37, via IR, optimizer runs 1000000, evm osaka, no metadata",
         abi: made.abi,
-        bytecode: lean(made.bytecode),
-        deployedBytecode: lean(made.deployedBytecode),
+        bytecode: made.bytecode.object,
+        deployedBytecode: made.deployedBytecode.object,
+        // Where construction writes immutable values into the deployed code: [start, length], in bytes.
+        immutables: places.map((place) => [place.start, place.length]).sort((a, b) => a[0] - b[0]),
       };
       fs.writeFileSync(`${process.argv[1]}/${name}.json`, JSON.stringify(artifact, null, 2) + "\n");
     }

@@ -1,0 +1,194 @@
+//! Types made from `artifacts/*.json` (calls, events, errors, the bytecode that gets deployed), and how our own types
+//! become theirs.
+
+use alloy::primitives::{Address as EvmAddress, B256, U256};
+use alloy::sol;
+use protocol::amount::Amount;
+use protocol::hash::Keccak;
+use protocol::ids::{Address, SpecHash};
+use protocol::ledger as ours;
+
+use crate::base_layer::{BatchOnChain, ProvenAccount, ProvenJob};
+
+sol!(
+    #[derive(Debug)]
+    Rollup,
+    "artifacts/Rollup.json"
+);
+
+sol!(
+    #[derive(Debug)]
+    DevToken,
+    "artifacts/DevToken.json"
+);
+
+/// Our address as the EVM's.
+pub const fn to_evm(address: Address) -> EvmAddress {
+    EvmAddress::new(address.0)
+}
+
+/// The EVM's address as ours.
+pub fn from_evm(address: EvmAddress) -> Address {
+    Address(address.into_array())
+}
+
+/// Our hash as the EVM's word.
+pub const fn to_word(hash: Keccak) -> B256 {
+    B256::new(hash.0)
+}
+
+/// The EVM's word as our hash.
+pub const fn from_word(word: B256) -> Keccak {
+    Keccak(word.0)
+}
+
+fn units(amount: Amount) -> u128 {
+    amount.as_units()
+}
+
+impl From<ours::Terms> for Rollup::Terms {
+    fn from(terms: ours::Terms) -> Self {
+        Self {
+            priceCap: terms.price_cap,
+            taskCap: terms.task_cap,
+            settlements: terms.settlements,
+            rate: terms.rate,
+            burst: terms.burst,
+            feeBps: terms.fee_bps,
+            approve: terms.approve,
+            kind: terms.kind,
+        }
+    }
+}
+
+impl From<&ours::StateParts> for Rollup::StateParts {
+    fn from(parts: &ours::StateParts) -> Self {
+        Self {
+            accountsRoot: to_word(parts.accounts_root),
+            jobsRoot: to_word(parts.jobs_root),
+            nextAccount: parts.next_account,
+            nextJob: parts.next_job,
+            queuePosition: parts.queue_position,
+        }
+    }
+}
+
+impl From<&Rollup::StateParts> for ours::StateParts {
+    fn from(parts: &Rollup::StateParts) -> Self {
+        Self {
+            accounts_root: from_word(parts.accountsRoot),
+            jobs_root: from_word(parts.jobsRoot),
+            next_account: parts.nextAccount,
+            next_job: parts.nextJob,
+            queue_position: parts.queuePosition,
+        }
+    }
+}
+
+impl From<&ours::BatchHeader> for Rollup::BatchHeader {
+    fn from(header: &ours::BatchHeader) -> Self {
+        Self {
+            number: header.number.0,
+            preRoot: to_word(header.pre_root),
+            time: header.time,
+            queueEnd: header.queue_end,
+            queueHash: to_word(header.queue_hash),
+            resultsRoot: to_word(header.results_root),
+            post: (&header.post).into(),
+        }
+    }
+}
+
+impl From<&Rollup::BatchHeader> for ours::BatchHeader {
+    fn from(header: &Rollup::BatchHeader) -> Self {
+        Self {
+            number: protocol::ids::BatchId(header.number),
+            pre_root: from_word(header.preRoot),
+            time: header.time,
+            queue_end: header.queueEnd,
+            queue_hash: from_word(header.queueHash),
+            results_root: from_word(header.resultsRoot),
+            post: (&header.post).into(),
+        }
+    }
+}
+
+impl From<&ours::StateProof> for Rollup::Proof {
+    fn from(proof: &ours::StateProof) -> Self {
+        Self {
+            bitmap: U256::from(proof.bitmap),
+            siblings: proof.siblings.iter().copied().map(to_word).collect(),
+        }
+    }
+}
+
+impl From<&ProvenAccount> for Rollup::AccountLeaf {
+    fn from(proven: &ProvenAccount) -> Self {
+        Self {
+            index: proven.index.0,
+            workerId: B256::new(proven.account.worker.0),
+            payout: to_evm(proven.account.payout),
+            earned: units(proven.account.earned),
+        }
+    }
+}
+
+impl From<&ProvenJob> for Rollup::JobLeaf {
+    fn from(proven: &ProvenJob) -> Self {
+        let job = &proven.job;
+        Self {
+            index: proven.id.0,
+            requester: to_evm(job.requester),
+            coordinator: to_evm(job.coordinator),
+            specHash: B256::new(job.spec.0),
+            openedAt: job.opened_at,
+            funded: units(job.funded),
+            spent: units(job.spent),
+            refundable: units(job.refundable),
+            fees: units(job.fees),
+            terms: job.terms.into(),
+            closing: job.closing,
+            nextSettlement: job.next_settlement,
+            openTasks: job.open.tasks,
+            openSum: units(job.open.sum),
+            lastAccount: job.open.last_account,
+        }
+    }
+}
+
+impl From<&BatchOnChain> for Rollup::BatchSummary {
+    fn from(batch: &BatchOnChain) -> Self {
+        let header = &batch.posted.header;
+        Self {
+            number: header.number.0,
+            preRoot: to_word(header.pre_root),
+            postRoot: to_word(header.post.root()),
+            time: header.time,
+            proposer: to_evm(batch.posted.proposer),
+            queueEnd: header.queue_end,
+            queueHash: to_word(header.queue_hash),
+            chunksRoot: to_word(batch.chunks.root),
+            creditCount: batch.chunks.credit_count,
+            resultsRoot: to_word(header.results_root),
+            mode: ours::BatchMode::Calldata as u8,
+        }
+    }
+}
+
+/// A queue item as its event tells it; `None` for values that no contract of ours emits.
+pub(crate) fn queue_item(event: &Rollup::QueueItem) -> Option<ours::QueueItem> {
+    let amount = Amount::units(event.amount);
+    let action = match event.kind {
+        0 => ours::QueueAction::Fund {
+            amount,
+            coordinator: from_evm(event.coordinator),
+            spec: SpecHash(event.specHash.0),
+            terms: ours::Terms::from_bytes(event.terms.as_ref().try_into().ok()?)?,
+        },
+        1 => ours::QueueAction::TopUp { amount },
+        2 => ours::QueueAction::Close,
+        _ => return None,
+    };
+    let job = protocol::ids::JobId(event.job);
+    Some(ours::QueueItem { job, time: event.time, sender: from_evm(event.sender), action })
+}

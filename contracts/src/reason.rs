@@ -1,0 +1,86 @@
+//! The contracts' reasons for refusing, as sentences for people.
+
+use crate::bindings::DevToken::DevTokenErrors as T;
+use crate::bindings::Rollup::RollupErrors as R;
+
+/// A reason of the rollup.
+pub(crate) fn rollup(error: &R) -> String {
+    match error {
+        R::NoToken(e) => format!("{} holds no token contract", e.token),
+        R::ZeroUnit(_) => "a ledger unit must be at least one base unit of the token".into(),
+        R::NoProposer(_) => "somebody must be named to post batches".into(),
+        R::ChallengeWindowTooShort(e) => {
+            format!("a challenge window of {} s is below the {} s that a real chain needs", e.got, e.least)
+        }
+        R::NotProposer(e) => format!("{} is not who may post batches", e.sender),
+        R::WrongNumber(e) => format!("batch {} comes next, not {}", e.expected, e.got),
+        R::StaleParent(e) => format!("the batch builds on {}, the state is {}", e.got, e.expected),
+        R::BadTime(e) => format!(
+            "the batch's time {} is not between the previous batch's {} and the block's {}, or over an hour old",
+            e.got, e.previous, e.now_
+        ),
+        R::QueueEndAhead(e) => format!("the batch sees {} queue items, there are {}", e.got, e.length),
+        R::WrongQueueHash(e) => format!("the batch saw another queue: {}, not {}", e.got, e.expected),
+        R::QueuePositionOutOfRange(e) => {
+            format!("the queue position {} is not within {} to {}", e.got, e.previous, e.queueEnd)
+        }
+        R::QueueOverdue(e) => {
+            format!("queue item {} of time {} is overdue and must be consumed", e.position, e.time)
+        }
+        R::PayloadTooLarge(e) => format!("a payload of {} bytes is over the limit of {}", e.got, e.limit),
+        R::BadFraming(e) => format!("chunk {} at byte {} is badly framed", e.chunk, e.offset),
+        R::WrongPostRoot(e) => {
+            format!("the stated state hashes to {}, the last chunk ends at {}", e.fromParts, e.fromChunks)
+        }
+        other => job_or_claim(other),
+    }
+}
+
+fn job_or_claim(error: &R) -> String {
+    match error {
+        R::NoCoordinator(_) => "a job needs a coordinator".into(),
+        R::NoPrice(_) => "a job's price cap must not be zero".into(),
+        R::NoTasks(_) => "a job's task cap must not be zero".into(),
+        R::NoSettlements(_) => "a job must have at least one settlement".into(),
+        R::NoSpending(_) => "a job with neither rate nor burst could never pay".into(),
+        R::FeeTooHigh(e) => format!("a fee of {} is over the limit of {} basis points", e.got, e.limit),
+        R::UnknownKind(e) => format!("there is no kind of job {}", e.kind),
+        R::ZeroAmount(_) => "the amount must not be zero".into(),
+        R::AmountTooLarge(e) => format!("an amount of {} units is over the limit of {}", e.got, e.limit),
+        R::TransferMismatch(e) => {
+            format!("the token moved {} base units, not {}: it cannot be escrowed", e.received, e.expected)
+        }
+        R::TooManyJobs(_) => "there is no room for another job".into(),
+        R::UnknownJob(e) => format!("there is no job {}", e.job),
+        R::NotRequester(e) => format!("{} is not the requester of job {}", e.sender, e.job),
+        R::AlreadyClosing(e) => format!("job {} is being closed already", e.job),
+        R::WrongSummary(e) => format!("that is not batch {}", e.batch),
+        R::NotFinal(e) => format!("batch {} is not final before time {}", e.batch, e.finalAt),
+        R::WrongState(e) => format!("that is not the state after batch {}", e.batch),
+        R::NotInState(e) => format!("{} with these values is not in that batch's state", e.index),
+        R::NothingToClaim(e) => {
+            format!("{} has nothing to claim: {} units were paid already", e.index, e.claimed)
+        }
+        R::ZeroRecipient(_) => "nobody would receive the money".into(),
+        R::NotSignedByPayout(e) => format!("account {} was not signed for by its payout key", e.index),
+        other => plain(&format!("{other:?}")),
+    }
+}
+
+/// A reason of the token.
+pub(crate) fn token(error: &T) -> String {
+    match error {
+        T::ERC20InsufficientBalance(e) => {
+            format!("{} holds {} base units of the token and needs {}", e.sender, e.balance, e.needed)
+        }
+        T::ERC20InsufficientAllowance(e) => {
+            format!("{} may take {} base units of the token and needs {}", e.spender, e.allowance, e.needed)
+        }
+        other => plain(&format!("{other:?}")),
+    }
+}
+
+/// `Name(Name { … })`, as derived `Debug` writes an enum of structs, without the repetition.
+fn plain(debug: &str) -> String {
+    debug.split_once('(').map_or(debug, |(_, inner)| inner.strip_suffix(')').unwrap_or(inner)).to_owned()
+}

@@ -1,0 +1,271 @@
+//! Getting one transaction into a block exactly once.
+//!
+//! A sender has at most one transaction under way: its nonce is the account's next one, so a second attempt *replaces*
+//! the first and can never stand beside it. If waiting ran out, the attempt is remembered: the same action tried again
+//! first looks whether an earlier attempt was mined.
+
+use core::time::Duration;
+
+use alloy::consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
+use alloy::eips::eip2718::Encodable2718 as _;
+use alloy::primitives::{Address as EvmAddress, B256, Bytes, Signature, TxKind, U64, U256, keccak256};
+use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
+use protocol::hash::Keccak;
+use protocol::ids::Address;
+use protocol::sign::EthKey;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::{At, Node, input};
+use crate::base_layer::FeeEstimate;
+use crate::bindings::{from_word, to_evm};
+use crate::error::{ChainError, Reason};
+
+/// How long to wait for a block to take a transaction: fifteen blocks of a real chain.
+pub const MINED_TIMEOUT: Duration = Duration::from_secs(180);
+/// Gas of one transaction at most (EIP-7825).
+const GAS_MAX: u64 = 16_777_216;
+/// How often a transaction's fees are raised, or its nonce read again, within one attempt.
+const ATTEMPTS_MAX: u32 = 8;
+/// A replacement must offer an eighth more than what it replaces; a quarter is safe.
+const RAISE: (u128, u128) = (5, 4);
+
+/// What to send.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub(super) action: &'static str,
+    /// `None` creates a contract.
+    pub(super) to: Option<Address>,
+    pub(super) data: Bytes,
+    pub(super) value: U256,
+}
+
+impl Outgoing {
+    fn digest(&self) -> B256 {
+        let to = self.to.map_or([0; 21], |to| {
+            let mut bytes = [1; 21];
+            bytes[1..].copy_from_slice(&to.0);
+            bytes
+        });
+        keccak256([&to[..], &self.value.to_be_bytes::<32>(), &self.data].concat())
+    }
+}
+
+/// Attempts whose end is not known.
+#[derive(Debug)]
+struct Unsettled {
+    what: B256,
+    attempts: Vec<B256>,
+}
+
+/// A key and what it has under way.
+#[derive(Debug)]
+pub(super) struct Sender {
+    key: EthKey,
+    unsettled: Mutex<Option<Unsettled>>,
+}
+
+impl Sender {
+    pub(super) fn new(key: &EthKey) -> Self {
+        let key = EthKey::from_secret(&key.secret()).expect("the secret of a key makes that key");
+        Self { key, unsettled: Mutex::new(None) }
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    /// Sends, and waits until it is in a block and has succeeded.
+    pub(super) async fn send(&self, node: &Node, out: Outgoing) -> Result<TransactionReceipt, ChainError> {
+        let mut unsettled = self.unsettled.lock().await;
+        let what = out.digest();
+        if let Some(earlier) = unsettled.as_ref().filter(|earlier| earlier.what == what) {
+            for attempt in &earlier.attempts {
+                if let Some(receipt) = receipt(node, *attempt).await? {
+                    *unsettled = None;
+                    return self.succeeded(node, &out, receipt).await;
+                }
+            }
+        }
+        let attempts = match unsettled.take() {
+            Some(earlier) if earlier.what == what => earlier.attempts,
+            _ => Vec::new(),
+        };
+        let attempts = &mut unsettled.insert(Unsettled { what, attempts }).attempts;
+        let ended = self.attempt(node, &out, attempts).await;
+        // A reason to try again leaves the attempts to be looked for; everything else settles them.
+        if !ended.as_ref().is_err_and(ChainError::is_retry) {
+            *unsettled = None;
+        }
+        ended
+    }
+
+    async fn attempt(
+        &self,
+        node: &Node,
+        out: &Outgoing,
+        attempts: &mut Vec<B256>,
+    ) -> Result<TransactionReceipt, ChainError> {
+        let gas = self.gas(node, out).await?;
+        let mut fees = node.fees().await?;
+        let mut nonce = self.nonce(node).await?;
+        for _ in 0..ATTEMPTS_MAX {
+            let (raw, hash) = self.sign(node.info().chain_id, out, gas, nonce, fees);
+            // Remembered before it leaves: an answer that is lost must not lose the transaction.
+            if !attempts.contains(&hash) {
+                attempts.push(hash);
+            }
+            match node.ask::<_, B256>("eth_sendRawTransaction", (raw,)).await {
+                Ok(_) => {}
+                Err(ChainError::Refused { message, .. })
+                    if says(&message, &["already known", "known transaction", "already imported"]) => {}
+                Err(ChainError::Refused { message, .. })
+                    if says(&message, &["underpriced", "fee too low", "max fee per gas less than"]) =>
+                {
+                    fees = raised(fees);
+                    continue;
+                }
+                Err(ChainError::Refused { message, .. })
+                    if says(&message, &["nonce too low", "nonce is too low"]) =>
+                {
+                    if let Some(receipt) = any_receipt(node, attempts).await? {
+                        return self.succeeded(node, out, receipt).await;
+                    }
+                    nonce = self.nonce(node).await?;
+                    continue;
+                }
+                Err(ChainError::Refused { message, .. }) if says(&message, &["insufficient funds"]) => {
+                    return Err(ChainError::NoEther { sender: self.address(), detail: message });
+                }
+                Err(ChainError::Reverted { reason, .. }) => {
+                    return Err(ChainError::Reverted { action: out.action, reason });
+                }
+                Err(error) => return Err(error),
+            }
+            let receipt = wait(node, attempts, hash).await?;
+            return self.succeeded(node, out, receipt).await;
+        }
+        Err(ChainError::Busy { detail: format!("{} attempts with rising fees were refused", ATTEMPTS_MAX) })
+    }
+
+    /// The gas to allow: a fifth above the estimate, because the state may move on until it is mined.
+    async fn gas(&self, node: &Node, out: &Outgoing) -> Result<u64, ChainError> {
+        let estimate = node.ask::<_, U64>("eth_estimateGas", (self.request(out),)).await;
+        let estimate = estimate.map_err(|error| match error {
+            ChainError::Reverted { reason, .. } => ChainError::Reverted { action: out.action, reason },
+            ChainError::Refused { message, .. }
+                if says(&message, &["insufficient funds", "exceeds allowance"]) =>
+            {
+                ChainError::NoEther { sender: self.address(), detail: message }
+            }
+            other => other,
+        })?;
+        let estimate: u64 = estimate.to();
+        Ok(estimate.saturating_add(estimate / 5).min(GAS_MAX))
+    }
+
+    async fn nonce(&self, node: &Node) -> Result<u64, ChainError> {
+        let count: U64 = node.ask("eth_getTransactionCount", (to_evm(self.address()), "latest")).await?;
+        Ok(count.to())
+    }
+
+    fn request(&self, out: &Outgoing) -> TransactionRequest {
+        TransactionRequest {
+            from: Some(to_evm(self.address())),
+            to: Some(kind(out)),
+            value: Some(out.value),
+            input: input(out.data.clone()),
+            ..TransactionRequest::default()
+        }
+    }
+
+    fn sign(&self, chain_id: u64, out: &Outgoing, gas: u64, nonce: u64, fees: FeeEstimate) -> (Bytes, B256) {
+        let tx = TxEip1559 {
+            chain_id,
+            nonce,
+            gas_limit: gas,
+            max_fee_per_gas: fees.max_fee,
+            max_priority_fee_per_gas: fees.priority_fee.min(fees.max_fee),
+            to: kind(out),
+            value: out.value,
+            access_list: Default::default(),
+            input: out.data.clone(),
+        };
+        let signature = self.key.sign(&from_word(tx.signature_hash()));
+        let signature = Signature::new(
+            U256::from_be_bytes(signature.r),
+            U256::from_be_bytes(signature.s),
+            signature.v == 28,
+        );
+        let envelope = TxEnvelope::from(tx.into_signed(signature));
+        (envelope.encoded_2718().into(), *envelope.tx_hash())
+    }
+
+    async fn succeeded(
+        &self,
+        node: &Node,
+        out: &Outgoing,
+        receipt: TransactionReceipt,
+    ) -> Result<TransactionReceipt, ChainError> {
+        if receipt.status() {
+            return Ok(receipt);
+        }
+        // Run it again where it failed, to learn why.
+        let at = receipt.block_number.map_or(At::Latest, |block| At::Block(block.saturating_sub(1)));
+        let again = node.ask::<_, Bytes>("eth_call", (self.request(out), at.tag())).await;
+        let reason = match again {
+            Err(ChainError::Reverted { reason, .. }) => reason,
+            _ => Reason::Text("it failed in its block; run again it does not fail".into()),
+        };
+        Err(ChainError::Reverted { action: out.action, reason })
+    }
+}
+
+fn kind(out: &Outgoing) -> TxKind {
+    out.to.map_or(TxKind::Create, |to| TxKind::Call(EvmAddress::new(to.0)))
+}
+
+fn says(message: &str, words: &[&str]) -> bool {
+    let message = message.to_lowercase();
+    words.iter().any(|word| message.contains(word))
+}
+
+fn raised(fees: FeeEstimate) -> FeeEstimate {
+    let raise = |fee: u128| fee.saturating_mul(RAISE.0) / RAISE.1 + 1;
+    FeeEstimate { max_fee: raise(fees.max_fee), priority_fee: raise(fees.priority_fee) }
+}
+
+async fn receipt(node: &Node, hash: B256) -> Result<Option<TransactionReceipt>, ChainError> {
+    let receipt: Option<TransactionReceipt> = node.ask("eth_getTransactionReceipt", (hash,)).await?;
+    Ok(receipt.filter(|receipt| receipt.block_number.is_some()))
+}
+
+async fn any_receipt(node: &Node, attempts: &[B256]) -> Result<Option<TransactionReceipt>, ChainError> {
+    for attempt in attempts {
+        if let Some(receipt) = receipt(node, *attempt).await? {
+            return Ok(Some(receipt));
+        }
+    }
+    Ok(None)
+}
+
+/// Waits for one of the attempts to be mined: a replaced one may have won.
+async fn wait(node: &Node, attempts: &[B256], newest: B256) -> Result<TransactionReceipt, ChainError> {
+    let started = Instant::now();
+    let pause_max = Duration::from_secs(if node.info().is_development() { 1 } else { 4 });
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match any_receipt(node, attempts).await {
+            Ok(Some(receipt)) => return Ok(receipt),
+            Ok(None) => {}
+            Err(error) if error.is_retry() => {}
+            Err(error) => return Err(error),
+        }
+        let waited = started.elapsed();
+        if waited >= MINED_TIMEOUT {
+            return Err(ChainError::NotMined { tx: Keccak(newest.0), waited });
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(pause_max);
+    }
+}
