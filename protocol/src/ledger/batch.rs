@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(decode_payload(&payload), Ok(chunks));
         assert_eq!(decode_payload(&[]), Ok(vec![]));
         for length in 1..36 {
-            assert_eq!(decode_payload(&payload[..length]).is_ok(), false, "{length} bytes");
+            assert!(decode_payload(&payload[..length]).is_err(), "{length} bytes");
         }
         assert_eq!(decode_payload(&payload[..37]), Err(FramingError::Truncated { index: 1 }));
         assert_eq!(decode_payload(&[0, 0, 0]), Err(FramingError::ChunkLength { index: 0, got: 0 }));

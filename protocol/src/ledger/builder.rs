@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::{Digest, Keccak};
 use crate::ids::{AccountIndex, Address, BatchId, JobId, WorkerId};
-use crate::ledger::apply::{Context, Deployment, Effect, JobOrder, NoOp, apply_op, judge};
+use crate::ledger::apply::{Context, Deployment, JobOrder, apply_op, judge};
 use crate::ledger::batch::{Batch, BatchHeader, CHUNK_FRAME_BYTES, Chunk, root_of_results};
 use crate::ledger::op::{Approval, CREDIT_BYTES, Credit, Credits, Op};
+use crate::ledger::outcome::{Effect, NoOp};
 use crate::ledger::queue::Queue;
 use crate::ledger::results::ResultLeaf;
 use crate::ledger::state::{Account, Job, State};

@@ -5,7 +5,7 @@
 //! | [`state`] | accounts, jobs, counters; the two sparse trees; state proofs |
 //! | [`queue`] | what requesters did on the base layer, as a hash chain |
 //! | [`op`] | the operations and their bytes |
-//! | [`apply`] | the total transition function |
+//! | [`apply`], [`outcome`] | the total transition function, and what became of each op |
 //! | [`batch`] | chunks, payload, header, commitment |
 //! | [`builder`] | the sealer: work into a batch |
 //! | [`derive`] | the auditor: a batch back into state |
@@ -19,18 +19,22 @@ pub mod batch;
 pub mod builder;
 pub mod derive;
 pub mod op;
+pub mod outcome;
 pub mod queue;
 pub mod results;
 pub mod share;
 pub mod state;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
-pub use apply::{AppliedChunk, Context, Deployment, Effect, NoOp, OpOutcome, apply_chunk, approval_digest};
+pub use apply::{AppliedChunk, Context, Deployment, apply_chunk, approval_digest};
 pub use batch::{Batch, BatchHeader, BatchMode, Chunk, FramingError};
 pub use builder::{BatchBuilder, BatchStart, Progress, SealError, Settlement, SettlementCredit};
 pub use derive::{Deriver, Fault, PostedBatch, ResultsFault, Verdict};
 pub use op::{Approval, Credit, Credits, Op, parse_chunk};
+pub use outcome::{Effect, NoOp, OpOutcome};
 pub use queue::{Queue, QueueAction, QueueItem};
 pub use results::ResultLeaf;
 pub use state::{Account, Job, JobKind, State, StateParts, StateProof, Terms};

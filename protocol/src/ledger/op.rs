@@ -304,8 +304,9 @@ mod tests {
     fn reading_stops_at_the_first_op_that_cannot_be_read() {
         let good = Op::Queue { job: JobId(1) };
         let stopped = |tail: &[u8]| {
-            let chunk = parse_chunk(&[bytes_of(&[good.clone()]), tail.to_vec()].concat());
-            assert_eq!(chunk.ops, [good.clone()]);
+            let good = core::slice::from_ref(&good);
+            let chunk = parse_chunk(&[bytes_of(good), tail.to_vec()].concat());
+            assert_eq!(chunk.ops, good);
             chunk.end
         };
         assert_eq!(stopped(&[4, 0, 0]), Some((5, ChunkEnd::UnknownOp(4))));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::hash::Keccak;
-use crate::ids::{SpecHash, WorkerId};
+use crate::ids::{AccountIndex, SpecHash, WorkerId};
 use crate::ledger::op::{Approval, Credit};
 use crate::ledger::queue::QueueItem;
 use crate::ledger::state::Terms;
