@@ -1,1 +1,26 @@
-//! .
+//! Models, data and fixed-point updates: everything about the work itself, nothing about networks.
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | [`data`] | loaders (IDX, CSV) and how a set is cut into shards |
+//! | [`zoo`] | the models, one file each, and the registry from a `ModelSpec` |
+//! | [`weights`] | values in canonical order; safetensors |
+//! | [`train`], [`infer`], [`verify`] | weights and examples in, weights or answers out; the same again, compared |
+//! | [`update`], [`aggregate`] | a weight change as integers; the weighted mean of many |
+//! | [`kernels`], [`ops`] | arithmetic with one defined order, and the same as candle operations |
+//!
+//! Everything here is a function of its arguments: one thread, no clock, and the same bits on every machine.
+
+pub mod aggregate;
+pub mod data;
+pub mod error;
+pub mod infer;
+pub mod kernels;
+pub mod ops;
+pub mod train;
+pub mod update;
+pub mod verify;
+pub mod weights;
+pub mod zoo;
+
+pub use error::ModelError;

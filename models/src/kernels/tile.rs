@@ -1,0 +1,341 @@
+//! The one inner loop: a block of terms for a small tile of results held in registers.
+
+use std::sync::OnceLock;
+
+use super::BLOCK;
+
+/// Columns of one packed panel; the last panel of a matrix is filled up with zeros.
+pub(crate) const PANEL: usize = 32;
+/// Rows of a tile at most: 14 × 2 accumulators, two columns and a broadcast fill the 32 registers of AVX-512.
+pub(crate) const ROWS: usize = 14;
+
+/// The results of one tile, row after row.
+pub(crate) type Tile = [f32; ROWS * PANEL];
+
+/// An instruction set this crate has a loop for. The bits are the same in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// x86-64 with AVX-512 (f, bw, dq, vl).
+    Avx512,
+    /// x86-64 with AVX2.
+    Avx2,
+    /// Whatever the compiler makes of plain Rust.
+    Portable,
+}
+
+/// What this processor runs.
+pub fn isa() -> Isa {
+    static FOUND: OnceLock<Isa> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+                return Isa::Avx512;
+            }
+            if has!("avx2") {
+                return Isa::Avx2;
+            }
+        }
+        Isa::Portable
+    })
+}
+
+/// Where the terms of a sum lie, relative to where a row of the left factor starts; cut into [`BLOCK`]s.
+#[derive(Debug, Clone)]
+pub(crate) struct Steps {
+    offsets: Vec<u32>,
+    /// The largest offset of each block: the one that must be within bounds.
+    largest: Vec<u32>,
+}
+
+impl Steps {
+    pub(crate) fn new(offsets: Vec<u32>) -> Self {
+        let largest = offsets.chunks(BLOCK).map(|block| block.iter().copied().max().unwrap_or(0)).collect();
+        Self { offsets, largest }
+    }
+
+    /// `count` terms that lie `stride` apart.
+    pub(crate) fn strided(count: usize, stride: usize) -> Self {
+        let last = count.saturating_sub(1).checked_mul(stride).map(u32::try_from);
+        assert!(matches!(last, Some(Ok(_))), "a matrix of over 2^32 values");
+        Self::new((0..count).map(|at| (at * stride) as u32).collect())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+}
+
+/// Adds to each block's sum the next: `out[i][j] = Σ a[i · stride + steps[p]] · b[p][j]` by the definition in
+/// [`super`], for `rows` rows and `columns` columns of one packed panel `b` (PANEL values a term).
+///
+/// # Panics
+/// If a factor lies outside its slice.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a leaf of the hot path; a struct would be built for every tile"
+)]
+pub(crate) fn sums(
+    isa: Isa,
+    a: &[f32],
+    stride: usize,
+    steps: &Steps,
+    b: &[f32],
+    rows: usize,
+    columns: usize,
+    out: &mut Tile,
+) {
+    assert!((1..=ROWS).contains(&rows) && columns <= PANEL && b.len() >= steps.len() * PANEL);
+    let mut part = [0.0; ROWS * PANEL];
+    for (at, (block, &largest)) in steps.offsets.chunks(BLOCK).zip(&steps.largest).enumerate() {
+        assert!((rows - 1) * stride + (largest as usize) < a.len());
+        let b = &b[at * BLOCK * PANEL..][..block.len() * PANEL];
+        let into = if at == 0 { &mut *out } else { &mut part };
+        // SAFETY: every offset of the block is at most `largest`, so the assertion above holds for all of
+        // (rows − 1) · stride + offset; `b` has PANEL values for each term; `into` has ROWS × PANEL places. The
+        // instruction set is what `isa()` found on this processor, or the portable one.
+        unsafe { block_sums(isa, a.as_ptr(), stride, block, b.as_ptr(), rows, columns, into) };
+        if at > 0 {
+            for (sum, part) in out[..rows * PANEL].iter_mut().zip(&part) {
+                *sum += part;
+            }
+        }
+    }
+    if steps.offsets.is_empty() {
+        out.fill(0.0);
+    }
+}
+
+/// # Safety
+/// `a[i · stride + offset]` must be readable for every row and offset, `b` for PANEL values an offset, and the
+/// processor must have `isa`.
+#[expect(clippy::too_many_arguments, reason = "a leaf of the hot path")]
+unsafe fn block_sums(
+    isa: Isa,
+    a: *const f32,
+    stride: usize,
+    offsets: &[u32],
+    b: *const f32,
+    rows: usize,
+    columns: usize,
+    out: &mut Tile,
+) {
+    macro_rules! by_rows {
+        ($run:ident, $vectors:literal, $unit:literal, $a:expr, $b:expr, $rows:expr, $out:expr; $($n:literal)*) => {
+            match $rows {
+                $($n => $run::<$n, $vectors, $unit>($a, stride, offsets, $b, $out),)*
+                _ => unreachable!("a tile has at most that many rows"),
+            }
+        };
+    }
+    let out = out.as_mut_ptr();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => {
+            use x86::avx512 as run;
+            // SAFETY: as the caller promises.
+            unsafe {
+                match (columns > 16, stride == 1) {
+                    (true, true) => by_rows!(run, 2, true, a, b, rows, out; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+                    (true, false) => {
+                        by_rows!(run, 2, false, a, b, rows, out; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+                    }
+                    (false, true) => {
+                        by_rows!(run, 1, true, a, b, rows, out; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+                    }
+                    (false, false) => {
+                        by_rows!(run, 1, false, a, b, rows, out; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+                    }
+                }
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => {
+            use x86::avx2 as run;
+            // Six rows of two registers leave four of the sixteen for the factors.
+            let chunk = rows.div_ceil(rows.div_ceil(6));
+            for row in (0..rows).step_by(chunk) {
+                for column in (0..columns).step_by(16) {
+                    let rows = chunk.min(rows - row);
+                    // SAFETY: as the caller promises; `row` and `column` stay within the tile.
+                    unsafe {
+                        let (a, b, out) = (a.add(row * stride), b.add(column), out.add(row * PANEL + column));
+                        match (columns - column > 8, stride == 1) {
+                            (true, true) => by_rows!(run, 2, true, a, b, rows, out; 1 2 3 4 5 6),
+                            (true, false) => by_rows!(run, 2, false, a, b, rows, out; 1 2 3 4 5 6),
+                            (false, true) => by_rows!(run, 1, true, a, b, rows, out; 1 2 3 4 5 6),
+                            (false, false) => by_rows!(run, 1, false, a, b, rows, out; 1 2 3 4 5 6),
+                        }
+                    }
+                }
+            }
+        }
+        _ => {
+            for row in (0..rows).step_by(4) {
+                for column in (0..columns).step_by(8) {
+                    let rows = 4.min(rows - row);
+                    // SAFETY: as the caller promises; `row` and `column` stay within the tile.
+                    unsafe {
+                        let (a, b, out) = (a.add(row * stride), b.add(column), out.add(row * PANEL + column));
+                        by_rows!(portable, 1, false, a, b, rows, out; 1 2 3 4);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`block_sums`], for MR rows and 8 columns.
+unsafe fn portable<const MR: usize, const NV: usize, const UNIT: bool>(
+    a: *const f32,
+    stride: usize,
+    offsets: &[u32],
+    b: *const f32,
+    out: *mut f32,
+) {
+    let mut sums = [[0f32; 8]; MR];
+    for (at, &offset) in offsets.iter().enumerate() {
+        // SAFETY: as the caller promises.
+        let b = unsafe { &*b.add(at * PANEL).cast::<[f32; 8]>() };
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: as the caller promises.
+            let a = unsafe { *a.add(offset as usize + row * stride) };
+            for (sum, &b) in sums.iter_mut().zip(b) {
+                *sum += a * b;
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        // SAFETY: as the caller promises.
+        unsafe { out.add(row * PANEL).cast::<[f32; 8]>().write_unaligned(*sums) };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::PANEL;
+
+    macro_rules! block {
+        ($name:ident, $feature:literal, $lanes:literal, $zero:ident, $set:ident, $load:ident, $store:ident, $mul:ident, $add:ident) => {
+            /// # Safety
+            /// As for [`super::block_sums`], for MR rows and NV vectors of columns.
+            #[target_feature(enable = $feature)]
+            pub(super) unsafe fn $name<const MR: usize, const NV: usize, const UNIT: bool>(
+                a: *const f32,
+                stride: usize,
+                offsets: &[u32],
+                b: *const f32,
+                out: *mut f32,
+            ) {
+                let stride = if UNIT { 1 } else { stride };
+                let mut sums = [[$zero(); NV]; MR];
+                let mut panel = b;
+                for &offset in offsets {
+                    // SAFETY: as the caller promises.
+                    unsafe {
+                        let a = a.add(offset as usize);
+                        let mut columns = [$zero(); NV];
+                        for (v, column) in columns.iter_mut().enumerate() {
+                            *column = $load(panel.add(v * $lanes));
+                        }
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let x = $set(*a.add(row * stride));
+                            for (sum, &column) in sums.iter_mut().zip(&columns) {
+                                *sum = $add(*sum, $mul(x, column));
+                            }
+                        }
+                        panel = panel.add(PANEL);
+                    }
+                }
+                for (row, sums) in sums.iter().enumerate() {
+                    for (v, &sum) in sums.iter().enumerate() {
+                        // SAFETY: as the caller promises.
+                        unsafe { $store(out.add(row * PANEL + v * $lanes), sum) };
+                    }
+                }
+            }
+        };
+    }
+    block!(
+        avx512,
+        "avx512f",
+        16,
+        _mm512_setzero_ps,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_mul_ps,
+        _mm512_add_ps
+    );
+    block!(
+        avx2,
+        "avx2",
+        8,
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_mul_ps,
+        _mm256_add_ps
+    );
+}
+
+/// Rows of the tiles that `rows` are cut into: as even as can be, none over [`ROWS`].
+pub(crate) fn tile_rows(rows: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(ROWS).max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::rng::Rng;
+
+    #[test]
+    fn every_instruction_set_gives_the_bits_of_the_definition() {
+        let mut rng = Rng::new(9);
+        let mut draw = |n: usize| (0..n).map(|_| rng.unit() as f32 - 0.3).collect::<Vec<f32>>();
+        for (rows, columns, terms, stride) in [
+            (1, 1, 1, 1),
+            (14, 32, 700, 1),
+            (13, 16, 256, 3),
+            (5, 17, 257, 800),
+            (6, 9, 0, 2),
+            (7, 30, 300, 2),
+        ] {
+            let a = draw(stride * rows + 3 * terms);
+            let b = draw(terms * PANEL);
+            let steps = Steps::strided(terms, 3);
+            let mut want = [0f32; ROWS * PANEL];
+            for i in 0..rows {
+                for j in 0..columns {
+                    for block in (0..terms).step_by(BLOCK) {
+                        let mut sum = 0f32;
+                        for p in block..terms.min(block + BLOCK) {
+                            sum += a[i * stride + 3 * p] * b[p * PANEL + j];
+                        }
+                        want[i * PANEL + j] = if block == 0 { sum } else { want[i * PANEL + j] + sum };
+                    }
+                }
+            }
+            let mut all = vec![Isa::Portable];
+            if isa() != Isa::Portable {
+                all.push(Isa::Avx2);
+            }
+            if isa() == Isa::Avx512 {
+                all.push(Isa::Avx512);
+            }
+            for isa in all {
+                let mut got = [0f32; ROWS * PANEL];
+                sums(isa, &a, stride, &steps, &b, rows, columns, &mut got);
+                for i in 0..rows {
+                    let row = i * PANEL..i * PANEL + columns;
+                    assert_eq!(got[row.clone()], want[row], "{isa:?} {rows}×{columns}×{terms}");
+                }
+            }
+        }
+    }
+}

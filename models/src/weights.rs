@@ -1,0 +1,174 @@
+//! Weights: one flat row of values in canonical order, and their bytes as safetensors.
+//!
+//! Canonical order is that of [`zoo::parameters`]: tensors sorted by name, each row-major. The canonical file has the
+//! metadata `{"format":"pt"}` and nothing more, so equal weights have equal bytes and one digest, and PyTorch opens it
+//! (`safetensors.torch.load_file`) with the names a `state_dict` uses.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use candle_core::{Device, Tensor};
+use protocol::hash::Digest;
+use protocol::job::ModelSpec;
+use protocol::rng::Rng;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::error::ModelError;
+use crate::zoo::{self, Parameter};
+
+/// Bytes of a safetensors file beyond its values that [`Weights::parse`] puts up with: names, shapes, metadata.
+pub const HEADER_BYTES_MAX: u64 = 1 << 20;
+
+/// The finite weights of one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    spec: ModelSpec,
+    values: Vec<f32>,
+}
+
+impl Weights {
+    /// Initial weights from a seed: uniform in ±1/√fan_in, which is what PyTorch's default (Kaiming uniform with
+    /// a = √5) comes to, for weights and biases alike.
+    pub fn init(spec: &ModelSpec, seed: u64) -> Result<Self, ModelError> {
+        let mut values = Vec::new();
+        for (at, parameter) in zoo::parameters(spec)?.iter().enumerate() {
+            let mut rng = Rng::derive(&[seed, INIT, at as u64]);
+            let bound = 1.0 / (parameter.fan_in as f64).sqrt();
+            values.extend((0..parameter.len()).map(|_| ((2.0 * rng.unit() - 1.0) * bound) as f32));
+        }
+        Ok(Self { spec: spec.clone(), values })
+    }
+
+    /// Weights from values in canonical order; refuses a wrong count and values that are not finite.
+    pub fn new(spec: &ModelSpec, values: Vec<f32>) -> Result<Self, ModelError> {
+        let parameters = zoo::parameters(spec)?;
+        let want = parameters.iter().map(Parameter::len).sum();
+        if values.len() != want {
+            return Err(ModelError::ParameterCount { got: values.len(), want });
+        }
+        let mut rest = &values[..];
+        for parameter in &parameters {
+            let (own, after) = rest.split_at(parameter.len());
+            finite(&parameter.name, own)?;
+            rest = after;
+        }
+        Ok(Self { spec: spec.clone(), values })
+    }
+
+    /// Weights from a safetensors file of any tensor order and metadata; exactly the model's tensors, all F32, of its
+    /// shapes, all finite.
+    ///
+    /// The file's size is checked before it is looked into; memory is the model's.
+    pub fn parse(spec: &ModelSpec, bytes: &[u8]) -> Result<Self, ModelError> {
+        let parameters = zoo::parameters(spec)?;
+        let count: usize = parameters.iter().map(Parameter::len).sum();
+        let most = 4 * count as u64 + HEADER_BYTES_MAX;
+        if bytes.len() as u64 > most {
+            return Err(ModelError::Range { what: "file size", got: bytes.len() as u64, least: 0, most });
+        }
+        let file = SafeTensors::deserialize(bytes).map_err(|error| ModelError::Format(error.to_string()))?;
+        if let Some(name) =
+            file.names().into_iter().find(|&name| parameters.iter().all(|own| own.name != name))
+        {
+            return Err(ModelError::UnknownTensor(name.chars().take(100).collect()));
+        }
+        let mut values = Vec::with_capacity(count);
+        for parameter in &parameters {
+            let name = &parameter.name;
+            let view = file.tensor(name).map_err(|_| ModelError::MissingTensor(name.clone()))?;
+            if view.dtype() != Dtype::F32 || view.shape() != parameter.shape {
+                let got = format!("{:?} {:?}", view.dtype(), view.shape());
+                return Err(ModelError::TensorShape {
+                    name: name.clone(),
+                    got,
+                    want: parameter.shape.clone(),
+                });
+            }
+            let start = values.len();
+            let floats = view.data().as_chunks::<4>().0.iter();
+            values.extend(floats.map(|&bytes| f32::from_le_bytes(bytes)));
+            finite(name, &values[start..])?;
+        }
+        Ok(Self { spec: spec.clone(), values })
+    }
+
+    /// The canonical safetensors file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut header = String::from(r#"{"__metadata__":{"format":"pt"}"#);
+        let mut start = 0;
+        for parameter in self.parameters() {
+            let end = start + 4 * parameter.len();
+            // `Debug` of a list of integers is its JSON; names are plain ASCII.
+            let shape = format!("{:?}", parameter.shape).replace(' ', "");
+            write!(
+                header,
+                r#","{}":{{"dtype":"F32","shape":{shape},"data_offsets":[{start},{end}]}}"#,
+                parameter.name
+            )
+            .expect("writing to a string cannot fail");
+            start = end;
+        }
+        header.push('}');
+        // Values start at a multiple of 8.
+        header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+        let mut bytes = Vec::with_capacity(8 + header.len() + 4 * self.values.len());
+        bytes.extend((header.len() as u64).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(self.values.iter().flat_map(|value| value.to_le_bytes()));
+        bytes
+    }
+
+    /// The digest of the canonical file: the model's name on the wire.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_bytes())
+    }
+
+    /// The model these are weights of.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// All values in canonical order.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The values, for whoever needs to own them.
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
+    /// The tensors by name.
+    pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
+        let mut rest = &self.values[..];
+        let mut tensors = BTreeMap::new();
+        for Parameter { name, shape, .. } in self.parameters() {
+            let (own, after) = rest.split_at(shape.iter().product());
+            rest = after;
+            tensors.insert(name, Tensor::from_slice(own, shape, &Device::Cpu)?);
+        }
+        Ok(tensors)
+    }
+
+    /// What a candle model is built from.
+    pub fn var_builder(&self) -> Result<candle_nn::VarBuilder<'static>, ModelError> {
+        let tensors: HashMap<String, Tensor> = self.tensors()?.into_iter().collect();
+        Ok(candle_nn::VarBuilder::from_tensors(tensors, candle_core::DType::F32, &Device::Cpu))
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        zoo::parameters(&self.spec).expect("weights exist only for a model that was checked")
+    }
+}
+
+const INIT: u64 = 0x0069_6e69_7400;
+
+fn finite(name: &str, values: &[f32]) -> Result<(), ModelError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(ModelError::WeightNotFinite { name: name.to_owned(), at }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

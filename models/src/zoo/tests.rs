@@ -1,0 +1,144 @@
+//! Each model against candle's own layers: values and gradients.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Var};
+use protocol::rng::Rng;
+
+use super::*;
+use crate::ops::CrossEntropy;
+use crate::weights::Weights;
+
+fn spec(kind: ModelKind, input: [u32; 3]) -> ModelSpec {
+    ModelSpec { kind, input, classes: 10 }
+}
+
+fn kinds() -> Vec<ModelKind> {
+    let mlp = ModelKind::Mlp { hidden: vec![33, 20] };
+    vec![ModelKind::Logistic, mlp, ModelKind::CnnFlower, ModelKind::CnnFedavg]
+}
+
+#[test]
+fn the_sizes_are_the_published_ones() {
+    let count = |kind| parameter_count(&spec(kind, [1, 28, 28])).unwrap();
+    assert_eq!(count(ModelKind::CnnFedavg), 1_663_370);
+    assert_eq!(count(ModelKind::CnnFlower), 44_426);
+    assert_eq!(count(ModelKind::Mlp { hidden: vec![200, 200] }), 199_210);
+    assert_eq!(count(ModelKind::Logistic), 7_850);
+}
+
+#[test]
+fn tensors_are_named_and_shaped_as_in_a_state_dict_and_sorted() {
+    let names: Vec<_> = parameters(&spec(ModelKind::CnnFlower, [3, 32, 32])).unwrap();
+    let names: Vec<_> = names.iter().map(|p| (p.name.as_str(), p.shape.as_slice())).collect();
+    let want: [(&str, &[usize]); 10] = [
+        ("conv1.bias", &[6]),
+        ("conv1.weight", &[6, 3, 5, 5]),
+        ("conv2.bias", &[16]),
+        ("conv2.weight", &[16, 6, 5, 5]),
+        ("fc1.bias", &[120]),
+        ("fc1.weight", &[120, 400]),
+        ("fc2.bias", &[84]),
+        ("fc2.weight", &[84, 120]),
+        ("fc3.bias", &[10]),
+        ("fc3.weight", &[10, 84]),
+    ];
+    assert_eq!(names, want);
+}
+
+#[test]
+fn impossible_shapes_are_refused_with_the_layer_that_does_not_fit() {
+    let refused = |kind, input| parameters(&spec(kind, input)).unwrap_err().to_string();
+    assert_eq!(
+        refused(ModelKind::CnnFlower, [1, 3, 3]),
+        "the input of 3×3 is too small for the first convolution and its pooling: it needs at least 6×6"
+    );
+    assert_eq!(
+        refused(ModelKind::CnnFlower, [1, 15, 28]),
+        "the input of 5×12 is too small for the second convolution and its pooling: it needs at least 6×6"
+    );
+    assert!(parameters(&spec(ModelKind::CnnFlower, [1, 16, 16])).is_ok());
+    assert!(refused(ModelKind::CnnFedavg, [1, 3, 3]).contains("too small"));
+    assert!(parameters(&spec(ModelKind::CnnFedavg, [1, 4, 4])).is_ok());
+    assert!(refused(ModelKind::Logistic, [0, 1, 1]).contains("between 1 and"));
+    assert!(refused(ModelKind::Logistic, [65_536, 65_536, 65_536]).contains("values"));
+    let wide = ModelKind::Mlp { hidden: vec![65_536; 16] };
+    assert!(refused(wide, [1, 1, 1]).contains("parameters"));
+    assert!(refused(ModelKind::Mlp { hidden: vec![0] }, [1, 1, 1]).contains("width"));
+    let one_class = ModelSpec { kind: ModelKind::Logistic, input: [1, 1, 1], classes: 1 };
+    assert!(parameters(&one_class).unwrap_err().to_string().contains("classes"));
+}
+
+/// The same model out of candle's layers.
+fn reference(kind: &ModelKind, vars: &HashMap<String, Tensor>, x: &Tensor) -> Result<Tensor> {
+    let dense = |x: &Tensor, name: &str| {
+        x.matmul(&vars[&format!("{name}.weight")].t()?)?.broadcast_add(&vars[&format!("{name}.bias")])
+    };
+    let conv = |x: &Tensor, name: &str, padding| {
+        let bias = vars[&format!("{name}.bias")].reshape((1, (), 1, 1))?;
+        let y = x.conv2d(&vars[&format!("{name}.weight")], padding, 1, 1, 1)?;
+        y.broadcast_add(&bias)?.relu()?.max_pool2d(2)
+    };
+    match kind {
+        ModelKind::Logistic => dense(&x.flatten_from(1)?, "fc"),
+        ModelKind::Mlp { hidden } => {
+            let mut x = x.flatten_from(1)?;
+            for layer in 1..=hidden.len() {
+                x = dense(&x, &format!("fc{layer}"))?.relu()?;
+            }
+            dense(&x, &format!("fc{}", hidden.len() + 1))
+        }
+        ModelKind::CnnFedavg => {
+            let x = conv(&conv(x, "conv1", 2)?, "conv2", 2)?.flatten_from(1)?;
+            dense(&dense(&x, "fc1")?.relu()?, "fc2")
+        }
+        ModelKind::CnnFlower => {
+            let x = conv(&conv(x, "conv1", 0)?, "conv2", 0)?.flatten_from(1)?;
+            dense(&dense(&dense(&x, "fc1")?.relu()?, "fc2")?.relu()?, "fc3")
+        }
+    }
+}
+
+fn close(what: &str, got: &Tensor, want: &Tensor) {
+    let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (got, want) = (flat(got), flat(want));
+    assert_eq!(got.len(), want.len(), "{what}");
+    let size = want.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
+    for (at, (got, want)) in got.iter().zip(&want).enumerate() {
+        assert!((got - want).abs() <= 2e-5 * size, "{what} at {at}: {got}, candle has {want}");
+    }
+}
+
+#[test]
+fn values_and_gradients_agree_with_candle() {
+    // Odd sides: pooling drops a row and a column.
+    for (kind, input) in kinds().into_iter().flat_map(|k| [(k.clone(), [1, 28, 28]), (k, [3, 18, 21])]) {
+        let spec = spec(kind.clone(), input);
+        let mut rng = Rng::new(5);
+        let n = 5;
+        let inputs: Vec<f32> = (0..n * spec.input_len()).map(|_| rng.unit() as f32 - 0.2).collect();
+        let shape = (n, input[0] as usize, input[1] as usize, input[2] as usize);
+        let x = Tensor::from_vec(inputs, shape, &Device::Cpu).unwrap();
+        let labels = [3u32, 0, 9, 9, 1];
+        let tensors = Weights::init(&spec, 8).unwrap().tensors().unwrap();
+        let vars: HashMap<String, Var> =
+            tensors.into_iter().map(|(name, tensor)| (name, Var::from_tensor(&tensor).unwrap())).collect();
+        let vars: HashMap<String, Tensor> =
+            vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let model = build(&spec, VarBuilder::from_tensors(vars.clone(), DType::F32, &Device::Cpu)).unwrap();
+
+        let got = model.forward(&x).unwrap();
+        let want = reference(&kind, &vars, &x).unwrap();
+        close(&format!("{kind:?} logits"), &got, &want);
+
+        let got = got.apply_op1(CrossEntropy::new(labels.into())).unwrap();
+        let target = Tensor::new(&labels, &Device::Cpu).unwrap();
+        let want = candle_nn::loss::cross_entropy(&want, &target).unwrap();
+        close(&format!("{kind:?} loss"), &got, &want);
+
+        let (got, want) = (got.backward().unwrap(), want.backward().unwrap());
+        for (name, var) in &vars {
+            close(&format!("{kind:?} {name}"), got.get(var).unwrap(), want.get(var).unwrap());
+        }
+    }
+}
