@@ -1,0 +1,117 @@
+//! What `models` reads: updates and answers from workers, weights and inputs from anyone, data files.
+
+use models::data::csv::{self, CsvOptions};
+use models::data::{Dataset, idx};
+use models::infer::{Answer, decode_inputs, encode_inputs, read_answers, write_answers};
+use models::update::{self, Update, UpdateCheck};
+use models::weights::Weights;
+use protocol::job::{ModelKind, ModelSpec};
+
+use super::target::Target;
+
+/// All of them.
+pub const TARGETS: [Target; 6] = [
+    Target { name: "update", run: update, samples: update_samples },
+    Target { name: "weights", run: weights, samples: weights_samples },
+    Target { name: "inputs", run: inputs, samples: inputs_samples },
+    Target { name: "answers", run: answers, samples: answers_samples },
+    Target { name: "idx", run: idx, samples: idx_samples },
+    Target { name: "csv", run: csv, samples: csv_samples },
+];
+
+const PARAMETERS: u64 = 20;
+const SCALE_BITS: u8 = 16;
+const ITEMS_MAX: u64 = 8;
+
+/// The first byte says how the rest is cut: checked whole or in pieces, the answer is the same.
+fn update(bytes: &[u8]) {
+    let Some((cut, blob)) = bytes.split_first() else { return };
+    let whole = Update::parse(blob, PARAMETERS, SCALE_BITS);
+    let mut check = UpdateCheck::new(PARAMETERS, SCALE_BITS);
+    let pieces = blob.chunks(usize::from(*cut).max(1)).try_for_each(|piece| check.push(piece));
+    assert_eq!(whole.is_ok(), pieces.and_then(|()| check.finish()).is_ok());
+    if let Ok(update) = whole {
+        assert_eq!(update.values().len() as u64, PARAMETERS);
+        assert!(update.values().all(|value| value != i32::MIN));
+    }
+}
+
+/// Whatever is read has one canonical file, which reads the same.
+fn weights(bytes: &[u8]) {
+    if let Ok(weights) = Weights::parse(&model(), bytes) {
+        assert!(weights.values().iter().all(|value| value.is_finite()));
+        let again = Weights::parse(&model(), &weights.to_bytes()).expect("what was written can be read");
+        assert_eq!(again.to_bytes(), weights.to_bytes());
+    }
+}
+
+fn inputs(bytes: &[u8]) {
+    if let Ok(values) = decode_inputs(&model(), bytes, ITEMS_MAX) {
+        assert!(values.len() as u64 <= ITEMS_MAX * model().input_len() as u64);
+        assert!(values.iter().all(|value| value.is_finite()));
+    }
+}
+
+fn answers(bytes: &[u8]) {
+    if let Ok(answers) = read_answers(7, 2, 3, bytes) {
+        assert!(answers.len() == 2 && answers.iter().all(|answer| answer.label < 3));
+    }
+}
+
+/// The first byte says where the images end and the labels begin.
+fn idx(bytes: &[u8]) {
+    let Some((cut, files)) = bytes.split_first() else { return };
+    let (images, labels) = files.split_at(usize::from(*cut).min(files.len()));
+    if let Ok(data) = idx::read(images, labels) {
+        assert_eq!(data.inputs().len(), data.len() * data.input_len());
+        assert!(data.labels().iter().all(|&label| label < data.classes()));
+    }
+}
+
+fn csv(bytes: &[u8]) {
+    if let Ok(data) = csv::read(bytes, CsvOptions::bytes([1, 2, 2])) {
+        assert_eq!(data.inputs().len(), data.len() * 4);
+        assert!(data.inputs().iter().all(|value| value.is_finite()));
+    }
+}
+
+fn model() -> ModelSpec {
+    ModelSpec { kind: ModelKind::Logistic, input: [1, 2, 2], classes: 3 }
+}
+
+fn update_samples() -> Vec<Vec<u8>> {
+    let base = vec![0.0; PARAMETERS as usize];
+    let trained: Vec<f32> = (0..PARAMETERS).map(|at| at as f32 * 0.25 - 2.0).collect();
+    let blob = update::encode(&base, &trained, SCALE_BITS).expect("finite changes have an update");
+    [1u8, 7, 255].map(|cut| [&[cut], blob.as_slice()].concat()).to_vec()
+}
+
+fn weights_samples() -> Vec<Vec<u8>> {
+    vec![Weights::init(&model(), 1).expect("the model exists").to_bytes()]
+}
+
+fn inputs_samples() -> Vec<Vec<u8>> {
+    vec![encode_inputs(&[0.5; 12], [1, 2, 2]).expect("three whole examples")]
+}
+
+fn answers_samples() -> Vec<Vec<u8>> {
+    let answer = |label| Answer { label, scores: vec![0.25, 0.5, 0.25] };
+    vec![write_answers(7, &[answer(1), answer(2)])]
+}
+
+fn data() -> Dataset {
+    let inputs = (0..12).map(|at| at as f32 / 255.0).collect();
+    Dataset::new(inputs, [1, 2, 2], vec![0, 2, 1]).expect("three whole examples")
+}
+
+fn idx_samples() -> Vec<Vec<u8>> {
+    let (images, labels) = idx::encode(&data()).expect("its values are bytes");
+    let zipped = (idx::gzip(&images), idx::gzip(&labels));
+    [(images, labels), zipped]
+        .map(|(images, labels)| [&[images.len() as u8][..], &images, &labels].concat())
+        .to_vec()
+}
+
+fn csv_samples() -> Vec<Vec<u8>> {
+    vec![b"label,a,b,c,d\n1,0,255,3,4\n0,9,8,7,6\n".to_vec(), b"2,1,2,3,4\n".to_vec()]
+}
