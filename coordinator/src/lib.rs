@@ -7,4 +7,8 @@
 //!
 //! [`core`] decides, `node` acts.
 
+pub mod args;
+pub mod config;
 pub mod core;
+pub mod error;
+pub mod node;

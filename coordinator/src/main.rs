@@ -1,1 +1,70 @@
-fn main() {}
+//! Parse, load, trace, run.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use coordinator::args::{Args, Format};
+use coordinator::config::Config;
+use coordinator::error::NodeError;
+use coordinator::node::Node;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(run(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(args: &Args) -> Result<(), NodeError> {
+    let mut node = Node::start(Config::load(args)?).await?;
+    announce(args.format, &node);
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return Err(NodeError::Config("this system has no signals to stop by".into()));
+    };
+    let failure = tokio::select! {
+        error = node.failed() => Some(error),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    node.stop().await;
+    failure.map_or(Ok(()), Err)
+}
+
+/// The one line on stdout: a program that started us waits for it.
+fn announce(format: Format, node: &Node) {
+    let (info, http) = (node.info(), node.http());
+    let line = match format {
+        Format::Json => serde_json::json!({
+            "ready": true, "http": format!("http://{http}"), "worker_address": info.worker_address,
+            "operator": info.operator.to_string(), "rollup": info.rollup.to_string(), "chain_id": info.chain_id,
+        })
+        .to_string(),
+        Format::Text => {
+            let chain = if info.development_chain { "development chain" } else { "chain" };
+            let open = if info.open { "\nUNSAFE: any worker may join (--open)" } else { "" };
+            format!(
+                "workers dial  {}\nHTTP API      http://{http}\nsettles on    {chain} {}, rollup {}\n\
+                 Until the fraud proof is there, whoever runs this coordinator is trusted. Unaudited.{open}",
+                info.worker_address, info.chain_id, info.rollup
+            )
+        }
+    };
+    // Whoever started us may have closed the pipe; the work goes on.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    ExitCode::FAILURE
+}

@@ -49,6 +49,8 @@ pub struct Batches {
 pub struct BatchRecord {
     /// What was stated.
     pub header: BatchHeader,
+    /// Its chunks' bytes.
+    pub chunks: Vec<Vec<u8>>,
     /// Length of its payload.
     pub payload_bytes: u64,
     /// Credits in it.
@@ -198,6 +200,7 @@ impl Batches {
         let credits = summarise(batch.header.pre_root, &chunks).credit_count;
         self.records.push(BatchRecord {
             header: batch.header,
+            chunks: chunks.into_iter().map(|chunk| chunk.bytes).collect(),
             payload_bytes: batch.payload.len() as u64,
             credits,
             settlements,

@@ -61,6 +61,10 @@ pub enum Effect {
         round: u32,
         /// The update.
         update: WeightedUpdate,
+        /// The model it changes.
+        model: ModelSpec,
+        /// Its scale.
+        scale_bits: u8,
     },
     /// Make the model of a closed round out of exactly these updates; answer [`super::Event::ModelReady`].
     FinishRound(Box<FinishRound>),

@@ -37,6 +37,15 @@ pub enum Event {
         /// Who.
         worker: WorkerId,
     },
+    /// A worker has fetched a blob that its task needs.
+    HandedOut {
+        /// Who.
+        worker: WorkerId,
+        /// Which blob.
+        digest: Digest,
+        /// Bytes sent.
+        bytes: u64,
+    },
     /// A worker told how far it is.
     Progress {
         /// Who.

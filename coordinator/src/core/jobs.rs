@@ -48,8 +48,10 @@ pub struct Job {
     pub answers: Vec<Option<Digest>>,
     /// Items answered.
     pub items: u64,
-    /// Bytes of results received and of models and inputs handed out.
+    /// Bytes of accepted results.
     pub bytes_up: u64,
+    /// Bytes of models and inputs handed out since the last restart.
+    pub bytes_down: u64,
     /// What happened, newest last.
     pub log: VecDeque<(u64, Millis, String)>,
     log_next: u64,
@@ -98,6 +100,7 @@ impl Job {
             answers: Vec::new(),
             items: 0,
             bytes_up: 0,
+            bytes_down: 0,
             log: VecDeque::new(),
             log_next: 1,
         }

@@ -34,6 +34,7 @@ pub use effect::{Effect, FinishRound, WeightedUpdate};
 pub use fact::{Fact, Outcome, Record};
 pub use input::{Event, Input, ReadyModel};
 use jobs::Job;
+pub use schedule::ExpectedResult;
 use timers::{Timer, Timers};
 use workers::Workers;
 
@@ -104,6 +105,7 @@ impl Coordinator {
             Event::Hello { worker, hello } => self.on_hello(worker, &hello, &mut effects),
             Event::Lost { worker } => self.on_lost(worker),
             Event::Leaving { worker } => self.on_leaving(worker),
+            Event::HandedOut { worker, digest, bytes } => self.on_handed_out(worker, digest, bytes),
             Event::Progress { worker, task, done, of, loss } => {
                 if let Some(assignment) = self.assignment_mut(task).filter(|held| held.worker == worker) {
                     assignment.progress = (done, of);

@@ -50,18 +50,18 @@ impl Coordinator {
             Work::Train(_) => spec.price,
             Work::Infer(_) => spec.price * receipt.body().examples,
         };
-        let update = match &spec.work {
+        let fold = match &spec.work {
             Work::Train(train) => {
                 let weight = receipt.body().examples.min(train.round.examples_cap);
-                Some(WeightedUpdate { digest: receipt.body().result, weight })
+                let update = WeightedUpdate { digest: receipt.body().result, weight };
+                let (model, scale_bits) = (train.model.clone(), train.scale_bits);
+                Some(Effect::Fold { job: task.job, round: task.settlement, update, model, scale_bits })
             }
             Work::Infer(_) => None,
         };
         self.record(Fact::Accepted { receipt: Box::new(receipt.into_wire()), owed }, effects);
         effects.extend(self.acceptance(task, nonce));
-        if let Some(update) = update {
-            effects.push(Effect::Fold { job: task.job, round: task.settlement, update });
-        }
+        effects.extend(fold);
     }
 
     /// The accepted receipt of a task, by its nonce.

@@ -201,14 +201,28 @@ impl Coordinator {
 
     /// Whether a connected worker's task needs this blob; it may fetch no other.
     pub fn may_fetch(&self, worker: WorkerId, digest: &Digest) -> bool {
-        let Some(worker) = self.workers.get(worker) else { return false };
-        worker.assigned.iter().any(|task| match self.assign_message(*task) {
-            Some(Effect::Send { message: ToWorker::Assign(task), .. }) => match &task.work {
-                TaskWork::Train(train) => train.weights == *digest,
-                TaskWork::Infer(infer) => infer.weights == *digest || infer.input == *digest,
-            },
-            _ => false,
-        })
+        self.fetching_job(worker, digest).is_some()
+    }
+
+    /// The job for which a worker may fetch a blob.
+    fn fetching_job(&self, worker: WorkerId, digest: &Digest) -> Option<JobId> {
+        let needs = |task: &TaskId| {
+            let job = self.jobs.get(&task.job)?;
+            let needed = match &job.spec.as_ref()?.work {
+                Work::Train(_) => job.model == Some(*digest),
+                Work::Infer(infer) => {
+                    infer.weights == *digest || infer.inputs[blob_index(infer, *task)].digest == *digest
+                }
+            };
+            needed.then_some(task.job)
+        };
+        self.workers.get(worker)?.assigned.iter().find_map(needs)
+    }
+
+    pub(super) fn on_handed_out(&mut self, worker: WorkerId, digest: Digest, bytes: u64) {
+        if let Some(job) = self.fetching_job(worker, &digest) {
+            self.job_mut(job).bytes_down += bytes;
+        }
     }
 }
 

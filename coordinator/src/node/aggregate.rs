@@ -1,0 +1,258 @@
+//! Aggregation and evaluation, on a thread of their own: `models::aggregate` over files.
+//!
+//! Updates are folded as they come, eight in a pass, so that a round's end has little left to do. The running sum is
+//! only a head start: [`FinishRound`] names the updates that count, and a sum over others is thrown away and made again
+//! from the files. Memory: 8 bytes a parameter and job, and some 12 more while a model is finished.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+use std::thread::JoinHandle;
+
+use models::aggregate::Accumulator;
+use models::data::{Dataset, idx};
+use models::infer::Loaded;
+use models::weights::Weights;
+use models::zoo::parameter_count;
+use protocol::hash::Digest;
+use protocol::ids::JobId;
+use protocol::job::{Evaluated, Evaluation, ModelSpec, Real, Reason};
+use protocol::limits::BLOB_BYTES_MAX;
+
+use super::blobs::Blobs;
+use super::event_loop::Core;
+use crate::core::{Event, FinishRound, ReadyModel, WeightedUpdate};
+
+/// Updates folded in one pass: as many as `models::aggregate` keeps in registers.
+const FOLD_GROUP: usize = 8;
+
+/// Something for the aggregator.
+#[derive(Debug)]
+pub enum Work {
+    /// Make a job's initial weights.
+    Initialise {
+        /// The job.
+        job: JobId,
+        /// The model.
+        model: ModelSpec,
+        /// The seed.
+        seed: u64,
+        /// Weights to start from instead.
+        start: Option<Digest>,
+        /// How to judge it.
+        evaluation: Evaluation,
+    },
+    /// Add an update to its round's sum.
+    Fold {
+        /// The job.
+        job: JobId,
+        /// The round.
+        round: u32,
+        /// The update.
+        update: WeightedUpdate,
+        /// What it has to look like.
+        shape: Shape,
+    },
+    /// Make a round's model.
+    Finish(Box<FinishRound>),
+    /// Forget blobs.
+    Discard(Vec<Digest>),
+}
+
+/// What every update of a round looks like.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The model it changes.
+    pub model: ModelSpec,
+    /// Its scale.
+    pub scale_bits: u8,
+}
+
+/// The aggregator's thread.
+#[derive(Debug)]
+pub struct Aggregator {
+    core: Core,
+    blobs: Arc<Blobs>,
+    running: BTreeMap<JobId, Running>,
+    /// The held-out set of each job that has one, read once.
+    held_out: BTreeMap<(Digest, Digest), Arc<Dataset>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    round: u32,
+    sum: Option<Accumulator>,
+    folded: BTreeSet<Digest>,
+    /// Not folded yet: they wait for company.
+    waiting: Vec<WeightedUpdate>,
+}
+
+impl Running {
+    fn new(round: u32) -> Self {
+        Self { round, sum: None, folded: BTreeSet::new(), waiting: Vec::new() }
+    }
+}
+
+impl Aggregator {
+    /// Starts the thread; it ends when every sender is gone.
+    pub fn spawn(core: Core, blobs: Arc<Blobs>) -> std::io::Result<(blocking::Sender<Work>, JoinHandle<()>)> {
+        let (sender, receiver) = blocking::channel();
+        let mut aggregator = Self { core, blobs, running: BTreeMap::new(), held_out: BTreeMap::new() };
+        let thread = std::thread::Builder::new().name("aggregate".into()).spawn(move || {
+            while let Ok(work) = receiver.recv() {
+                if !aggregator.run(work) {
+                    return;
+                }
+            }
+        })?;
+        Ok((sender, thread))
+    }
+
+    /// Whether to go on.
+    fn run(&mut self, work: Work) -> bool {
+        match work {
+            Work::Fold { job, round, update, shape } => {
+                let running = self.running.entry(job).or_insert_with(|| Running::new(round));
+                if running.round != round {
+                    *running = Running::new(round);
+                }
+                running.waiting.push(update);
+                if running.waiting.len() >= FOLD_GROUP
+                    && let Err(error) = fold_waiting(&self.blobs, running, &shape)
+                {
+                    // The round's end will say so, if it still is.
+                    tracing::warn!(%job, round, %error, "could not fold updates ahead");
+                    *running = Running::new(round);
+                }
+                true
+            }
+            Work::Discard(digests) => {
+                for digest in digests {
+                    if let Err(error) = self.blobs.remove(&digest) {
+                        tracing::warn!(%digest, %error, "could not discard a blob");
+                    }
+                }
+                true
+            }
+            Work::Initialise { job, model, seed, start, evaluation } => {
+                let outcome = self.initialise(&model, seed, start, &evaluation);
+                self.answer(job, None, outcome)
+            }
+            Work::Finish(finish) => {
+                let outcome = self.finish(&finish);
+                self.running.remove(&finish.job);
+                self.answer(finish.job, Some(finish.round), outcome)
+            }
+        }
+    }
+
+    fn answer(&self, job: JobId, round: Option<u32>, outcome: Result<ReadyModel, String>) -> bool {
+        let outcome = outcome.map_err(Reason::from);
+        self.core.tell_blocking(Event::ModelReady { job, round, outcome }).is_ok()
+    }
+
+    fn initialise(
+        &mut self,
+        model: &ModelSpec,
+        seed: u64,
+        start: Option<Digest>,
+        evaluation: &Evaluation,
+    ) -> Result<ReadyModel, String> {
+        let weights = match start {
+            None => Weights::init(model, seed).map_err(|error| error.to_string())?,
+            Some(digest) => self.weights(model, &digest)?,
+        };
+        self.ready(&weights, evaluation)
+    }
+
+    fn weights(&self, model: &ModelSpec, digest: &Digest) -> Result<Weights, String> {
+        let bytes =
+            self.blobs.read(digest, BLOB_BYTES_MAX).map_err(|error| format!("model {digest}: {error}"))?;
+        Weights::parse(model, &bytes).map_err(|error| format!("model {digest}: {error}"))
+    }
+
+    fn finish(&mut self, finish: &FinishRound) -> Result<ReadyModel, String> {
+        let mut running = self.running.remove(&finish.job).unwrap_or_else(|| Running::new(finish.round));
+        let wanted: BTreeSet<Digest> = finish.updates.iter().map(|update| update.digest).collect();
+        // Two workers may send the same bytes; then the sum counts both, and a set cannot tell: start over.
+        let usable = running.round == finish.round
+            && wanted.len() == finish.updates.len()
+            && running.folded.is_subset(&wanted);
+        if !usable {
+            running = Running::new(finish.round);
+        }
+        running.waiting = finish
+            .updates
+            .iter()
+            .filter(|update| !running.folded.contains(&update.digest))
+            .copied()
+            .collect();
+        let shape = Shape { model: finish.model.clone(), scale_bits: finish.scale_bits };
+        fold_waiting(&self.blobs, &mut running, &shape)?;
+        let sum = running.sum.ok_or("a round without updates has no model")?;
+        let base = self.weights(&finish.model, &finish.base)?;
+        let values = sum.finish(base.values(), finish.scale_bits).map_err(|error| error.to_string())?;
+        drop((sum, base));
+        let weights = Weights::new(&finish.model, values).map_err(|error| error.to_string())?;
+        self.ready(&weights, &finish.evaluation)
+    }
+
+    fn ready(&mut self, weights: &Weights, evaluation: &Evaluation) -> Result<ReadyModel, String> {
+        let digest = self.blobs.put(&weights.to_bytes()).map_err(|error| error.to_string())?;
+        let evaluated = match evaluation {
+            Evaluation::None | Evaluation::Workers => None,
+            Evaluation::Coordinator { images, labels } => Some(self.evaluate(weights, *images, *labels)?),
+        };
+        Ok(ReadyModel { digest, evaluated })
+    }
+
+    fn evaluate(&mut self, weights: &Weights, images: Digest, labels: Digest) -> Result<Evaluated, String> {
+        let data = match self.held_out.get(&(images, labels)) {
+            Some(data) => data.clone(),
+            None => {
+                let open = |digest: &Digest| -> Result<File, String> {
+                    self.blobs
+                        .open_blob(digest)
+                        .map_err(|error| format!("the held-out set {digest}: {error}"))
+                };
+                let data = idx::read(open(&images)?, open(&labels)?)
+                    .map_err(|error| format!("the held-out set cannot be read: {error}"))?;
+                let data = Arc::new(data);
+                self.held_out.insert((images, labels), data.clone());
+                data
+            }
+        };
+        let loaded = Loaded::new(weights).map_err(|error| error.to_string())?;
+        let found = loaded.evaluate(&data).map_err(|error| error.to_string())?;
+        let loss = Real::try_from(found.loss)
+            .map_err(|_| "the loss on the held-out set is not finite".to_owned())?;
+        Ok(Evaluated { examples: found.examples, correct: found.correct, loss })
+    }
+}
+
+/// Folds what waits, eight files in a pass.
+fn fold_waiting(blobs: &Blobs, running: &mut Running, shape: &Shape) -> Result<(), String> {
+    let parameters = check_model(&shape.model)?;
+    let waiting = std::mem::take(&mut running.waiting);
+    for group in waiting.chunks(FOLD_GROUP) {
+        let mut files = Vec::with_capacity(group.len());
+        for update in group {
+            let file = blobs
+                .open_blob(&update.digest)
+                .map_err(|error| format!("update {}: {error}", update.digest))?;
+            let weight =
+                u32::try_from(update.weight).map_err(|_| "an update's weight is out of range".to_owned())?;
+            files.push((file, weight));
+        }
+        let sum = running.sum.get_or_insert_with(|| Accumulator::new(parameters));
+        sum.fold_readers(&mut files, shape.scale_bits).map_err(|error| error.to_string())?;
+        running.folded.extend(group.iter().map(|update| update.digest));
+    }
+    Ok(())
+}
+
+/// What a model of this spec takes on disk and in memory, or why there can be none: asked before a job is taken.
+pub fn check_model(spec: &ModelSpec) -> Result<usize, String> {
+    parameter_count(spec).map_err(|error| error.to_string())
+}

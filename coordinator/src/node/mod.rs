@@ -1,0 +1,227 @@
+//! The shell: start, run, drain, stop.
+
+pub mod aggregate;
+pub mod blobs;
+pub mod chain;
+pub mod clock;
+pub mod event_loop;
+pub mod http;
+pub mod metrics;
+pub mod peers;
+pub mod store;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::base_layer::BaseLayer as _;
+use contracts::rpc::{RpcChain, RpcWriter};
+use protocol::api::{Info, SCHEMA};
+use protocol::ids::CoordinatorId;
+use protocol::quic::{CloseCode, Server, ServerLimits, key_file};
+use protocol::sign::{EthKey, NodeKey};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+use crate::core::{self, Coordinator, Event};
+use crate::error::NodeError;
+use aggregate::Aggregator;
+use blobs::Blobs;
+use chain::Chain;
+use clock::Clock;
+use event_loop::{Core, EventLoop, Outlets};
+use metrics::Metrics;
+use peers::Peers;
+use store::Store;
+
+/// Milliseconds between two looks at a development chain, and at a real one.
+const POLL_MS: (u64, u64) = (200, 4_000);
+
+/// A running coordinator.
+#[derive(Debug)]
+pub struct Node {
+    info: Info,
+    http: SocketAddr,
+    core: Core,
+    server: Arc<Server>,
+    failures: [oneshot::Receiver<NodeError>; 2],
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Node {
+    /// Opens everything, reads the facts back, and starts to act.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting, in words that name the fix. Nothing has been changed then but the data
+    /// directory.
+    pub async fn start(config: Config) -> Result<Self, NodeError> {
+        // The lock is taken first: whoever comes second changes nothing.
+        let (store, records) = Store::open(&config.data_dir)?;
+        let seed = key_file::load_or_create(&config.data_dir.join("identity.key"))?;
+        let node_key = NodeKey::from_seed(&seed);
+        // Derived from the identity, so that a restart knows its own nonces and nobody else does.
+        let secret = blake3::derive_key("fedroll 1 assignment nonces", &*seed);
+        let operator = Arc::new(read_key(&config.key_file)?);
+        let layer = RpcChain::connect(&config.rpc, config.rollup).await?.with_key(&operator);
+        let proposer = layer.config().proposer;
+        if proposer != operator.address() {
+            return Err(NodeError::NotProposer { proposer, operator: operator.address() });
+        }
+        let blobs = Arc::new(Blobs::open(&config.data_dir)?);
+        let clock = Arc::new(Clock::default());
+        if let Some(newest) = records.last() {
+            clock.at_least(newest.at);
+        }
+        let decisions = core_config(&config, &layer, &operator, secret);
+        let coordinator = Coordinator::restore(decisions, records);
+        let stored = event_loop::stored_blobs(&coordinator, |digest| blobs.has(digest));
+
+        let server = Server::bind(config.listen, &Arc::new(node_key), ServerLimits::default())?;
+        let server = Arc::new(server);
+        let listener = TcpListener::bind(config.http).await.map_err(|source| NodeError::Listen {
+            what: "HTTP",
+            address: config.http,
+            source,
+        })?;
+        let http = listener.local_addr().map_err(|source| NodeError::Listen {
+            what: "HTTP",
+            address: config.http,
+            source,
+        })?;
+        let info = info(&config, &layer, &server, operator.address())?;
+
+        let spawned = |source| NodeError::Disk { what: "starting a thread", source };
+        let metrics = Arc::new(Metrics::default());
+        let (core, inlet) = event_loop::channel();
+        let (aggregator, aggregator_thread) =
+            Aggregator::spawn(core.clone(), blobs.clone()).map_err(spawned)?;
+        let (poster, requests) = mpsc::unbounded_channel();
+        let domain = layer.domain();
+        let peers =
+            Arc::new(Peers::new(core.clone(), blobs.clone(), metrics.clone(), operator.clone(), domain));
+        let outlets = Outlets { peers: peers.clone(), aggregator, poster, metrics: metrics.clone() };
+        let event_loop = EventLoop { core: coordinator, store, clock: clock.clone(), outlets };
+        let (core_thread, core_failure) = event_loop.spawn(inlet).map_err(spawned)?;
+        for digest in stored {
+            // Fails only if the core has stopped, which is noticed below.
+            let _ = core.tell(Event::BlobStored { digest }).await;
+        }
+
+        let poll = config.poll_ms.unwrap_or(if info.development_chain { POLL_MS.0 } else { POLL_MS.1 });
+        let chain = Arc::new(Chain {
+            operator: operator.address(),
+            layer,
+            core: core.clone(),
+            clock: clock.clone(),
+            poll: Duration::from_millis(poll),
+        });
+        let (failed, chain_failure) = oneshot::channel();
+        tokio::spawn(chain.clone().post(requests, failed));
+        tokio::spawn(chain.watch());
+        tokio::spawn(peers.accept(server.clone()));
+        let api = http::Api {
+            core: core.clone(),
+            blobs,
+            metrics,
+            clock,
+            domain,
+            key: operator,
+            info: info.clone(),
+            uploads: tokio::sync::Semaphore::new(http::BLOB_UPLOADS_MAX),
+        };
+        let router = http::router(Arc::new(api));
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the HTTP API has stopped");
+            }
+        });
+        let threads = vec![core_thread, aggregator_thread];
+        Ok(Self { info, http, core, server, failures: [core_failure, chain_failure], threads })
+    }
+
+    /// Who it is and where it settles.
+    pub const fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Where the HTTP API listens.
+    pub const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Waits for something that cannot be gone on from.
+    pub async fn failed(&mut self) -> NodeError {
+        let [core, chain] = &mut self.failures;
+        let gone =
+            |_| NodeError::Config("a part of the coordinator has stopped unexpectedly; see the log".into());
+        tokio::select! {
+            error = core => error.unwrap_or_else(gone),
+            error = chain => error.unwrap_or_else(gone),
+        }
+    }
+
+    /// Says goodbye to workers, finishes what is under way in the core, and stops. A crash instead loses nothing.
+    pub async fn stop(self) {
+        self.server.close(CloseCode::ShuttingDown, "the coordinator is stopping").await;
+        self.core.stop().await;
+        let join = tokio::task::spawn_blocking(move || {
+            for thread in self.threads.into_iter().take(1) {
+                // A panic of that thread has been printed.
+                let _ = thread.join();
+            }
+        });
+        // Fails only if the runtime is going down already.
+        let _ = join.await;
+    }
+}
+
+fn core_config(config: &Config, layer: &RpcWriter, operator: &EthKey, secret: [u8; 32]) -> core::Config {
+    core::Config {
+        operator: operator.address(),
+        domain: layer.domain(),
+        close_grace_s: layer.config().close_grace,
+        settle_by_s: config.settle_by_s,
+        seal_after_ms: config.seal_after_ms,
+        reconnect_grace_ms: config.reconnect_grace_ms,
+        keep_rounds: config.keep_rounds,
+        secret,
+        admission: config.admission.clone(),
+    }
+}
+
+fn info(
+    config: &Config,
+    layer: &RpcWriter,
+    server: &Server,
+    operator: protocol::ids::Address,
+) -> Result<Info, NodeError> {
+    let local = server.local_address()?;
+    let coordinator: CoordinatorId = server.id();
+    let host = match &config.public_address {
+        Some(public) => public.clone(),
+        None if local.ip().is_unspecified() => format!("127.0.0.1:{}", local.port()),
+        None => local.to_string(),
+    };
+    Ok(Info {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").into(),
+        coordinator,
+        worker_address: format!("{coordinator}@{host}"),
+        operator,
+        chain_id: layer.chain().chain_id,
+        development_chain: layer.chain().is_development(),
+        rpc: config.rpc.clone(),
+        rollup: layer.contract(),
+        token: layer.config().token,
+        deployed_at: layer.deployed_block(),
+        open: config.admission.open,
+    })
+}
+
+fn read_key(path: &Path) -> Result<EthKey, NodeError> {
+    let secret = key_file::read(path)?;
+    EthKey::from_secret(&secret)
+        .map_err(|error| NodeError::BadKey { file: path.to_owned(), detail: error.to_string() })
+}
