@@ -1,12 +1,14 @@
 //! Whether an acceptance is the promise that it should be.
 
+use core::cmp::Ordering;
+
 use protocol::hash::Digest;
 use protocol::ids::{AccountIndex, Address};
 use protocol::job::{SignedAcceptance, Task};
 use protocol::time::Millis;
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Book, Pin, Step};
+use super::fact::{Book, Pin};
 use super::limits::SETTLE_BY_MS_MAX;
 
 /// What is wrong with an acceptance.
@@ -45,27 +47,35 @@ pub enum WrongAcceptance {
         /// The worker's.
         want: Address,
     },
-    /// A count that no promise, or another one, has.
-    #[error("it counts {count} tasks, which another acceptance of the settlement does too, or none")]
+    /// Fewer tasks than were accepted.
+    #[error("it counts {got} tasks of the settlement where at least {least} were accepted")]
     Count {
-        /// The count.
-        count: u32,
+        /// Tasks counted by it.
+        got: u32,
+        /// Receipts accepted, this one included.
+        least: u32,
     },
     /// Too little.
-    #[error("it owes {got} units where at least {least} are due")]
+    #[error("it owes {got} units for the settlement where at least {least} are due")]
     Owed {
         /// Units owed by it.
         got: u64,
         /// Units due.
         least: u64,
     },
-    /// More than a later promise that should include it.
-    #[error("it owes {got} units, which leaves too little for a later acceptance that owes {later} in all")]
-    PastLater {
+    /// Another account of the settlement than an earlier promise gives.
+    #[error(
+        "{got_tasks} tasks for {got} units contradict an earlier promise of {known} units for {known_tasks}"
+    )]
+    Contradiction {
         /// Units owed by it.
         got: u64,
-        /// Units owed by the later one.
-        later: u64,
+        /// Tasks counted by it.
+        got_tasks: u32,
+        /// Units owed by the earlier one.
+        known: u64,
+        /// Tasks counted by the earlier one.
+        known_tasks: u32,
     },
     /// Not to be settled for ages.
     #[error("it need not be settled before {settle_by} (Unix seconds), which is too far ahead")]
@@ -78,9 +88,9 @@ pub enum WrongAcceptance {
 /// Checks `signed` as the answer to the receipt `digest` of `task`, with `book` holding what was promised earlier in the
 /// same settlement.
 ///
-/// Amounts are cumulative within a settlement and counted by `tasks`. Answers may arrive in another order than they were
-/// made in, so each is compared with its neighbours by count: it must owe its price more than the one below, and leave
-/// the one above its price.
+/// Amounts are cumulative within a settlement. Answers may arrive in another order than they were made in, and a receipt
+/// sent again may be answered by what is owed by then. So the promises with more tasks must owe no less, and the one with
+/// the most must cover every receipt that was accepted so far: no honest coordinator can fail that, in any order.
 pub(super) fn check(
     signed: &SignedAcceptance,
     task: &Task,
@@ -110,24 +120,28 @@ pub(super) fn check(
     if acceptance.settle_by > now.plus(SETTLE_BY_MS_MAX).secs() {
         return Err(WrongAcceptance::SettleBy { settle_by: acceptance.settle_by });
     }
-    check_amount(acceptance.tasks, acceptance.owed, task.price, book)
+    check_amount((acceptance.tasks, acceptance.owed), task.price, book)
 }
 
-fn check_amount(count: u32, owed: u64, price: u64, book: Option<&Book>) -> Result<(), WrongAcceptance> {
-    let none = std::collections::BTreeMap::<u32, Step>::new();
-    let steps = book.map_or(&none, |book| &book.steps);
-    if count == 0 || steps.contains_key(&count) {
-        return Err(WrongAcceptance::Count { count });
+fn check_amount(got: (u32, u64), price: u64, book: Option<&Book>) -> Result<(), WrongAcceptance> {
+    let known = book.map_or((0, 0), |book| (book.latest.acceptance.tasks, book.latest.acceptance.owed));
+    let (accepted, due) = book.map_or((0, 0), |book| (book.accepted, book.due));
+    let agrees = match got.0.cmp(&known.0) {
+        Ordering::Less => got.1 <= known.1,
+        Ordering::Equal => got.1 == known.1,
+        Ordering::Greater => got.1 >= known.1,
+    };
+    if !agrees {
+        let ((got_tasks, got), (known_tasks, known)) = (got, known);
+        return Err(WrongAcceptance::Contradiction { got, got_tasks, known, known_tasks });
     }
-    let below = steps.range(..count).next_back().map_or(0, |(_, step)| step.owed);
-    let least = below.saturating_add(price);
-    if owed < least {
-        return Err(WrongAcceptance::Owed { got: owed, least });
+    let (tasks, owed) = got.max(known);
+    let (least_tasks, least_owed) = (accepted.saturating_add(1), due.saturating_add(price));
+    if tasks < least_tasks {
+        return Err(WrongAcceptance::Count { got: tasks, least: least_tasks });
     }
-    match steps.range(count..).next() {
-        Some((_, above)) if above.owed < owed.saturating_add(above.price) => {
-            Err(WrongAcceptance::PastLater { got: owed, later: above.owed })
-        }
-        _ => Ok(()),
+    if owed < least_owed {
+        return Err(WrongAcceptance::Owed { got: owed, least: least_owed });
     }
+    Ok(())
 }

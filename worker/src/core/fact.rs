@@ -193,18 +193,10 @@ pub struct EndedTask {
 pub struct Book {
     /// The promise with the highest count: it covers the others.
     pub latest: SignedAcceptance,
-    /// Every promise's count, with what it said and what its task was worth. Once no receipt of the settlement is
-    /// unanswered only the highest is kept: later promises count on from it.
-    pub steps: BTreeMap<u32, Step>,
-}
-
-/// One promise of a settlement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// Units owed, cumulative.
-    pub owed: u64,
-    /// Units its task was worth.
-    pub price: u64,
+    /// Receipts that were accepted.
+    pub accepted: u32,
+    /// Units that their tasks were worth.
+    pub due: u64,
 }
 
 /// What a worker did for one job.

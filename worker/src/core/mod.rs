@@ -31,7 +31,7 @@ use protocol::wire::message::{Abilities, ToCoordinator, ToWorker};
 
 pub use check::WrongAcceptance;
 pub use effect::Effect;
-pub use fact::{Book, Dispute, EndedTask, Fact, JobKey, JobTotals, OpenTask, Outcome, Pin, Stage, Step};
+pub use fact::{Book, Dispute, EndedTask, Fact, JobKey, JobTotals, OpenTask, Outcome, Pin, Stage};
 pub use input::{Event, Input, LinkId, Output, TaskFailure, TransferFailure};
 pub use note::Note;
 pub use policy::{Hours, MemoryEstimate, ModelName, Policy};
@@ -223,3 +223,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

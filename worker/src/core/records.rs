@@ -7,7 +7,7 @@ use protocol::job::{Reason, SignedAcceptance, Task};
 use protocol::time::Millis;
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Book, EndedTask, Fact, JobKey, JobTotals, OpenTask, Outcome, Pin, Stage, Step};
+use super::fact::{Book, EndedTask, Fact, JobKey, JobTotals, OpenTask, Outcome, Pin, Stage};
 use super::limits::{BOOKS_MAX, ENDED_MAX, JOBS_MAX, REFUSALS_MAX};
 
 /// What a worker remembers. Bounded by the figures in [`limits`](super::limits).
@@ -80,7 +80,6 @@ impl Records {
             Fact::Accepted { at, nonce, acceptance } => self.apply_accepted(*at, nonce, acceptance)?,
             Fact::Ended { at, nonce, outcome } => {
                 let open = self.open.remove(nonce).ok_or(RestoreError::UnknownTask(*nonce))?;
-                self.prune_steps(&open);
                 self.apply_end(*at, open.pin, *nonce, &open.task, outcome.clone());
             }
             Fact::Declined { at, task, nonce, price, reason } => {
@@ -127,39 +126,21 @@ impl Records {
     ) -> Result<(), RestoreError> {
         let open = self.open.remove(nonce).ok_or(RestoreError::UnknownTask(*nonce))?;
         let key = JobKey { pin: open.pin, job: open.task.id.job };
-        let promise = &signed.acceptance;
-        let step = Step { owed: promise.owed, price: open.task.price };
-        let book = self
-            .books
-            .entry((key, open.task.id.settlement))
-            .or_insert_with(|| Book { latest: *signed, steps: BTreeMap::new() });
-        let before = book.steps.last_key_value().map_or(0, |(_, step)| step.owed);
-        book.steps.insert(promise.tasks, step);
-        if promise.tasks >= book.latest.acceptance.tasks {
+        let settlement = (key, open.task.id.settlement);
+        let none = Book { latest: *signed, accepted: 0, due: 0 };
+        let is_first = !self.books.contains_key(&settlement);
+        let book = self.books.entry(settlement).or_insert(none);
+        let before = if is_first { 0 } else { book.latest.acceptance.owed };
+        if signed.acceptance.tasks > book.latest.acceptance.tasks {
             book.latest = *signed;
         }
-        // A promise made earlier and heard later adds nothing: the one above it includes it.
+        book.accepted = book.accepted.saturating_add(1);
+        book.due = book.due.saturating_add(open.task.price);
+        // A promise made earlier and heard later adds nothing: the latest includes it.
         let earned = book.latest.acceptance.owed.saturating_sub(before);
         drop_first_over(&mut self.books, BOOKS_MAX);
-        self.prune_steps(&open);
         self.apply_end(at, open.pin, *nonce, &open.task, Outcome::Accepted { earned });
         Ok(())
-    }
-
-    /// Forgets the lower steps of a settlement once no receipt of it waits for an answer.
-    fn prune_steps(&mut self, ended: &OpenTask) {
-        let settlement = (ended.task.id.job, ended.task.id.settlement);
-        let waits = self.open.values().any(|open| {
-            matches!(open.stage, Stage::Finished { .. })
-                && (open.task.id.job, open.task.id.settlement) == settlement
-        });
-        let key = JobKey { pin: ended.pin, job: ended.task.id.job };
-        if !waits
-            && let Some(book) = self.books.get_mut(&(key, ended.task.id.settlement))
-            && let Some((&top, _)) = book.steps.last_key_value()
-        {
-            book.steps.retain(|&count, _| count == top);
-        }
     }
 
     fn apply_end(&mut self, at: Millis, pin: u32, nonce: Nonce, task: &Task, outcome: Outcome) {

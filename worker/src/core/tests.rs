@@ -1,0 +1,7 @@
+//! Planted situations: each is driven input by input, with a crash possible after any of them.
+
+mod lost;
+mod offers;
+mod order;
+mod promises;
+mod rig;
