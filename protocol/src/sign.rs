@@ -214,7 +214,7 @@ impl EthKey {
 
     /// The key written as hexadecimal text, as key files hold it (surrounding white space is ignored).
     pub fn from_text(text: &str) -> Result<Self, SignError> {
-        Self::from_secret(&*Zeroizing::new(parse_hex(text.trim())?))
+        Self::from_secret(&Zeroizing::new(parse_hex(text.trim())?))
     }
 
     /// The base-layer address that this key controls.

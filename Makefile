@@ -1,0 +1,61 @@
+# Every target does its own set-up. README.md says what each is for.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+RELEASE := target/release
+NPM := contracts/node_modules/.package-lock.json
+
+.PHONY: help build demo test tests verify fix contracts sim bench fuzz wasm
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## build the three programs, optimised
+	cargo build --release --locked --bins
+
+demo: build ## train, settle, audit, claim and infer on this machine, in under three minutes
+	$(RELEASE)/fedroll demo $(ARGS)
+
+test: verify tests ## verify, then every test: what CI runs
+
+# The runner's summary is the last line that this prints.
+tests: $(NPM)
+	cargo build --locked --workspace --bins
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  cargo nextest run --locked --workspace --no-fail-fast --status-level slow --final-status-level slow; \
+	else \
+	  cargo test --locked --workspace --no-fail-fast; \
+	fi
+
+verify: $(NPM) wasm ## check formatting, lints, generated files; writes nothing
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	contracts/build.sh check
+	cargo run --locked --quiet -p cli -- help-pages --check docs/cli
+
+# What must stay free of the host: protocol without its `quic` feature.
+wasm:
+	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
+	cargo check --locked --quiet -p protocol --target wasm32-unknown-unknown
+
+fix: $(NPM) ## rewrite what verify would complain about
+	cargo fmt --all
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	contracts/build.sh build
+	cargo run --quiet -p cli -- help-pages docs/cli
+
+contracts: $(NPM) ## compile the contracts and rewrite artifacts and gas snapshots
+	contracts/build.sh build
+
+$(NPM): contracts/package-lock.json
+	npm ci --prefix contracts --no-audit --no-fund --loglevel=error
+
+sim: ## simulate clusters: make sim SEED=42, or RUNS=100000
+	cargo sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS))
+
+bench: ## measure every figure against its reference; writes target/bench.json
+	cargo run --release --locked -p tests --bin bench
+
+fuzz: ## fuzz every decoder with libFuzzer (needs nightly and cargo-fuzz): make fuzz TARGET=frame SECONDS=60
+	cd fuzz && cargo +nightly fuzz run $(or $(TARGET),frame) -- -max_total_time=$(or $(SECONDS),60)
