@@ -13,6 +13,7 @@
 mod artifact;
 pub mod base_layer;
 pub mod bindings;
+pub mod devchain;
 pub mod error;
 mod reason;
 pub mod rpc;
