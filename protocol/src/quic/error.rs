@@ -185,7 +185,8 @@ impl LinkError {
             Self::OtherVersion | Self::WrongCoordinator { .. } | Self::Socket { .. } | Self::Config(_) => {
                 Verdict::Stop
             }
-            Self::Closed { code: CloseCode::NotAllowed | CloseCode::Replaced, .. } => Verdict::Stop,
+            // Another process runs with the same key: each would throw the other out for ever.
+            Self::Closed { code: CloseCode::Replaced, .. } => Verdict::Stop,
             Self::Transport(_)
             | Self::Length { .. }
             | Self::TooLarge { .. }
