@@ -2,7 +2,6 @@
 //! become theirs.
 
 use alloy::primitives::{Address as EvmAddress, B256, U256};
-use alloy::sol;
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, SpecHash};
@@ -10,17 +9,22 @@ use protocol::ledger as ours;
 
 use crate::base_layer::{BatchOnChain, ProvenAccount, ProvenJob};
 
-sol!(
-    #[derive(Debug)]
-    Rollup,
-    "artifacts/Rollup.json"
-);
+pub use generated::{DevToken, Rollup};
 
-sol!(
-    #[derive(Debug)]
-    DevToken,
-    "artifacts/DevToken.json"
-);
+#[expect(clippy::too_many_arguments, reason = "the macro writes a function with one argument a field")]
+mod generated {
+    alloy::sol!(
+        #[derive(Debug)]
+        Rollup,
+        "artifacts/Rollup.json"
+    );
+
+    alloy::sol!(
+        #[derive(Debug)]
+        DevToken,
+        "artifacts/DevToken.json"
+    );
+}
 
 /// Our address as the EVM's.
 pub const fn to_evm(address: Address) -> EvmAddress {

@@ -410,7 +410,7 @@ fn invalid(error: &EVMError<core::convert::Infallible, InvalidTransaction>) -> R
 
 /// Chains a block's changes onto those before it, in an order of their own.
 fn digest(previous: B256, changes: &EvmState) -> B256 {
-    let changes: BTreeMap<_, _> = changes.iter().filter(|(_, account)| account.is_touched()).collect();
+    let changes: BTreeMap<_, _> = changes.into_iter().filter(|(_, account)| account.is_touched()).collect();
     let mut hasher = Keccak256::new();
     hasher.update(previous);
     for (address, account) in changes {

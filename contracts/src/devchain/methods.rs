@@ -27,6 +27,17 @@ const FORWARD_MAX: u64 = 100 * 366 * 86_400;
 pub(super) struct Service {
     pub(super) chain: Chain,
     pub(super) journal: Journal,
+    /// Times that tests ask for instead of the clock's.
+    pub(super) timing: Timing,
+}
+
+/// What decides a block's time. It is not remembered over a restart; the times of blocks are.
+#[derive(Debug, Default)]
+pub(super) struct Timing {
+    /// The next block's time.
+    next: Option<u64>,
+    /// Seconds from each block to the next.
+    interval: Option<u64>,
 }
 
 /// The parameters of a request, by position.
@@ -61,6 +72,16 @@ fn json(value: impl Serialize) -> Result<Value, Refusal> {
 }
 
 impl Service {
+    /// The time of a block made now.
+    fn time(&self) -> u64 {
+        let head = self.chain.head().header.timestamp;
+        match self.timing {
+            Timing { next: Some(time), .. } => time.max(head),
+            Timing { interval: Some(seconds), .. } => head.saturating_add(seconds),
+            _ => self.chain.time(clock::now()),
+        }
+    }
+
     /// Answers one request.
     pub(super) fn answer(&mut self, method: &str, params: Value) -> Result<Value, Refusal> {
         let params = Params(match params {
@@ -99,7 +120,7 @@ impl Service {
     }
 
     fn answer_about_state(&mut self, method: &str, params: &Params) -> Result<Value, Refusal> {
-        let time = self.chain.time(clock::now());
+        let time = self.time();
         match method {
             "eth_call" => {
                 self.require_newest(params, 1)?;
@@ -133,7 +154,7 @@ impl Service {
     fn answer_development(&mut self, method: &str, params: &Params) -> Result<Value, Refusal> {
         match method {
             "evm_mine" | "anvil_mine" => {
-                let time = self.chain.time(clock::now());
+                let time = self.time();
                 let block = self.chain.prepare_empty(time);
                 self.commit(Record::Mine { time, state: block.state() }, block)?;
                 json("0x0")
@@ -146,6 +167,20 @@ impl Service {
                 self.write(&Record::Forward { seconds })?;
                 self.chain.put_forward(seconds);
                 json(seconds)
+            }
+            "evm_setNextBlockTimestamp" | "anvil_setNextBlockTimestamp" => {
+                let (time, head) = (params.number(0)?, self.chain.head().header.timestamp);
+                if time < head || time > head.saturating_add(FORWARD_MAX) {
+                    return Err(Refusal::params(format!(
+                        "{time} is not within a hundred years after {head}"
+                    )));
+                }
+                self.timing.next = Some(time);
+                json(Value::Null)
+            }
+            "anvil_setBlockTimestampInterval" => {
+                self.timing.interval = Some(params.number(0)?.min(FORWARD_MAX));
+                json(Value::Null)
             }
             "anvil_setBalance" | "hardhat_setBalance" => {
                 self.set_ether(params.get(0)?, params.get(1)?)?;
@@ -169,7 +204,7 @@ impl Service {
     }
 
     fn send(&mut self, raw: &[u8]) -> Result<Value, Refusal> {
-        let time = self.chain.time(clock::now());
+        let time = self.time();
         let (hash, block) = self.chain.prepare(raw, time)?;
         let raw = Bytes::copy_from_slice(raw);
         self.commit(Record::Transaction { time, raw, state: block.state() }, block)?;
@@ -179,6 +214,7 @@ impl Service {
     fn commit(&mut self, record: Record, block: Prepared) -> Result<(), Refusal> {
         self.write(&record)?;
         self.chain.commit(block);
+        self.timing.next = None;
         Ok(())
     }
 

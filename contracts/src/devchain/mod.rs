@@ -34,7 +34,7 @@ pub use error::DevChainError;
 use chain::Chain;
 use error::Refusal;
 use journal::{Journal, Record};
-use methods::Service;
+use methods::{Service, Timing};
 
 /// What the chain calls itself.
 pub const CLIENT: &str = concat!("fedroll development chain/", env!("CARGO_PKG_VERSION"));
@@ -158,7 +158,7 @@ fn replay(dir: &Path) -> Result<Service, DevChainError> {
         }
         chain.commit(prepared);
     }
-    Ok(Service { chain, journal })
+    Ok(Service { chain, journal, timing: Timing::default() })
 }
 
 /// One HTTP request: a JSON-RPC request, or a list of them.

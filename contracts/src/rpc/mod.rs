@@ -72,7 +72,7 @@ impl Node {
         let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
         let Some(host) = host else { return Err(ChainError::BadUrl(url.to_string())) };
         let endpoint = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-        let http = http_client().map_err(|detail| ChainError::BadAnswer(detail))?;
+        let http = http_client().map_err(ChainError::BadAnswer)?;
         let client = Arc::new(ClientBuilder::default().http_with_client(http, url));
         let unknown = ChainInfo { chain_id: 0, client: String::new() };
         let mut node = Self { client, endpoint, info: unknown };
