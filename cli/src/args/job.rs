@@ -1,0 +1,244 @@
+//! Jobs and inference.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+use protocol::amount::Amount;
+use protocol::ids::{JobId, SpecHash};
+
+use super::{CoordinatorArgs, KeyArgs};
+use crate::jobfile::Duration;
+
+/// Describe, price, submit, watch and fetch jobs
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  fedroll job init job.toml             a commented job file to start from
+  fedroll job plan job.toml             what it would cost and who could do it; spends nothing
+  fedroll job submit job.toml           shows the cost, asks, submits and funds it
+  fedroll job watch 0                   progress by round
+  fedroll job fetch 0 -o model.safetensors")]
+pub enum Job {
+    /// Write a commented job file to start from
+    Init(Init),
+    /// Check a job, price it and show which workers could do it; spends nothing
+    Plan(Plan),
+    /// Show the cost, ask, then submit and fund a job
+    Submit(Submit),
+    /// List the coordinator's jobs
+    Ls(Ls),
+    /// Show where a job stands
+    Status(OneJob),
+    /// Follow a job until it ends
+    Watch(OneJob),
+    /// Show what happened to a job
+    Logs(Logs),
+    /// Close a job before its end; what it has not spent comes back
+    Cancel(Cancel),
+    /// Write a training job's model as safetensors
+    Fetch(Fetch),
+}
+
+/// A job by its number, or by the hash of its spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobRef {
+    /// The ledger's index.
+    Id(JobId),
+    /// The hash of its spec.
+    Spec(SpecHash),
+}
+
+impl FromStr for JobRef {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_prefix("job:").unwrap_or(text);
+        if let Ok(id) = number.parse() {
+            return Ok(Self::Id(id));
+        }
+        let spec = text.parse().map(Self::Spec);
+        spec.map_err(|_| format!("'{text}' is no job: write its number (0, job:0) or its spec's hash (0x…)"))
+    }
+}
+
+impl std::fmt::Display for JobRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Spec(spec) => write!(f, "{spec}"),
+        }
+    }
+}
+
+/// `fedroll job init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The file to write
+    #[arg(default_value = "job.toml")]
+    pub file: PathBuf,
+}
+
+/// `fedroll job plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The job file
+    pub file: PathBuf,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub coordinator: CoordinatorArgs,
+}
+
+/// `fedroll job submit`
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// The job file
+    pub file: PathBuf,
+    /// How it is paid.
+    #[command(flatten)]
+    pub pay: Pay,
+    /// Follow the job to its end
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// What a command that spends takes.
+#[derive(Clone, Debug, Args)]
+pub struct Pay {
+    /// Whom to ask.
+    #[command(flatten)]
+    pub coordinator: CoordinatorArgs,
+    /// Who pays.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Do not ask before money is spent
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `fedroll job ls`
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Whom to ask.
+    #[command(flatten)]
+    pub coordinator: CoordinatorArgs,
+}
+
+/// `fedroll job status` and `watch`
+#[derive(Debug, Args)]
+pub struct OneJob {
+    /// The job: its number, or its spec's hash
+    pub job: JobRef,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub coordinator: CoordinatorArgs,
+}
+
+/// `fedroll job logs`
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The job: its number, or its spec's hash
+    pub job: JobRef,
+    /// Wait for more, until the job ends
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only what came after this entry
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub after: u64,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub coordinator: CoordinatorArgs,
+}
+
+/// `fedroll job cancel`
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// The job: its number, or its spec's hash
+    pub job: JobRef,
+    /// Who closes it.
+    #[command(flatten)]
+    pub pay: Pay,
+}
+
+/// `fedroll job fetch`
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// The job: its number, or its spec's hash
+    pub job: JobRef,
+    /// The file to write [default: job-N.safetensors]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The model after this round (from 0) instead of the newest
+    #[arg(long, value_name = "N")]
+    pub round: Option<u32>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub coordinator: CoordinatorArgs,
+}
+
+/// Answer a file of examples with a trained model
+///
+/// Cuts the input into tasks, shows the price and asks, submits an inference job, and writes the answers in the order of
+/// the input, one JSON object a line: {"item": 0, "label": 7, "scores": […]}.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fedroll infer --model job:0 --input digits.csv --output answers.jsonl --price 0.001
+  fedroll infer --model job:0 --input digits.csv --label-column label --output answers.jsonl
+  fedroll infer --model model.safetensors --job 0 --input images.idx.gz --output answers.jsonl")]
+pub struct Infer {
+    /// The model: job:N (what that job has trained), or a safetensors file
+    #[arg(long, value_name = "MODEL")]
+    pub model: String,
+    /// The training job that says what architecture a safetensors file is for
+    #[arg(long, value_name = "JOB")]
+    pub job: Option<JobRef>,
+    /// The examples: a CSV file with a header and one column a value (0 to 255), or IDX images, plain or gz
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// The CSV column that holds the right answer; it is not sent, and the accuracy is shown at the end
+    #[arg(long, value_name = "NAME")]
+    pub label_column: Option<String>,
+    /// The IDX file that holds the right answers; they are not sent, and the accuracy is shown at the end
+    #[arg(long, value_name = "FILE", conflicts_with = "label_column")]
+    pub labels: Option<PathBuf>,
+    /// What the values of a CSV file are divided by
+    #[arg(long, default_value_t = 255.0, value_name = "N")]
+    pub divisor: f32,
+    /// Answer only the first N examples
+    #[arg(long, value_name = "N")]
+    pub first: Option<u64>,
+    /// Where the answers go, as JSON lines
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Tokens for one answered example
+    #[arg(long, default_value = "0.001", value_name = "TOKENS")]
+    pub price: Amount,
+    /// Examples in one task
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65535))]
+    pub per_task: u32,
+    /// Tasks that are settled together
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10000))]
+    pub group: u32,
+    /// How long a worker has for one task before another gets it
+    #[arg(long, default_value = "60s", value_name = "TIME")]
+    pub deadline: Duration,
+    /// How it is paid.
+    #[command(flatten)]
+    pub pay: Pay,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_named_by_number_or_hash() {
+        assert_eq!("7".parse(), Ok(JobRef::Id(JobId(7))));
+        assert_eq!("job:7".parse(), Ok(JobRef::Id(JobId(7))));
+        let spec = SpecHash([0xab; 32]);
+        assert_eq!(spec.to_string().parse(), Ok(JobRef::Spec(spec)));
+        for bad in ["", "job:", "x", "-1", "0x12"] {
+            assert!(bad.parse::<JobRef>().is_err(), "{bad}");
+        }
+    }
+}

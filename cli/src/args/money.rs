@@ -1,0 +1,178 @@
+//! Audit, claims, explanations, keys and chains.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use protocol::ids::{AccountIndex, Address, JobId, WorkerId};
+
+use super::{CoordinatorArgs, KeyArgs, NetworkArgs};
+use crate::jobfile::Duration;
+
+/// Rebuild every balance from the base layer and compare it with what was committed there
+///
+/// Reads the queue and the posted batches from a base-layer RPC, applies every operation, and compares every state root.
+/// It asks the coordinator nothing, unless --evidence names one: then it also checks the receipts' signatures, the
+/// acceptances, and the results roots. Exit code 1 means that something does not match.
+///
+/// The fraud proof is not there yet: until then the operator is trusted, and an audit that fails shows a fraud without
+/// being able to reverse it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x…
+  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence http://127.0.0.1:7070")]
+pub struct Audit {
+    /// What to audit.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// A coordinator's HTTP API to fetch receipts and acceptances from; nothing it says is believed unchecked
+    #[arg(long, value_name = "URL")]
+    pub evidence: Option<String>,
+}
+
+/// Take out what a worker earned, or what a job did not spend
+///
+/// Rebuilds the state from the base layer, makes the proof and sends the claim; the coordinator is not asked and may be
+/// gone. Any key with some of the chain's own coin may send it: the money goes to the payout address of the worker, or
+/// to the requester of the job.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true))]
+#[command(after_help = "\
+Examples:
+  fedroll claim --worker 0x…            everything that this worker has earned in final batches
+  fedroll claim --all                   the same for every worker
+  fedroll claim --refund 0              what job 0 did not spend")]
+pub struct Claim {
+    /// The worker to claim for
+    #[arg(long, value_name = "ID", group = "what")]
+    pub worker: Option<WorkerId>,
+    /// The account to claim for, by its number
+    #[arg(long, value_name = "N", group = "what")]
+    pub account: Option<AccountIndex>,
+    /// Claim for every account that has something to claim
+    #[arg(long, group = "what")]
+    pub all: bool,
+    /// Claim what this job did not spend
+    #[arg(long, value_name = "JOB", group = "what")]
+    pub refund: Option<JobId>,
+    /// Only say what there is to claim
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Who sends it.
+    #[command(flatten)]
+    pub key: KeyArgs,
+}
+
+/// Say for every round what a worker was asked, what was accepted, and what it was paid
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The worker
+    #[arg(long, value_name = "ID")]
+    pub worker: WorkerId,
+    /// Only this job
+    #[arg(long, value_name = "JOB")]
+    pub job: Option<JobId>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub coordinator: CoordinatorArgs,
+}
+
+/// Make and show keys
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  fedroll key new requester.key         a key for money: jobs, claims, batches
+  fedroll key new identity.key --kind node
+  fedroll key show requester.key")]
+pub enum Key {
+    /// Make a key from the system's randomness, in a file of mode 0600 that must not exist
+    New(KeyFile),
+    /// Show the public half of a key
+    Show(KeyFile),
+}
+
+/// A key file and what it is for.
+#[derive(Debug, Args)]
+pub struct KeyFile {
+    /// The file
+    pub file: PathBuf,
+    /// What the key is for
+    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    pub kind: KeyKind,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum KeyKind {
+    /// secp256k1: money and everything the base layer checks
+    #[default]
+    Eth,
+    /// ed25519: a worker's or coordinator's identity
+    Node,
+}
+
+/// Run a development chain, deploy the rollup, look at it
+#[derive(Debug, Subcommand)]
+pub enum Chain {
+    /// Run a development chain: an Ethereum JSON-RPC on loopback, with free coins and tokens
+    Dev(Dev),
+    /// Deploy the rollup, and on a development chain its token
+    Deploy(Deploy),
+    /// Show a rollup's batches, queue and windows
+    Status(Status),
+}
+
+/// `fedroll chain dev`
+///
+/// It runs the same contract bytecode as a real chain, in a store of its own, and serves Ethereum JSON-RPC that stock
+/// tools can talk to. Its coins and tokens are worth nothing, and everyone knows its keys.
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// Where the chain is stored
+    #[arg(long, default_value = ".fedroll/chain", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where the JSON-RPC listens; loopback only, port 0 finds a free one
+    #[arg(long, default_value = "127.0.0.1:8545", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+}
+
+/// `fedroll chain deploy`
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// The base layer's JSON-RPC
+    #[arg(long, value_name = "URL", env = crate::env::RPC, hide_env_values = true)]
+    pub rpc: String,
+    /// Who deploys.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Who may post batches: the coordinator's operator address
+    #[arg(long, value_name = "ADDRESS")]
+    pub operator: Address,
+    /// The ERC-20 to pay in [default: a token of its own, on a development chain only]
+    #[arg(long, value_name = "ADDRESS")]
+    pub token: Option<Address>,
+    /// The token's base units in one ledger unit of 10⁻⁶ token: 1 for 6 decimals, 1000000000000 for 18
+    #[arg(long, value_name = "N", default_value_t = 1_000_000_000_000, requires = "token")]
+    pub token_unit: u128,
+    /// How long a batch can be challenged before it is final [default: 7d, on a development chain 5s]
+    #[arg(long, value_name = "TIME")]
+    pub challenge_window: Option<Duration>,
+    /// How soon a queued item must be included [default: 24h, on a development chain 10s]
+    #[arg(long, value_name = "TIME")]
+    pub inclusion_window: Option<Duration>,
+    /// How long a closed job may still settle [default: 48h, on a development chain 20s]
+    #[arg(long, value_name = "TIME")]
+    pub close_grace: Option<Duration>,
+}
+
+/// `fedroll chain status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Which rollup.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}

@@ -1,0 +1,66 @@
+//! One command group a file: arguments in, a report out.
+
+mod audit;
+mod chain;
+mod claim;
+mod demo;
+mod explain;
+mod help_pages;
+mod infer;
+mod job;
+mod key;
+pub mod program;
+mod up;
+
+use crate::args::{Cli, Command};
+use crate::exit::ExitStatus;
+use crate::output::Output;
+
+/// Runs the command.
+pub async fn run(cli: &Cli, out: &Output) -> anyhow::Result<ExitStatus> {
+    match &cli.command {
+        Command::Up(args) => up::run(args, out).await,
+        Command::Demo(args) => demo::run(args, out).await,
+        Command::Job(command) => job::run(command, out).await,
+        Command::Infer(args) => infer::run(args, out).await,
+        Command::Audit(args) => audit::run(args, out).await,
+        Command::Claim(args) => claim::run(args, out).await,
+        Command::Explain(args) => explain::run(args, out).await,
+        Command::Key(command) => key::run(command, out),
+        Command::Chain(command) => chain::run(command, out).await,
+        Command::Worker(passed) => program::run(program::Program::Worker, passed),
+        Command::Coordinator(passed) => program::run(program::Program::Coordinator, passed),
+        Command::HelpPages(args) => help_pages::run(args, out),
+    }
+}
+
+/// The command's name, as the JSON documents give it: `job submit`.
+pub fn name(command: &Command) -> &'static str {
+    use crate::args::job::Job;
+    use crate::args::money::{Chain, Key};
+    match command {
+        Command::Up(_) => "up",
+        Command::Demo(_) => "demo",
+        Command::Job(Job::Init(_)) => "job init",
+        Command::Job(Job::Plan(_)) => "job plan",
+        Command::Job(Job::Submit(_)) => "job submit",
+        Command::Job(Job::Ls(_)) => "job ls",
+        Command::Job(Job::Status(_)) => "job status",
+        Command::Job(Job::Watch(_)) => "job watch",
+        Command::Job(Job::Logs(_)) => "job logs",
+        Command::Job(Job::Cancel(_)) => "job cancel",
+        Command::Job(Job::Fetch(_)) => "job fetch",
+        Command::Infer(_) => "infer",
+        Command::Audit(_) => "audit",
+        Command::Claim(_) => "claim",
+        Command::Explain(_) => "explain",
+        Command::Key(Key::New(_)) => "key new",
+        Command::Key(Key::Show(_)) => "key show",
+        Command::Chain(Chain::Dev(_)) => "chain dev",
+        Command::Chain(Chain::Deploy(_)) => "chain deploy",
+        Command::Chain(Chain::Status(_)) => "chain status",
+        Command::Worker(_) => "worker",
+        Command::Coordinator(_) => "coordinator",
+        Command::HelpPages(_) => "help-pages",
+    }
+}

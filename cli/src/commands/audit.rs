@@ -1,0 +1,184 @@
+//! `fedroll audit`: every balance rebuilt from the base layer alone, every root compared.
+//!
+//! Nothing here links the coordinator or the worker, so the answer owes nothing to the audited.
+
+mod evidence;
+mod report;
+
+use contracts::base_layer::BaseLayer;
+use contracts::rpc::RpcChain;
+use protocol::amount::Amount;
+use protocol::ids::Address;
+use protocol::ledger::{QueueAction, State};
+
+use self::evidence::Evidence;
+pub use self::report::AuditReport;
+use self::report::{BatchLine, Totals};
+use crate::args::money::Audit;
+use crate::client::Client;
+use crate::exit::ExitStatus;
+use crate::network::Network;
+use crate::output::Output;
+use crate::page::bytes;
+use crate::replay::{self, Replay};
+
+/// Accounts and jobs for which the token's flow is compared one by one (a call to the node each).
+const FLOW_LEAVES_MAX: usize = 10_000;
+
+/// Audits and answers.
+pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
+    let (rpc, rollup) = Network::find(&args.network)?.base_layer()?;
+    let report = audit(&rpc, rollup, args.evidence.as_deref(), out).await?;
+    out.answer(&report)
+}
+
+/// Audits a rollup.
+pub async fn audit(
+    rpc: &str,
+    rollup: Address,
+    evidence: Option<&str>,
+    out: &Output,
+) -> anyhow::Result<AuditReport> {
+    let spinner = out.spinner("reading the base layer");
+    let chain = RpcChain::connect(rpc, rollup).await?;
+    let replay = replay::replay(&chain, &spinner).await?;
+    spinner.finish_and_clear();
+    let mut report = AuditReport::new(&chain, &replay);
+    for replayed in &replay.batches {
+        let line = BatchLine::new(replayed);
+        if let Some(fault) = &line.fault {
+            report.problems.push(format!("batch {}: {fault}", line.batch));
+        }
+        report.batches.push(line);
+    }
+    check_contract(&chain, &replay, &mut report).await?;
+    check_flow(&chain, &replay, &mut report).await?;
+    match evidence {
+        Some(url) => check_evidence(url, &chain, &replay, &mut report, out).await?,
+        None => report.not_checked.push(
+            "receipts, acceptances and results roots: name a coordinator or a mirror with --evidence URL"
+                .to_owned(),
+        ),
+    }
+    report.conclude();
+    Ok(report)
+}
+
+/// What the contract itself says of its newest batch and its queue.
+async fn check_contract(chain: &RpcChain, replay: &Replay, report: &mut AuditReport) -> anyhow::Result<()> {
+    for replayed in &replay.batches {
+        let number = replayed.batch.number();
+        let stored = chain.batch(number).await?.map(|record| record.commitment);
+        if stored != Some(replayed.batch.posted.commitment) {
+            report.problems.push(format!("batch {number}: the contract stores another commitment"));
+        }
+    }
+    let newest = replay.batches.last().map(|replayed| replayed.batch.posted.header.post.root());
+    report.state_root = Some(replay.deriver.state().root());
+    if newest.is_some() && replay.first_fault().is_none() && newest != report.state_root {
+        report.problems.push("the state rebuilt is not the one the newest batch states".to_owned());
+    }
+    report.checked.push(format!(
+        "{} batches ({} of payload): every operation applied again, every state root, queue hash and commitment compared",
+        replay.batches.len(),
+        bytes(replay.batches.iter().map(|replayed| replayed.batch.posted.payload.len() as u64).sum())
+    ));
+    report.checked.push(format!("{} queue items in their order", replay.deriver.queue().len()));
+    Ok(())
+}
+
+/// Tokens in and out: what was paid in, less what was claimed, must lie in the contract.
+async fn check_flow(chain: &RpcChain, replay: &Replay, report: &mut AuditReport) -> anyhow::Result<()> {
+    let state = replay.deriver.state();
+    report.totals = totals(replay, state)?;
+    let totals = &report.totals;
+    if totals.earned.add(totals.fees)? != totals.spent {
+        report.problems.push(format!(
+            "workers and coordinators were credited {} and {}, jobs were debited {}",
+            totals.earned, totals.fees, totals.spent
+        ));
+    }
+    report
+        .checked
+        .push("what workers and coordinators were credited adds up to what jobs were debited".to_owned());
+    if state.accounts().count() + state.jobs().count() > FLOW_LEAVES_MAX {
+        report
+            .not_checked
+            .push(format!("tokens claimed so far: there are more than {FLOW_LEAVES_MAX} leaves"));
+        return Ok(());
+    }
+    let mut claimed = Amount::ZERO;
+    for (index, account) in state.accounts() {
+        let taken = chain.claimed(index).await?;
+        if taken > account.earned {
+            report
+                .problems
+                .push(format!("account {index} has claimed {taken} and earned {}", account.earned));
+        }
+        claimed = claimed.add(taken)?;
+    }
+    for (id, _) in state.jobs() {
+        claimed = claimed.add(chain.claimed_refund(id).await?)?.add(chain.claimed_fees(id).await?)?;
+    }
+    report.totals.claimed = claimed;
+    let held = chain.token_balance(chain.contract()).await?;
+    let due = report.totals.paid_in.sub(claimed);
+    match due {
+        Ok(due) if held >= due => {
+            report.checked.push(format!("the contract holds {held} tokens, {due} are owed by it"));
+        }
+        _ => report.problems.push(format!(
+            "the contract holds {held} tokens; {} were paid in and {claimed} taken out",
+            report.totals.paid_in
+        )),
+    }
+    Ok(())
+}
+
+fn totals(replay: &Replay, state: &State) -> anyhow::Result<Totals> {
+    let mut totals = Totals::default();
+    for (_, account) in state.accounts() {
+        totals.accounts += 1;
+        totals.earned = totals.earned.add(account.earned)?;
+    }
+    for (_, job) in state.jobs() {
+        totals.jobs += 1;
+        totals.spent = totals.spent.add(job.spent)?;
+        totals.fees = totals.fees.add(job.fees)?;
+    }
+    let queue = replay.deriver.queue();
+    for index in 0..queue.len() {
+        match queue.get(index).map(|item| item.action) {
+            Some(QueueAction::Fund { amount, .. } | QueueAction::TopUp { amount }) => {
+                totals.paid_in = totals.paid_in.add(amount)?;
+            }
+            Some(QueueAction::Close) | None => {}
+        }
+    }
+    Ok(totals)
+}
+
+async fn check_evidence(
+    url: &str,
+    chain: &RpcChain,
+    replay: &Replay,
+    report: &mut AuditReport,
+    out: &Output,
+) -> anyhow::Result<()> {
+    let client = Client::new(url)?;
+    let bar = out.bar(replay.batches.len() as u64, "evidence");
+    let mut evidence = Evidence::new(chain.domain(), chain.config().proposer, replay);
+    for replayed in replay.batches.iter().filter(|replayed| replayed.verdict.holds()) {
+        bar.inc(1);
+        if replayed.batch.posted.header.results_root == evidence::no_results() {
+            continue;
+        }
+        match client.evidence(replayed.batch.number()).await {
+            Ok(shown) => evidence.check(replayed, &shown),
+            Err(error) => evidence.miss(replayed.batch.number(), &error),
+        }
+    }
+    bar.finish_and_clear();
+    evidence.conclude(report);
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! `fedroll chain …`
+
+use std::net::SocketAddr;
+
+use contracts::base_layer::{BaseLayer, DEVELOPMENT_CHAIN_ID};
+use contracts::devchain;
+use contracts::rpc::{self, RpcChain, TokenChoice, Windows};
+use protocol::api::text;
+use protocol::ids::{Address, BatchId};
+use serde::Serialize;
+
+use crate::args::money::{Chain, Deploy, Dev, Status};
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::jobfile::Duration;
+use crate::network::Network;
+use crate::output::{Output, Report};
+use crate::page::Page;
+use crate::signals;
+use crate::{files, keys};
+
+/// Runs one of the chain commands.
+pub async fn run(command: &Chain, out: &Output) -> anyhow::Result<ExitStatus> {
+    match command {
+        Chain::Dev(args) => dev(args, out).await,
+        Chain::Deploy(args) => deploy(args, out).await,
+        Chain::Status(args) => status(args, out).await,
+    }
+}
+
+/// What a development chain says when it answers. `fedroll up` reads it.
+#[derive(Debug, Serialize, serde::Deserialize)]
+pub struct Serving {
+    /// Always true.
+    pub ready: bool,
+    /// Its JSON-RPC.
+    pub rpc: String,
+    /// Its chain id.
+    pub chain_id: u64,
+}
+
+impl Report for Serving {
+    fn text(&self, page: &mut Page) {
+        page.line(format_args!("development chain {} at {}", self.chain_id, self.rpc));
+        page.line("its coins and tokens are worth nothing, and everyone knows its keys; Ctrl-C stops it");
+    }
+
+    fn flat(&self) -> bool {
+        true
+    }
+}
+
+async fn dev(args: &Dev, out: &Output) -> anyhow::Result<ExitStatus> {
+    files::make_dir(&args.dir)?;
+    let stop = signals::stop()?;
+    let server =
+        devchain::Server::open(devchain::Config { dir: args.dir.clone(), addr: args.listen }).await?;
+    let at: SocketAddr = server.local_addr();
+    out.answer(&Serving { ready: true, rpc: format!("http://{at}"), chain_id: DEVELOPMENT_CHAIN_ID })?;
+    server.run(stop).await?;
+    Ok(ExitStatus::Yes)
+}
+
+#[derive(Serialize)]
+struct Deployed {
+    chain_id: u64,
+    development_chain: bool,
+    #[serde(with = "text")]
+    rollup: Address,
+    #[serde(with = "text")]
+    token: Address,
+    #[serde(with = "text")]
+    operator: Address,
+    gas: u64,
+}
+
+impl Report for Deployed {
+    fn text(&self, page: &mut Page) {
+        let label = if self.development_chain { " (development chain)" } else { "" };
+        page.line(format_args!("deployed on chain {}{label}, {} gas", self.chain_id, self.gas));
+        page.facts(&[("rollup", &self.rollup), ("token", &self.token), ("operator", &self.operator)]);
+        page.line("unaudited; the fraud proof is not there yet: until then the operator is trusted");
+    }
+}
+
+async fn deploy(args: &Deploy, out: &Output) -> anyhow::Result<ExitStatus> {
+    let path = args.key.key_file.as_ref().ok_or_else(|| CliError::Unknown {
+        what: "the key to deploy with",
+        fix: "name its file with --key-file FILE (`fedroll key new` makes one)".to_owned(),
+    })?;
+    let key = keys::read_eth(path)?;
+    let info = rpc::chain_info(&args.rpc).await?;
+    let defaults = if info.is_development() { Windows::DEVELOPMENT } else { Windows::REAL };
+    let seconds = |given: Option<Duration>, default: u64| given.map_or(default, |given| given.0 / 1000);
+    let windows = Windows {
+        challenge: seconds(args.challenge_window, defaults.challenge),
+        inclusion: seconds(args.inclusion_window, defaults.inclusion),
+        close_grace: seconds(args.close_grace, defaults.close_grace),
+    };
+    let token = match args.token {
+        Some(token) => TokenChoice::Existing { token, unit: args.token_unit },
+        None if info.is_development() => TokenChoice::Development,
+        None => {
+            let fix = "name the ERC-20 to pay in with --token ADDRESS".to_owned();
+            return Err(CliError::Unknown { what: "the token", fix }.into());
+        }
+    };
+    let deployed = rpc::deploy(&args.rpc, &key, token, windows, args.operator).await?;
+    out.answer(&Deployed {
+        chain_id: info.chain_id,
+        development_chain: info.is_development(),
+        rollup: deployed.rollup,
+        token: deployed.token,
+        operator: args.operator,
+        gas: deployed.costs.iter().map(|cost| cost.gas).sum(),
+    })
+}
+
+#[derive(Serialize)]
+struct Standing {
+    chain_id: u64,
+    development_chain: bool,
+    client: String,
+    #[serde(with = "text")]
+    rollup: Address,
+    #[serde(with = "text")]
+    token: Address,
+    #[serde(with = "text")]
+    operator: Address,
+    deployed_at: u64,
+    block: u64,
+    block_time: u64,
+    #[serde(with = "text")]
+    latest_batch: BatchId,
+    #[serde(with = "text")]
+    final_batch: BatchId,
+    queue_length: u64,
+    challenge_seconds: u64,
+    inclusion_seconds: u64,
+    close_grace_seconds: u64,
+}
+
+impl Report for Standing {
+    fn text(&self, page: &mut Page) {
+        let label = if self.development_chain { " (development chain)" } else { "" };
+        page.heading(format_args!("Rollup {} on chain {}{label}", self.rollup, self.chain_id));
+        let block = format!("{} (time {})", self.block, self.block_time);
+        let batches = format!("{} posted, {} final", self.latest_batch, self.final_batch);
+        let windows = format!(
+            "challenge {} s, inclusion {} s, close grace {} s",
+            self.challenge_seconds, self.inclusion_seconds, self.close_grace_seconds
+        );
+        page.facts(&[
+            ("node", &self.client),
+            ("block", &block),
+            ("deployed in block", &self.deployed_at),
+            ("token", &self.token),
+            ("operator", &self.operator),
+            ("batches", &batches),
+            ("queue items", &self.queue_length),
+            ("windows", &windows),
+        ]);
+    }
+}
+
+async fn status(args: &Status, out: &Output) -> anyhow::Result<ExitStatus> {
+    let (rpc, rollup) = Network::find(&args.network)?.base_layer()?;
+    let chain = RpcChain::connect(&rpc, rollup).await?;
+    let head = chain.head().await?;
+    let config = *chain.config();
+    let (latest_batch, _) = chain.latest_batch().await?;
+    out.answer(&Standing {
+        chain_id: chain.chain().chain_id,
+        development_chain: chain.chain().is_development(),
+        client: chain.chain().client.clone(),
+        rollup,
+        token: config.token,
+        operator: config.proposer,
+        deployed_at: chain.deployed_block(),
+        block: head.number,
+        block_time: head.time,
+        latest_batch,
+        final_batch: chain.final_batch().await?,
+        queue_length: chain.queue_length().await?,
+        challenge_seconds: config.challenge_window,
+        inclusion_seconds: config.inclusion_window,
+        close_grace_seconds: config.close_grace,
+    })
+}

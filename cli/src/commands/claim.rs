@@ -1,0 +1,230 @@
+//! `fedroll claim`: the state rebuilt from the base layer, the proof made here, the claim sent by whoever pays the gas.
+
+use contracts::base_layer::{
+    BaseLayer, BaseLayerWriter, BatchOnChain, CLAIMS_MAX, ClaimOutcome, ProvenAccount, ProvenJob,
+};
+use contracts::rpc::{RpcChain, RpcWriter};
+use protocol::amount::Amount;
+use protocol::api::text;
+use protocol::hash::Keccak;
+use protocol::ids::{AccountIndex, Address, BatchId, JobId};
+use protocol::ledger::State;
+use serde::Serialize;
+
+use crate::args::money::Claim;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::network::Network;
+use crate::output::{Output, Report};
+use crate::page::{Column, Page};
+use crate::replay;
+
+/// The answer of `fedroll claim`.
+#[derive(Debug, Default, Serialize)]
+pub struct Claimed {
+    #[serde(with = "text::option")]
+    batch: Option<BatchId>,
+    dry_run: bool,
+    /// What was paid, or would be.
+    pub paid: Vec<Payment>,
+    skipped: Vec<String>,
+    transactions: Vec<Transaction>,
+}
+
+/// One payment.
+#[derive(Debug, Serialize)]
+pub struct Payment {
+    what: String,
+    #[serde(with = "text")]
+    to: Address,
+    /// How much.
+    #[serde(with = "text")]
+    pub amount: Amount,
+}
+
+#[derive(Debug, Serialize)]
+struct Transaction {
+    #[serde(with = "text")]
+    hash: Keccak,
+    gas: u64,
+}
+
+impl Report for Claimed {
+    fn text(&self, page: &mut Page) {
+        let columns = [Column::Left("for"), Column::Left("to"), Column::Right("tokens")];
+        let rows = self
+            .paid
+            .iter()
+            .map(|paid| vec![paid.what.clone(), paid.to.to_string(), paid.amount.to_string()]);
+        page.table(&columns, rows, "there is nothing to claim in final batches");
+        for skipped in &self.skipped {
+            page.line(format_args!("skipped: {skipped}"));
+        }
+        for transaction in &self.transactions {
+            page.line(format_args!("transaction {} ({} gas)", transaction.hash, transaction.gas));
+        }
+        if self.dry_run {
+            page.line("nothing was sent (--dry-run)");
+        }
+    }
+
+    fn status(&self) -> ExitStatus {
+        ExitStatus::from_answer(self.skipped.is_empty())
+    }
+}
+
+/// The state that claims are proven against: right after the last final batch.
+#[derive(Debug)]
+pub struct Claims<C> {
+    chain: C,
+    batch: BatchOnChain,
+    state: State,
+}
+
+/// Claims and answers.
+pub async fn run(args: &Claim, out: &Output) -> anyhow::Result<ExitStatus> {
+    let network = Network::find(&args.network)?;
+    let (rpc, rollup) = network.base_layer()?;
+    let chain = RpcChain::connect(&rpc, rollup).await?;
+    let Some(claims) = Claims::rebuild(chain, out).await? else {
+        return out.answer(&Claimed { dry_run: args.dry_run, ..Claimed::default() });
+    };
+    if let Some(job) = args.refund {
+        let claim = claims.refund(job).await?;
+        let report = match (claim, args.dry_run) {
+            (None, _) => Claimed { batch: Some(claims.batch.number()), ..Claimed::default() },
+            (Some((_, payment)), true) => claims.planned(vec![payment]),
+            (Some((proven, payment)), false) => {
+                claims.with_key(&network.key(&args.key)?).pay_refund(&proven, payment).await?
+            }
+        };
+        return out.answer(&report);
+    }
+    let due = claims
+        .due(|index, account| args.all || args.account == Some(index) || args.worker == Some(account.worker));
+    let due = due.await?;
+    if due.is_empty() || args.dry_run {
+        let planned = due.into_iter().map(|(_, payment)| payment).collect();
+        return out.answer(&Claimed { dry_run: args.dry_run, ..claims.planned(planned) });
+    }
+    let writer = claims.with_key(&network.key(&args.key)?);
+    out.answer(&writer.pay(due.into_iter().map(|(proven, _)| proven).collect(), out).await?)
+}
+
+impl<C: BaseLayer> Claims<C> {
+    /// Rebuilds the state; `None` while no batch is final.
+    pub async fn rebuild(chain: C, out: &Output) -> anyhow::Result<Option<Self>> {
+        let spinner = out.spinner("rebuilding the ledger from the base layer");
+        let replay = replay::replay(&chain, &spinner).await?;
+        spinner.finish_and_clear();
+        if let Some(fault) = replay.first_fault() {
+            let fault = format!(
+                "batch {} does not hold; only what lies before it can be claimed",
+                fault.batch.number()
+            );
+            out.warn(fault);
+        }
+        Ok(replay.last_final.map(|(batch, state)| Self { chain, batch, state }))
+    }
+
+    /// Accounts that match and have something to claim.
+    pub async fn due(
+        &self,
+        matches: impl Fn(AccountIndex, &protocol::ledger::Account) -> bool,
+    ) -> anyhow::Result<Vec<(ProvenAccount, Payment)>> {
+        let mut due = Vec::new();
+        let mut found = false;
+        for (index, account) in self.state.accounts() {
+            if !matches(index, account) {
+                continue;
+            }
+            found = true;
+            let amount = account.earned.sub(self.chain.claimed(index).await?).unwrap_or(Amount::ZERO);
+            if amount == Amount::ZERO {
+                continue;
+            }
+            let proof = self.state.prove_account(index).expect("the state lists this account");
+            let what = format!("account {index}, worker {}", account.worker);
+            let payment = Payment { what, to: account.payout, amount };
+            due.push((ProvenAccount { index, account: *account, proof }, payment));
+        }
+        if found {
+            return Ok(due);
+        }
+        let what = format!("no account up to batch {} matches", self.batch.number());
+        Err(CliError::Mismatch { what, fix: "fedroll audit lists all accounts and their workers" }.into())
+    }
+
+    async fn refund(&self, id: JobId) -> anyhow::Result<Option<(ProvenJob, Payment)>> {
+        let job = self.state.job(id).ok_or_else(|| CliError::Mismatch {
+            what: format!("no job {id} up to batch {}", self.batch.number()),
+            fix: "fedroll audit lists all jobs",
+        })?;
+        let due = job.refund_at(self.batch.posted.header.time).sub(self.chain.claimed_refund(id).await?);
+        let amount = due.unwrap_or(Amount::ZERO);
+        if amount == Amount::ZERO {
+            return Ok(None);
+        }
+        let proof = self.state.prove_job(id).expect("the state lists this job");
+        let payment = Payment { what: format!("refund of job {id}"), to: job.requester, amount };
+        Ok(Some((ProvenJob { id, job: *job, proof }, payment)))
+    }
+
+    fn planned(&self, paid: Vec<Payment>) -> Claimed {
+        Claimed { batch: Some(self.batch.number()), dry_run: true, paid, ..Claimed::default() }
+    }
+}
+
+impl Claims<RpcChain> {
+    /// The same with a key that pays the gas.
+    pub fn with_key(self, key: &protocol::sign::EthKey) -> Claims<RpcWriter> {
+        Claims { chain: self.chain.with_key(key), batch: self.batch, state: self.state }
+    }
+}
+
+impl<C: BaseLayerWriter> Claims<C> {
+    /// Sends the claims, as many in one transaction as it takes.
+    pub async fn pay(&self, due: Vec<ProvenAccount>, out: &Output) -> anyhow::Result<Claimed> {
+        let mut report = Claimed { batch: Some(self.batch.number()), ..Claimed::default() };
+        if let [one] = due.as_slice() {
+            report.add(self.chain.claim(&self.batch, one).await?);
+            return Ok(report);
+        }
+        let bar = out.bar(due.len() as u64, "claiming");
+        for group in due.chunks(CLAIMS_MAX) {
+            report.add(self.chain.claim_many(&self.batch, group).await?);
+            bar.inc(group.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(report)
+    }
+
+    async fn pay_refund(&self, job: &ProvenJob, payment: Payment) -> anyhow::Result<Claimed> {
+        let (amount, cost) = self.chain.claim_refund(&self.batch, job).await?;
+        Ok(Claimed {
+            batch: Some(self.batch.number()),
+            paid: vec![Payment { amount, ..payment }],
+            transactions: vec![Transaction { hash: cost.tx, gas: cost.gas }],
+            ..Claimed::default()
+        })
+    }
+}
+
+impl Claimed {
+    /// Everything that was paid.
+    pub fn total(&self) -> Amount {
+        Amount::units(self.paid.iter().map(|paid| paid.amount.as_units()).sum())
+    }
+
+    fn add(&mut self, outcome: ClaimOutcome) {
+        self.transactions.push(Transaction { hash: outcome.cost.tx, gas: outcome.cost.gas });
+        self.paid.extend(outcome.paid.into_iter().map(|(index, to, amount)| Payment {
+            what: format!("account {index}"),
+            to,
+            amount,
+        }));
+        let skipped =
+            outcome.skipped.iter().map(|index| format!("account {index}: the token refuses to pay it"));
+        self.skipped.extend(skipped);
+    }
+}

@@ -1,0 +1,230 @@
+//! `fedroll infer`: a file in, one answer a line out, paid by the item.
+
+mod input;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use models::infer::{Answer, encode_inputs, read_answers, write_answers};
+use models::weights::Weights;
+use protocol::amount::Amount;
+use protocol::api::{JobStatus, text};
+use protocol::hash::Digest;
+use protocol::ids::JobId;
+use protocol::job::spec::SPEC_VERSION;
+use protocol::job::{InputBlob, JobSpec, ModelSpec, SpecFields, Work};
+use protocol::limits::{BLOB_BYTES_MAX, INPUT_BLOBS_MAX};
+use serde::Serialize;
+
+pub use self::input::Examples;
+use crate::args::job::{Infer, JobRef};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::files::{self, Draft};
+use crate::follow::{self, Progress};
+use crate::funding::{Order, Requester, Source};
+use crate::network;
+use crate::output::{Output, Report};
+use crate::page::{Page, percent};
+
+/// What an inference job came to.
+#[derive(Debug, Serialize)]
+pub struct Answered {
+    /// The inference job.
+    #[serde(with = "text")]
+    pub job: JobId,
+    /// Items answered.
+    pub items: u64,
+    #[serde(with = "text")]
+    funded: Amount,
+    /// What the workers were paid, and the fee, so far.
+    #[serde(with = "text")]
+    pub spent: Amount,
+    /// The share of labels told, if there were labels.
+    pub accuracy: Option<f64>,
+    output: PathBuf,
+    /// Bytes from workers.
+    pub bytes_up: u64,
+    /// Bytes to workers.
+    pub bytes_down: u64,
+}
+
+impl Report for Answered {
+    fn text(&self, page: &mut Page) {
+        page.line(format_args!("{} items answered in {}", self.items, self.output.display()));
+        page.line(format_args!("job {}, at most {} tokens", self.job, self.funded));
+        if let Some(accuracy) = self.accuracy {
+            page.line(format_args!("accuracy {}", percent(accuracy)));
+        }
+    }
+}
+
+/// How an input is cut and paid.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Tokens an item.
+    pub price: Amount,
+    /// Items a task.
+    pub per_task: u32,
+    /// Tasks settled together.
+    pub group: u32,
+    /// Milliseconds a worker has for a task.
+    pub deadline_ms: u64,
+}
+
+/// The model to ask.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its architecture.
+    pub model: ModelSpec,
+    /// Its weights.
+    pub weights: Digest,
+    /// The weights themselves, if they are here.
+    pub blob: Option<Vec<u8>>,
+}
+
+/// Reads the input, asks, answers.
+pub async fn run(args: &Infer, out: &Output) -> anyhow::Result<ExitStatus> {
+    let (client, network) = network::coordinator(&args.pay.coordinator)?;
+    let key = network.key(&args.pay.key)?;
+    let asked = asked(args, &client).await?;
+    let examples = Examples::read(args, asked.model.input)?;
+    let cut =
+        Cut { price: args.price, per_task: args.per_task, group: args.group, deadline_ms: args.deadline.0 };
+    let requester = Requester { client: &client, key: &key, network: &network };
+    let answered = answer(&requester, asked, &examples, cut, &args.output, args.pay.yes, out).await?;
+    out.answer(&answered)
+}
+
+/// Lets the workers answer `examples`, and writes the answers in their order.
+pub async fn answer(
+    requester: &Requester<'_>,
+    asked: Asked,
+    examples: &Examples,
+    cut: Cut,
+    output: &Path,
+    yes: bool,
+    out: &Output,
+) -> anyhow::Result<Answered> {
+    let model = asked.model.clone();
+    let order = order(asked, examples, cut)?;
+    let spec = order.spec.clone();
+    // Before money is spent: a place where the answers can go.
+    let draft = Draft::new(output)?;
+    let placed = requester.place(order, yes, out).await?;
+    let job = JobRef::Id(placed.job);
+    let mut progress = Progress::new(out, &format!("job {job}"));
+    let status =
+        follow::until(requester.client, out, job, |status| progress.show(status), follow::is_over).await?;
+    progress.finish();
+    if follow::has_failed(&status) {
+        let what = format!("job {job} has {}: {}", follow::phase_word(status.phase), status.why);
+        return Err(CliError::Mismatch { what, fix: "fedroll job logs shows what happened to it" }.into());
+    }
+    let right = collect(requester.client, &spec, &model, &status, examples, draft).await?;
+    let items = examples.len() as u64;
+    Ok(Answered {
+        job: placed.job,
+        items,
+        funded: placed.funded,
+        spent: status.spent,
+        accuracy: right.map(|right| right as f64 / items as f64),
+        output: output.to_owned(),
+        bytes_up: status.bytes_up,
+        bytes_down: status.bytes_down,
+    })
+}
+
+async fn asked(args: &Infer, client: &Client) -> anyhow::Result<Asked> {
+    if let Some(job) = args.model.strip_prefix("job:") {
+        let job: JobRef = job.parse().map_err(CliError::Input)?;
+        let status = client.job(job).await?;
+        let weights = status.model.ok_or_else(|| CliError::Mismatch {
+            what: format!("job {job} has no model yet"),
+            fix: "wait for its first round: fedroll job watch",
+        })?;
+        return Ok(Asked { model: client.spec(status.spec).await?.model().clone(), weights, blob: None });
+    }
+    let job = args.job.ok_or_else(|| CliError::Unknown {
+        what: "the architecture that these weights are for",
+        fix: "name the job that trained it with --job N, or the model itself with --model job:N".to_owned(),
+    })?;
+    let model = client.spec(client.job(job).await?.spec).await?.model().clone();
+    let blob = files::read(Path::new(&args.model), BLOB_BYTES_MAX)?;
+    // Refused here rather than by every worker, after the job was paid for.
+    Weights::parse(&model, &blob)?;
+    Ok(Asked { model, weights: Digest::of(&blob), blob: Some(blob) })
+}
+
+fn order(asked: Asked, examples: &Examples, cut: Cut) -> anyhow::Result<Order> {
+    let tasks = examples.len().div_ceil(cut.per_task as usize);
+    if tasks > INPUT_BLOBS_MAX {
+        let least = examples.len().div_ceil(INPUT_BLOBS_MAX);
+        let text =
+            format!("{tasks} tasks are over the limit of {INPUT_BLOBS_MAX}: --per-task {least} or more");
+        return Err(CliError::Input(text).into());
+    }
+    let (mut blobs, mut inputs) = (BTreeMap::new(), Vec::with_capacity(tasks));
+    for part in examples.inputs.chunks(cut.per_task as usize * asked.model.input_len()) {
+        let blob = encode_inputs(part, asked.model.input)?;
+        let digest = Digest::of(&blob);
+        let items =
+            u32::try_from(part.len() / asked.model.input_len()).expect("a task has at most per_task items");
+        inputs.push(InputBlob { digest, items });
+        blobs.insert(digest, Source::Memory(blob));
+    }
+    if let Some(blob) = asked.blob {
+        blobs.insert(asked.weights, Source::Memory(blob));
+    }
+    let price = u64::try_from(cut.price.as_units())
+        .map_err(|_| CliError::Input(format!("--price {} is more than the ledger can say", cut.price)))?;
+    let infer = protocol::job::Infer {
+        model: asked.model,
+        weights: asked.weights,
+        inputs,
+        group_tasks: cut.group,
+        deadline_ms: cut.deadline_ms,
+    };
+    let spec = JobSpec::new(SpecFields {
+        version: SPEC_VERSION,
+        name: "inference".parse()?,
+        work: Work::Infer(infer),
+        price,
+        fee_bps: 0,
+        approve: false,
+        burst: None,
+        rate: 0,
+    })?;
+    Ok(Order { spec, blobs })
+}
+
+/// Fetches, checks and writes the answers; counts the right ones if there are labels.
+async fn collect(
+    client: &Client,
+    spec: &JobSpec,
+    model: &ModelSpec,
+    status: &JobStatus,
+    examples: &Examples,
+    mut draft: Draft,
+) -> anyhow::Result<Option<u64>> {
+    let Work::Infer(infer) = &spec.work else { unreachable!("order() makes inference specs") };
+    if status.answers.len() != infer.inputs.len() {
+        let why = format!("{} blobs of answers for {} tasks", status.answers.len(), infer.inputs.len());
+        return Err(CliError::Answer { path: "the inference job".to_owned(), why }.into());
+    }
+    let (mut first, mut right) = (0u64, 0u64);
+    for (digest, input) in status.answers.iter().zip(&infer.inputs) {
+        let bytes = client.blob(*digest).await?;
+        let answers: Vec<Answer> = read_answers(first, input.items as usize, model.classes, &bytes)?;
+        draft.write(&write_answers(first, &answers))?;
+        if let Some(labels) = &examples.labels {
+            let labels = &labels[first as usize..];
+            right +=
+                answers.iter().zip(labels).filter(|(answer, label)| answer.label == **label).count() as u64;
+        }
+        first += u64::from(input.items);
+    }
+    draft.publish()?;
+    Ok(examples.labels.is_some().then_some(right))
+}

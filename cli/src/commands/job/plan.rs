@@ -1,0 +1,88 @@
+//! `fedroll job plan`: checks, prices, spends nothing.
+
+use protocol::api::Plan;
+use protocol::job::{JobSpec, Work};
+use serde::Serialize;
+
+use crate::args::job;
+use crate::exit::ExitStatus;
+use crate::jobfile::Job;
+use crate::network;
+use crate::output::{Output, Report};
+use crate::page::{Column, Page};
+
+#[derive(Serialize)]
+struct Planned {
+    name: String,
+    kind: &'static str,
+    settlements: u32,
+    tasks_per_settlement: u32,
+    #[serde(with = "protocol::api::text")]
+    price: protocol::amount::Amount,
+    upload_bytes: u64,
+    #[serde(flatten)]
+    plan: Plan,
+}
+
+impl Report for Planned {
+    fn text(&self, page: &mut Page) {
+        let budget = format!("{} tokens at most, the coordinator's fee included", self.plan.budget);
+        let price = format!("{} tokens a task", self.price);
+        let work = format!("{} settlements of {} tasks", self.settlements, self.tasks_per_settlement);
+        page.heading(format_args!("Job {} ({})", self.name, self.kind));
+        page.facts(&[("cost", &budget), ("price", &price), ("work", &work), ("spec", &self.plan.spec)]);
+        page.heading("Workers that could do it");
+        let rows = self
+            .plan
+            .eligible
+            .iter()
+            .map(|worker| vec![worker.worker.to_string(), worker.examples.to_string()]);
+        page.table(&[Column::Left("worker"), Column::Right("examples")], rows, "none is connected");
+        if !self.plan.ineligible.is_empty() {
+            page.heading("Workers that could not");
+            let rows = self
+                .plan
+                .ineligible
+                .iter()
+                .map(|worker| vec![worker.worker.to_string(), worker.reason.clone()]);
+            page.table(&[Column::Left("worker"), Column::Left("why")], rows, "");
+        }
+        page.gap();
+        if self.plan.problems.is_empty() {
+            let good = page.good("nothing stands in its way");
+            page.line(good);
+        }
+        for problem in &self.plan.problems {
+            let bad = page.bad("problem");
+            page.line(format_args!("{bad}: {problem}"));
+        }
+    }
+
+    fn status(&self) -> ExitStatus {
+        ExitStatus::from_answer(self.plan.problems.is_empty())
+    }
+}
+
+/// Plans the job in a file.
+pub async fn run(args: &job::Plan, out: &Output) -> anyhow::Result<ExitStatus> {
+    let job = Job::read(&args.file)?;
+    let (client, _) = network::coordinator(&args.coordinator)?;
+    let plan = client.plan(&job.spec).await?;
+    out.answer(&Planned {
+        name: job.spec.name.to_string(),
+        kind: kind(&job.spec),
+        settlements: job.spec.settlements(),
+        tasks_per_settlement: job.spec.task_cap(),
+        price: protocol::amount::Amount::units(job.spec.price_cap().into()),
+        upload_bytes: job.uploads.iter().map(|upload| upload.bytes).sum(),
+        plan,
+    })
+}
+
+/// The kind of a spec's work, as the API words it.
+pub fn kind(spec: &JobSpec) -> &'static str {
+    match spec.work {
+        Work::Train(_) => "train",
+        Work::Infer(_) => "infer",
+    }
+}

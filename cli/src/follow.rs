@@ -1,0 +1,199 @@
+//! Following a job: its status again and again, until it is where one waits for it to be.
+
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use protocol::api::{JobPhase, JobStatus, RoundStatus};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::args::job::JobRef;
+use crate::client::Client;
+use crate::clock::Stopwatch;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::page::{bytes, percent};
+
+/// Milliseconds between two looks at a job: often enough for a progress bar.
+const LOOK_MS: u64 = 400;
+/// Seconds that a coordinator may be silent (it may be restarting) before following it ends.
+const SILENCE_S_MAX: u64 = 120;
+
+/// Looks at a job until `done` says so; every status goes to `seen` first.
+///
+/// # Errors
+/// What the coordinator refuses; and silence of over two minutes.
+pub async fn until(
+    client: &Client,
+    out: &Output,
+    job: JobRef,
+    mut seen: impl FnMut(&JobStatus),
+    done: impl Fn(&JobStatus) -> bool,
+) -> Result<JobStatus, CliError> {
+    let mut ticks = interval(Duration::from_millis(LOOK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silent: Option<Stopwatch> = None;
+    loop {
+        ticks.tick().await;
+        match client.job(job).await {
+            Ok(status) => {
+                if silent.take().is_some() {
+                    out.note("the coordinator is back");
+                }
+                seen(&status);
+                if done(&status) {
+                    return Ok(status);
+                }
+            }
+            Err(error @ CliError::Unreachable { .. }) => match &silent {
+                None => {
+                    out.warn(format_args!("{error}; waiting for it to come back"));
+                    silent = Some(Stopwatch::start());
+                }
+                Some(since) if since.elapsed().as_secs() >= SILENCE_S_MAX => return Err(error),
+                Some(_) => {}
+            },
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether all work of a job is over, well or not: what is left is for the base layer to make final.
+pub fn is_over(status: &JobStatus) -> bool {
+    !matches!(status.phase, JobPhase::Unfunded | JobPhase::Waiting | JobPhase::Running)
+}
+
+/// Whether a job has come to nothing.
+pub fn has_failed(status: &JobStatus) -> bool {
+    matches!(status.phase, JobPhase::Failed | JobPhase::Cancelled)
+}
+
+/// A phase as a word.
+pub fn phase_word(phase: JobPhase) -> &'static str {
+    match phase {
+        JobPhase::Unfunded => "unfunded",
+        JobPhase::Waiting => "waiting",
+        JobPhase::Running => "running",
+        JobPhase::Settling => "settling",
+        JobPhase::Done => "done",
+        JobPhase::Cancelled => "cancelled",
+        JobPhase::Failed => "failed",
+    }
+}
+
+/// The progress of one job: a bar on a terminal, a line for every round that closes.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    out: &'a Output,
+    bar: ProgressBar,
+    closed: usize,
+    settled: u32,
+    why: String,
+    suffix: String,
+}
+
+impl<'a> Progress<'a> {
+    /// Starts with nothing seen.
+    pub fn new(out: &'a Output, label: &str) -> Self {
+        let (closed, settled) = (0, 0);
+        Self { out, bar: out.bar(0, label), closed, settled, why: String::new(), suffix: String::new() }
+    }
+
+    /// Words to add to every line (gas, for example).
+    pub fn set_suffix(&mut self, suffix: String) {
+        self.suffix = suffix;
+    }
+
+    /// Shows what has changed.
+    pub fn show(&mut self, status: &JobStatus) {
+        self.bar.set_length(status.settlements.into());
+        let rounds = status.rounds.iter().filter(|round| round.closed_ms.is_some());
+        for round in rounds.skip(self.closed) {
+            self.closed += 1;
+            self.out.note(self.with_suffix(format!(
+                "{} · {} up, {} down",
+                round_line(round, status.settlements),
+                bytes(status.bytes_up),
+                bytes(status.bytes_down)
+            )));
+        }
+        if status.kind == "infer" && status.settled > self.settled {
+            self.settled = status.settled;
+            self.out.note(self.with_suffix(format!(
+                "group {}/{} · {} items answered",
+                status.settled, status.settlements, status.items
+            )));
+        }
+        if status.why != self.why {
+            self.why.clone_from(&status.why);
+            if !self.why.is_empty() {
+                self.out.note(format_args!("waiting: {}", self.why));
+            }
+        }
+        let position = if status.kind == "infer" { status.settled as usize } else { self.closed };
+        self.bar.set_position(position as u64);
+        self.bar.set_message(now_line(status));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn with_suffix(&self, line: String) -> String {
+        if self.suffix.is_empty() { line } else { format!("{line} · {}", self.suffix) }
+    }
+}
+
+/// One round in one line.
+pub fn round_line(round: &RoundStatus, of: u32) -> String {
+    let mut line = format!("round {}/{of}", round.round + 1);
+    if let Some(evaluated) = &round.evaluated {
+        line += &format!(" · accuracy {} · loss {:.4}", percent(evaluated.accuracy()), evaluated.loss.get());
+    }
+    if let Some(loss) = round.loss {
+        line += &format!(" · training loss {loss:.4}");
+    }
+    line += &format!(" · {}/{} updates", round.accepted, round.asked);
+    if let Some(closed) = round.closed_ms {
+        line += &format!(" · {:.1} s", closed.saturating_sub(round.began_ms) as f64 / 1000.0);
+    }
+    line
+}
+
+fn now_line(status: &JobStatus) -> String {
+    let Some(round) = status.rounds.iter().rev().find(|round| round.closed_ms.is_none()) else {
+        return phase_word(status.phase).to_owned();
+    };
+    let (done, of) = round
+        .running
+        .iter()
+        .fold((0, 0), |(done, of), task| (done + u64::from(task.done), of + u64::from(task.of)));
+    let steps = if of == 0 { String::new() } else { format!(" · step {done}/{of}") };
+    format!("{}/{} updates{steps}", round.accepted, round.asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::job::Evaluated;
+
+    use super::*;
+
+    #[test]
+    fn a_round_is_one_line() {
+        let mut round = RoundStatus {
+            round: 2,
+            began_ms: 1_000,
+            closed_ms: Some(4_500),
+            asked: 4,
+            accepted: 3,
+            model: None,
+            loss: Some(0.25),
+            evaluated: Some(Evaluated { examples: 2_000, correct: 1_950, loss: 0.5.try_into().unwrap() }),
+            running: Vec::new(),
+        };
+        let want = "round 3/8 · accuracy 97.50 % · loss 0.5000 · training loss 0.2500 · 3/4 updates · 3.5 s";
+        assert_eq!(round_line(&round, 8), want);
+        (round.evaluated, round.loss, round.closed_ms) = (None, None, None);
+        assert_eq!(round_line(&round, 8), "round 3/8 · 3/4 updates");
+    }
+}

@@ -1,0 +1,198 @@
+//! A job as its requester writes it: one versioned TOML file, with the files it names, made into a `JobSpec`.
+//!
+//! Every error points at the line. Unknown keys are refused: a misspelt `quorm` must not silently become the default.
+
+mod fields;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use protocol::hash::Digest;
+use protocol::job::{Evaluation, JobSpec, RoundPolicy, SpecError, SpecFields, Train, Work};
+use protocol::limits::{BLOB_BYTES_MAX, ROUND_WEIGHT_MAX};
+
+pub use fields::Duration;
+use fields::{By, FileEvaluation, FileJob};
+pub use place::Place;
+
+use crate::error::CliError;
+use crate::files;
+
+/// Bytes of a job file.
+const JOB_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// Examples an update is weighted by at most, unless the file says otherwise or the sum would overflow.
+const EXAMPLES_CAP: u64 = 100_000;
+
+/// The commented example that `fedroll job init` writes.
+pub const EXAMPLE: &str = include_str!("../../jobs/example.toml");
+
+/// What is wrong with a job file, and where.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobFileError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] CliError),
+    /// It is not UTF-8 text.
+    #[error("{}: not a text file", .0.display())]
+    NotText(PathBuf),
+    /// It is no TOML, misses a key, has one too many, or a value of the wrong type.
+    #[error("{}", .0.say(.1))]
+    Toml(Place, String),
+    /// It says something that no job can be.
+    #[error("{}", .0.say(.1))]
+    Spec(Place, SpecError),
+    /// A file that it names cannot be read.
+    #[error("{}", .0.say(.1))]
+    File(Place, CliError),
+}
+
+/// A file that has to be with the coordinator before the job can start.
+#[derive(Debug)]
+pub struct Upload {
+    /// Where it is here.
+    pub path: PathBuf,
+    /// Its name there.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// A job file that holds.
+#[derive(Debug)]
+pub struct Job {
+    /// What the requester asks for.
+    pub spec: JobSpec,
+    /// The local files behind the digests in it.
+    pub uploads: Vec<Upload>,
+}
+
+impl Job {
+    /// Reads a job file and the files it names (paths are relative to it).
+    pub fn read(path: &Path) -> Result<Self, JobFileError> {
+        let bytes = files::read(path, JOB_FILE_BYTES_MAX)?;
+        let text = String::from_utf8(bytes).map_err(|_| JobFileError::NotText(path.to_owned()))?;
+        Self::parse(path, &text)
+    }
+
+    /// The same from a text; `path` is for messages and for the files it names.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, JobFileError> {
+        let file = toml::from_str::<FileJob>(text).map_err(|error| {
+            let place = match error.span() {
+                Some(span) => Place::at(path, text, span),
+                None => Place::of_file(path),
+            };
+            JobFileError::Toml(place, error.message().to_owned())
+        })?;
+        Reader { path, text, uploads: Vec::new() }.job(file)
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    uploads: Vec<Upload>,
+}
+
+impl Reader<'_> {
+    fn job(mut self, file: FileJob) -> Result<Job, JobFileError> {
+        let model = file.model.into_spec().map_err(|(key, why)| self.wrong(key, why))?;
+        let start = file.training.start.as_deref().map(|start| self.upload("training.start", start));
+        let start = start.transpose()?;
+        let evaluation = self.evaluation(file.evaluation)?;
+        let round = file.round;
+        let asked = u64::from(round.workers).saturating_add(round.over_select.into()).max(1);
+        let train = Train {
+            model,
+            start,
+            data: file.training.data,
+            rounds: file.training.rounds,
+            local_epochs: file.training.local_epochs,
+            minibatch: file.training.minibatch,
+            learning_rate: file.training.learning_rate,
+            momentum: file.training.momentum,
+            seed: file.training.seed,
+            scale_bits: file.training.scale_bits,
+            round: RoundPolicy {
+                workers: round.workers,
+                quorum: round.quorum.unwrap_or(round.workers),
+                over_select: round.over_select,
+                deadline_ms: round.deadline.0,
+                examples_cap: round.examples_cap.unwrap_or(EXAMPLES_CAP.min(ROUND_WEIGHT_MAX / asked)),
+            },
+            evaluation,
+        };
+        let fields = SpecFields {
+            version: file.version,
+            name: file.name,
+            work: Work::Train(train),
+            price: file.pay.price.units("pay.price").map_err(|(key, why)| self.wrong(key, why))?,
+            fee_bps: file.pay.fee_bps,
+            approve: false,
+            burst: file
+                .pay
+                .burst
+                .map(|burst| burst.units("pay.burst"))
+                .transpose()
+                .map_err(|(key, why)| self.wrong(key, why))?,
+            rate: file.pay.rate.units("pay.rate").map_err(|(key, why)| self.wrong(key, why))?,
+        };
+        let spec = JobSpec::new(fields).map_err(|error| {
+            let key = key_of(&error);
+            JobFileError::Spec(Place::of_key(self.path, self.text, key), error)
+        })?;
+        Ok(Job { spec, uploads: self.uploads })
+    }
+
+    fn evaluation(&mut self, file: FileEvaluation) -> Result<Evaluation, JobFileError> {
+        let FileEvaluation { by, images, labels } = file;
+        match (by, images, labels) {
+            (By::None, None, None) => Ok(Evaluation::None),
+            (By::Workers, None, None) => Ok(Evaluation::Workers),
+            (By::Coordinator, Some(images), Some(labels)) => Ok(Evaluation::Coordinator {
+                images: self.upload("evaluation.images", &images)?,
+                labels: self.upload("evaluation.labels", &labels)?,
+            }),
+            (By::Coordinator, images, _) => {
+                let missing = if images.is_none() { "images" } else { "labels" };
+                let why = format!("the coordinator judges on a held-out set: {missing} = \"…\" is missing");
+                Err(self.wrong("evaluation.by", why))
+            }
+            (By::None | By::Workers, images, _) => {
+                let key = if images.is_some() { "evaluation.images" } else { "evaluation.labels" };
+                Err(self.wrong(key, "only by = \"coordinator\" takes a held-out set".to_owned()))
+            }
+        }
+    }
+
+    /// Notes a local file for upload; relative paths start at the job file.
+    fn upload(&mut self, key: &str, named: &Path) -> Result<Digest, JobFileError> {
+        let path = files::parent(self.path).join(named);
+        let bytes = files::read(&path, BLOB_BYTES_MAX)
+            .map_err(|error| JobFileError::File(Place::of_key(self.path, self.text, key), error))?;
+        let digest = Digest::of(&bytes);
+        self.uploads.push(Upload { path, digest, bytes: bytes.len() as u64 });
+        Ok(digest)
+    }
+
+    fn wrong(&self, key: &str, why: String) -> JobFileError {
+        JobFileError::Toml(Place::of_key(self.path, self.text, key), why)
+    }
+}
+
+/// The key whose value a spec error is about.
+fn key_of(error: &SpecError) -> &'static str {
+    match error {
+        SpecError::Version { .. } => "version",
+        // Some names go on in brackets: "round.deadline (ms)".
+        SpecError::Range { what, .. } | SpecError::Float { what, .. } => {
+            what.split_once(' ').map_or(*what, |(key, _)| key)
+        }
+        SpecError::Quorum { .. } => "round.quorum",
+        SpecError::Weight { .. } => "round.examples_cap",
+        SpecError::Price => "pay.price",
+        _ => "name",
+    }
+}
