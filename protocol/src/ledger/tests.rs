@@ -1,17 +1,16 @@
 //! Properties of the whole: sealed batches derive to the same state, money is conserved, bytes of any kind are harmless.
 
 mod bytes;
-
-use proptest::prelude::*;
+mod judging;
 
 use super::*;
 use crate::amount::Amount;
-use crate::hash::{Digest, Keccak};
+use crate::hash::Digest;
 use crate::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
 use crate::limits::BATCH_BYTES_MAX;
 use crate::rng::Rng;
+use crate::sign::EthKey;
 use crate::sign::eip712::Domain;
-use crate::sign::{EthKey, EthSignature};
 
 const COORDINATOR: Address = Address([0xc0; 20]);
 
@@ -294,120 +293,4 @@ fn the_sealer_sees_no_further_than_the_queue() {
     let start = BatchStart { queue_end: 1, ..start(1, 5, &queue) };
     let builder = BatchBuilder::new(State::default(), start, deployment(), &queue);
     assert_eq!(builder.err(), Some(SealError::QueueEnd { end: 1, known: 0 }));
-}
-
-/// A world with one batch waiting to be judged.
-fn one_batch() -> (World, Batch) {
-    let (world, number) = registered(50);
-    let mut builder = BatchBuilder::new(
-        world.state.clone(),
-        start(number + 1, 2_000, &world.queue),
-        deployment(),
-        &world.queue,
-    )
-    .unwrap();
-    let credits = (0..50).map(|account| entry(account, 2, 150)).collect();
-    let signature = EthSignature { r: [1; 32], s: [1; 32], v: 27 };
-    let approval = Some(Approval { sum_max: 9, signature });
-    builder.register(WorkerId([9; 32]), Address([9; 20])).unwrap();
-    builder.settle(&Settlement { job: JobId(0), number: 0, approval, credits }).unwrap();
-    let (batch, _) = builder.seal();
-    (world, batch)
-}
-
-#[test]
-fn each_lie_in_a_batch_is_named() {
-    let (world, batch) = one_batch();
-    let honest = posted(&batch);
-    let judge = |posted: &PostedBatch| world.deriver.clone().batch(posted, None).fault;
-    assert_eq!(judge(&honest), None);
-    let lie = |change: fn(&mut BatchHeader)| {
-        let mut posted = honest.clone();
-        change(&mut posted.header);
-        judge(&posted).unwrap()
-    };
-    assert!(matches!(lie(|header| header.number.0 += 1), Fault::Number { .. }));
-    assert!(matches!(lie(|header| header.pre_root.0[0] ^= 1), Fault::PreRoot { .. }));
-    assert!(matches!(lie(|header| header.time = 0), Fault::Time { .. }));
-    assert!(matches!(lie(|header| header.queue_end += 1), Fault::QueueEnd { .. }));
-    assert!(matches!(lie(|header| header.queue_hash.0[0] ^= 1), Fault::QueueHash { .. }));
-    assert!(matches!(lie(|header| header.post.next_job += 1), Fault::Post { .. }));
-    assert!(matches!(lie(|header| header.results_root.0[0] ^= 1), Fault::Commitment { .. }));
-    let mut chunks = batch.chunks.clone();
-    chunks[1].post_root.0[0] ^= 1;
-    let payload = batch::encode_payload(&chunks);
-    assert!(matches!(judge(&PostedBatch { payload, ..honest.clone() }), Some(Fault::Chunk { index: 1, .. })));
-    let payload = honest.payload[..9].to_vec();
-    assert!(matches!(judge(&PostedBatch { payload, ..honest.clone() }), Some(Fault::Framing(_))));
-    let proposer = Address([1; 20]);
-    assert!(matches!(judge(&PostedBatch { proposer, ..honest }), Some(Fault::Chunk { index: 0, .. })));
-}
-
-#[test]
-fn after_a_fault_no_later_batch_passes() {
-    let (mut world, batch) = one_batch();
-    let mut wrong = posted(&batch);
-    wrong.commitment = Keccak::ZERO;
-    let before = world.deriver.state().root();
-    assert!(!world.deriver.batch(&wrong, None).holds());
-    assert_eq!(world.deriver.state().root(), before);
-    let mut next = posted(&batch);
-    next.header.number.0 += 1;
-    assert!(matches!(world.deriver.batch(&next, None).fault, Some(Fault::Number { .. })));
-}
-
-#[test]
-fn results_are_about_their_credits() {
-    let (world, batch) = one_batch();
-    let judge = |posted: &PostedBatch, leaves: &[ResultLeaf]| {
-        world.deriver.clone().batch(posted, Some(leaves)).results.unwrap()
-    };
-    let honest = posted(&batch);
-    assert_eq!(judge(&honest, &batch.results), Ok(()));
-    let want = batch.header.results_root;
-    assert_eq!(judge(&honest, &batch.results[1..]), Err(ResultsFault::Root { want }));
-    let commit = |leaves: &[ResultLeaf]| {
-        let mut posted = honest.clone();
-        posted.header.results_root = batch::root_of_results(leaves).unwrap();
-        posted
-    };
-    let mut leaves = batch.results.clone();
-    leaves.pop();
-    assert_eq!(judge(&commit(&leaves), &leaves), Err(ResultsFault::Count { want: 50, got: 49 }));
-    let mut leaves = batch.results.clone();
-    leaves[20].credit.amount += 1;
-    assert_eq!(judge(&commit(&leaves), &leaves), Err(ResultsFault::Leaf { index: 20 }));
-}
-
-#[test]
-fn queue_items_come_one_by_one() {
-    let mut deriver = Deriver::new(deployment());
-    let close = item(0, 1, QueueAction::Close);
-    assert_eq!(deriver.queue_item(1, close), Err(derive::QueueGap { want: 0, got: 1 }));
-    assert_eq!(deriver.queue_item(0, close), Ok(()));
-    deriver.truncate_queue(0);
-    assert_eq!(deriver.queue_item(0, close), Ok(()));
-}
-
-proptest! {
-    #[test]
-    fn a_changed_payload_passes_only_if_it_means_the_same(at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        let (world, batch) = one_batch();
-        let honest = world.deriver.clone().batch(&posted(&batch), None);
-        let mut changed = posted(&batch);
-        *at.get_mut(&mut changed.payload) ^= 1 << bit;
-        prop_assert!(!world.deriver.clone().batch(&changed, None).holds(), "the stored commitment tells it apart");
-        // Had the contract stored the commitment of the changed bytes, the state must still be the one they lead to.
-        if let Ok(chunks) = batch::decode_payload(&changed.payload) {
-            let summary = batch::summarise(changed.header.pre_root, &chunks);
-            changed.commitment = changed.header.commitment(changed.proposer, &summary, BatchMode::Calldata);
-        }
-        let mut deriver = world.deriver.clone();
-        let verdict = deriver.batch(&changed, None);
-        if verdict.holds() {
-            prop_assert_eq!(deriver.state().root(), batch.header.post.root());
-            let outcomes = |verdict: &Verdict| verdict.chunks.iter().flat_map(|chunk| chunk.outcomes.clone()).collect::<Vec<_>>();
-            prop_assert_eq!(outcomes(&verdict), outcomes(&honest));
-        }
-    }
 }
