@@ -1,7 +1,5 @@
 //! What must survive a crash. A worker's durable state is the fold of its facts ([`Records`](super::Records)).
 
-use std::collections::BTreeMap;
-
 use protocol::hash::Digest;
 use protocol::ids::{AccountIndex, Address, CoordinatorId, JobId, Nonce, TaskId};
 use protocol::job::{Reason, Receipt, SignedAcceptance, Task};

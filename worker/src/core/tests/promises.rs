@@ -23,7 +23,8 @@ fn answer_changed(change: impl Fn(&mut Acceptance)) -> (Rig, Outcome) {
 
 #[test]
 fn a_promise_that_is_wrong_in_any_part_is_disputed_and_ends_the_work_for_the_job() {
-    let changes: [(&str, fn(&mut Acceptance)); 10] = [
+    type Change = fn(&mut Acceptance);
+    let changes: [(&str, Change); 10] = [
         ("another job", |a| a.job.0 += 1),
         ("another job", |a| a.settlement += 1),
         ("another job", |a| a.spec = SpecHash([0; 32])),

@@ -1,0 +1,52 @@
+//! How much memory some work takes at its peak: a pure function that the core is given.
+
+use protocol::job::TaskWork;
+
+use super::limits::{INFER_ITEMS_AT_ONCE, PROGRAM_BYTES};
+
+/// Bytes for `work` on `examples` examples, the program itself included; generous. What cannot be built at all counts as
+/// nothing here: trying it gives the better words.
+pub fn memory_bytes(work: &TaskWork, examples: u64) -> u64 {
+    let parts = match work {
+        TaskWork::Train(train) => {
+            let data = examples.saturating_mul(4 * (train.model.input_len() as u64 + 1));
+            let training = models::train::memory_bytes(&train.model, train.minibatch);
+            // The blob that came, the weights parsed, the weights trained, the update.
+            let files = models::zoo::parameter_count(&train.model).map(|count| 4 * 4 * count as u64);
+            [Ok(data), training, files]
+        }
+        TaskWork::Infer(infer) => {
+            // The blob, its values, and a line of scores for each.
+            let each = 8 * infer.model.input_len() as u64 + 24 * u64::from(infer.model.classes);
+            let minibatch = infer.items.min(INFER_ITEMS_AT_ONCE as u32);
+            let inference = models::train::memory_bytes(&infer.model, minibatch);
+            let files = models::zoo::parameter_count(&infer.model).map(|count| 2 * 4 * count as u64);
+            [Ok(u64::from(infer.items).saturating_mul(each)), inference, files]
+        }
+    };
+    let parts = parts.into_iter().map(|part| part.unwrap_or(0));
+    parts.fold(PROGRAM_BYTES, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::hash::Digest;
+    use protocol::job::{InferTask, ModelKind, ModelSpec};
+
+    use super::*;
+
+    #[test]
+    fn more_work_takes_more_memory_and_nothing_overflows() {
+        let bytes = |kind, items| {
+            let model = ModelSpec { kind, input: [1, 28, 28], classes: 10 };
+            let (weights, input) = (Digest([1; 32]), Digest([2; 32]));
+            memory_bytes(
+                &TaskWork::Infer(InferTask { model, weights, input, first_item: 0, items }),
+                items.into(),
+            )
+        };
+        assert!(bytes(ModelKind::Logistic, 1) < bytes(ModelKind::CnnFedavg, 1));
+        assert!(bytes(ModelKind::Logistic, 1) < bytes(ModelKind::Logistic, 60_000));
+        assert!(bytes(ModelKind::Mlp { hidden: vec![65_536; 16] }, u32::MAX) > 1 << 30);
+    }
+}

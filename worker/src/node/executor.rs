@@ -1,0 +1,259 @@
+//! Tasks on threads of their own: one for each, what they loaded kept warm for the next.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use models::ModelError;
+use models::infer::{Loaded, decode_inputs, write_answers};
+use models::train::{Control, TrainParams, train};
+use models::weights::Weights;
+use protocol::hash::Digest;
+use protocol::ids::Nonce;
+use protocol::job::{Evaluated, InferTask, ModelSpec, Name, Real, Reason, Task, TaskWork, TrainTask};
+use protocol::rng::Rng;
+use tokio::sync::mpsc;
+
+use super::cache::{Cache, Results};
+use super::clock::Clock;
+use super::data::{DataSource, Shard};
+use super::limits::{INFER_ITEMS_AT_ONCE, PROGRESS_MS_MIN};
+use crate::core::{Event, Output, TaskFailure};
+
+/// Runs tasks. The core starts no more at once than the worker has slots.
+#[derive(Debug)]
+pub struct Executor {
+    shared: Arc<Shared>,
+    cancels: BTreeMap<Nonce, Arc<AtomicBool>>,
+}
+
+struct Shared {
+    cache: Arc<Cache>,
+    results: Results,
+    sources: BTreeMap<Name, DataSource>,
+    clock: Clock,
+    events: mpsc::Sender<Event>,
+    /// The data set used last: the next round most likely needs it again.
+    shard: Mutex<Option<(Name, Arc<Shard>)>>,
+    /// The model used last, in nobody's hands: the next inference task most likely needs it again.
+    model: Mutex<Option<(Digest, Loaded)>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+/// One task as its thread sees it.
+struct Job<'a> {
+    shared: &'a Shared,
+    nonce: Nonce,
+    cancelled: &'a AtomicBool,
+    reported: u64,
+}
+
+impl Executor {
+    /// An executor that answers on `events`.
+    pub fn new(
+        cache: Arc<Cache>,
+        results: Results,
+        sources: Vec<DataSource>,
+        clock: Clock,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let sources = sources.into_iter().map(|source| (source.tag.clone(), source)).collect();
+        let (shard, model) = (Mutex::new(None), Mutex::new(None));
+        let shared = Arc::new(Shared { cache, results, sources, clock, events, shard, model });
+        Self { shared, cancels: BTreeMap::new() }
+    }
+
+    /// Starts a task; its end is an [`Event::TaskEnded`].
+    pub fn start(&mut self, task: Task) {
+        self.cancels.retain(|_, cancelled| Arc::strong_count(cancelled) > 1);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.cancels.insert(task.nonce, cancelled.clone());
+        let shared = self.shared.clone();
+        let nonce = task.nonce;
+        let thread = std::thread::Builder::new().name(format!("task {}", task.id));
+        let spawned = thread.spawn(move || {
+            let mut job = Job { shared: &shared, nonce, cancelled: &cancelled, reported: 0 };
+            // Whatever a peer's model or weights make the kernels do, the slot comes back and the task is declined.
+            let run = std::panic::AssertUnwindSafe(|| job.run(&task));
+            let result = std::panic::catch_unwind(run).unwrap_or_else(|_| {
+                Err(TaskFailure::Failed("computing it failed here (a fault in this program)".into()))
+            });
+            // Only a process that is about to end has stopped listening.
+            let _ = shared.events.blocking_send(Event::TaskEnded { nonce, result });
+        });
+        if let Err(error) = spawned {
+            // Waits for room in the channel like any other sender, but not on the event loop.
+            let events = self.shared.events.clone();
+            let result = Err(TaskFailure::Failed(format!("no thread to run it on: {error}").into()));
+            tokio::spawn(async move { events.send(Event::TaskEnded { nonce, result }).await });
+        }
+    }
+
+    /// Ends a task at its next step.
+    pub fn cancel(&self, nonce: &Nonce) {
+        if let Some(cancelled) = self.cancels.get(nonce) {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends all of them.
+    pub fn cancel_all(&self) {
+        self.cancels.values().for_each(|cancelled| cancelled.store(true, Ordering::Relaxed));
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.cancel_all();
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> TaskFailure {
+    TaskFailure::Failed(Reason::from(error.to_string()))
+}
+
+impl From<ModelError> for TaskFailure {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Cancelled { .. } => Self::Cancelled,
+            other => failed(other),
+        }
+    }
+}
+
+impl Job<'_> {
+    fn run(&mut self, task: &Task) -> Result<Output, TaskFailure> {
+        match &task.work {
+            TaskWork::Train(work) => self.train(work),
+            TaskWork::Infer(work) => self.infer(work),
+        }
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Vec<u8>, TaskFailure> {
+        self.shared.cache.read(digest).ok_or(TaskFailure::BlobMissing)
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<Digest, TaskFailure> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(TaskFailure::Cancelled);
+        }
+        self.shared
+            .results
+            .write(bytes)
+            .map_err(|error| failed(format!("the result cannot be stored: {error}")))
+    }
+
+    fn report(&mut self, done: u64, of: u64, loss: Option<f64>) {
+        let now = self.shared.clock.now().0;
+        if now.saturating_sub(self.reported) < PROGRESS_MS_MIN {
+            return;
+        }
+        self.reported = now;
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let loss = loss.and_then(|loss| Real::try_from(loss as f32).ok());
+        let event = Event::Progress { nonce: self.nonce, done: count(done), of: count(of), loss };
+        // A report that finds no room is not worth waiting for.
+        let _ = self.shared.events.try_send(event);
+    }
+
+    fn shard(&self, tag: &Name, shape: [u32; 3]) -> Result<Arc<Shard>, TaskFailure> {
+        // Held while loading: two tasks that need the same data load it once.
+        let mut warm = self.shared.shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((held, shard)) = &*warm
+            && held == tag
+            && shard.dataset.shape() == shape
+        {
+            return Ok(shard.clone());
+        }
+        // Gone before the next one comes: never both in memory.
+        *warm = None;
+        let source = self.shared.sources.get(tag);
+        let source = source.ok_or_else(|| failed(format!("no data under the tag '{tag}'")))?;
+        let shard = source.load().map_err(failed)?.shaped(shape).map_err(failed)?;
+        let shard = Arc::new(shard);
+        *warm = Some((tag.clone(), shard.clone()));
+        Ok(shard)
+    }
+
+    fn train(&mut self, work: &TrainTask) -> Result<Output, TaskFailure> {
+        let weights = Weights::parse(&work.model, &self.blob(&work.weights)?)?;
+        let shard = self.shard(&work.data, work.model.input)?;
+        let evaluated = if work.evaluate { Some(evaluate(&weights, &shard)?) } else { None };
+        let params = TrainParams {
+            local_epochs: work.local_epochs,
+            minibatch: work.minibatch,
+            learning_rate: work.learning_rate.get(),
+            momentum: work.momentum.get(),
+            // Out of the job, the round and the examples; never out of keys or clocks, so a rerun gives the same bits.
+            seed: Rng::derive(&[work.seed, shard.seed]).next(),
+        };
+        let trained = train(&weights, &shard.dataset, &params, &mut |progress| {
+            self.report(progress.step, progress.steps, Some(progress.loss));
+            if self.cancelled.load(Ordering::Relaxed) { Control::Cancel } else { Control::Continue }
+        })?;
+        let update = models::update::encode(weights.values(), trained.weights.values(), work.scale_bits);
+        let update = update.map_err(failed)?;
+        Ok(Output {
+            result: self.store(&update)?,
+            result_bytes: update.len() as u64,
+            examples: trained.examples,
+            loss: Real::try_from(trained.loss).ok(),
+            evaluated,
+        })
+    }
+
+    fn infer(&mut self, work: &InferTask) -> Result<Output, TaskFailure> {
+        let model = self.model(&work.model, work.weights)?;
+        let answers = self.answer(work, &model);
+        *self.shared.model.lock().unwrap_or_else(PoisonError::into_inner) = Some((work.weights, model));
+        let answers = answers?;
+        Ok(Output {
+            result: self.store(&answers)?,
+            result_bytes: answers.len() as u64,
+            examples: work.items.into(),
+            loss: None,
+            evaluated: None,
+        })
+    }
+
+    /// The warm model, if it is this one and nobody else uses it.
+    fn model(&self, spec: &ModelSpec, weights: Digest) -> Result<Loaded, TaskFailure> {
+        let warm = self.shared.model.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match warm {
+            Some((held, model)) if held == weights && model.spec() == spec => Ok(model),
+            _ => Ok(Loaded::new(&Weights::parse(spec, &self.blob(&weights)?)?)?),
+        }
+    }
+
+    fn answer(&mut self, work: &InferTask, model: &Loaded) -> Result<Vec<u8>, TaskFailure> {
+        let inputs = decode_inputs(&work.model, &self.blob(&work.input)?, work.items.into())?;
+        let each = work.model.input_len();
+        let items = inputs.len() / each;
+        if items != work.items as usize {
+            return Err(failed(format!("the input holds {items} items, the task has {}", work.items)));
+        }
+        let mut answers = Vec::new();
+        for (at, some) in inputs.chunks(each * INFER_ITEMS_AT_ONCE).enumerate() {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(TaskFailure::Cancelled);
+            }
+            let done = at * INFER_ITEMS_AT_ONCE;
+            let first = work.first_item.saturating_add(done as u64);
+            answers.extend(write_answers(first, &model.infer(some)?));
+            self.report(done as u64, items as u64, None);
+        }
+        Ok(answers)
+    }
+}
+
+fn evaluate(weights: &Weights, shard: &Shard) -> Result<Evaluated, TaskFailure> {
+    let evaluation = Loaded::new(weights)?.evaluate(&shard.dataset)?;
+    let loss =
+        Real::try_from(evaluation.loss).map_err(|_| failed("the global weights give no finite loss"))?;
+    Ok(Evaluated { examples: evaluation.examples, correct: evaluation.correct, loss })
+}
