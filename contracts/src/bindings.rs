@@ -1,11 +1,12 @@
 //! Types made from `artifacts/*.json` (calls, events, errors, the bytecode that gets deployed), and how our own types
 //! become theirs.
 
-use alloy::primitives::{Address as EvmAddress, B256, U256};
+use alloy::primitives::{Address as EvmAddress, B256};
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, SpecHash};
 use protocol::ledger as ours;
+use protocol::ledger::state::empty_nodes;
 
 use crate::base_layer::{BatchOnChain, ProvenAccount, ProvenJob};
 
@@ -117,13 +118,19 @@ impl From<&Rollup::BatchHeader> for ours::BatchHeader {
     }
 }
 
-impl From<&ours::StateProof> for Rollup::Proof {
-    fn from(proof: &ours::StateProof) -> Self {
-        Self {
-            bitmap: U256::from(proof.bitmap),
-            siblings: proof.siblings.iter().copied().map(to_word).collect(),
-        }
-    }
+/// A proof as the contract takes it: siblings from the lowest up, those above the last one empty. The compressed form
+/// leaves out empty ones below too; the contract's spares it the bitmap, which a claim would pay for.
+pub(crate) fn siblings(proof: &ours::StateProof) -> Vec<B256> {
+    let mut given = proof.siblings.iter();
+    let height = u32::BITS - proof.bitmap.leading_zeros();
+    let empty = empty_nodes();
+    (0..height)
+        .zip(empty)
+        .map(|(level, empty)| match proof.bitmap >> level & 1 {
+            0 => to_word(empty),
+            _ => given.next().map_or(B256::ZERO, |sibling| to_word(*sibling)),
+        })
+        .collect()
 }
 
 impl From<&ProvenAccount> for Rollup::AccountLeaf {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy::sol_types::{ContractError, Panic, Revert as TextRevert, SolInterface as _};
 use protocol::hash::Keccak;
-use protocol::ids::{Address, BatchId};
+use protocol::ids::{AccountIndex, Address, BatchId};
 
 use crate::bindings::DevToken::DevTokenErrors;
 use crate::bindings::Rollup::RollupErrors;
@@ -71,6 +71,14 @@ pub enum ChainError {
         chain_id: u64,
         /// What was found instead.
         detail: String,
+    },
+    /// A proof that does not lead to the batch's root; nothing was sent.
+    #[error("account {index} with these values is not in the state after batch {number}")]
+    NotInBatch {
+        /// The account.
+        index: AccountIndex,
+        /// The batch.
+        number: BatchId,
     },
     /// An operation that needs a key, on a connection without one.
     #[error("this needs a key, and the connection has none")]

@@ -27,6 +27,7 @@ pub(crate) fn rollup(error: &R) -> String {
         R::QueueOverdue(e) => {
             format!("queue item {} of time {} is overdue and must be consumed", e.position, e.time)
         }
+        R::NoAccountsRoot(_) => "the stated state has no accounts root".into(),
         R::PayloadTooLarge(e) => format!("a payload of {} bytes is over the limit of {}", e.got, e.limit),
         R::BadFraming(e) => format!("chunk {} at byte {} is badly framed", e.chunk, e.offset),
         R::WrongPostRoot(e) => {
@@ -55,7 +56,7 @@ fn job_or_claim(error: &R) -> String {
         R::NotRequester(e) => format!("{} is not the requester of job {}", e.sender, e.job),
         R::AlreadyClosing(e) => format!("job {} is being closed already", e.job),
         R::WrongSummary(e) => format!("that is not batch {}", e.batch),
-        R::NotFinal(e) => format!("batch {} is not final before time {}", e.batch, e.finalAt),
+        R::NotFinal(e) => format!("the batch is not final before time {}", e.finalAt),
         R::WrongState(e) => format!("that is not the state after batch {}", e.batch),
         R::NotInState(e) => format!("{} with these values is not in that batch's state", e.index),
         R::NothingToClaim(e) => {

@@ -5,7 +5,6 @@ import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import { SafeERC20 } from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import { ECDSA } from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import { Hashes } from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
 import { EIP712 } from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import { IRollup } from "./interfaces/IRollup.sol";
 import { Chunks } from "./libraries/Chunks.sol";
@@ -14,7 +13,7 @@ import { StateTree } from "./libraries/StateTree.sol";
 import { Batch, BatchHeader, BatchSummary } from "./types/Batch.sol";
 import { Config } from "./types/Config.sol";
 import { QueueEntry, QueueKind } from "./types/Queue.sol";
-import { AccountClaim, AccountLeaf, JobLeaf, Proof, StateParts } from "./types/State.sol";
+import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "./types/State.sol";
 import { Terms } from "./types/Terms.sol";
 
 /// @title The base layer's side of fedroll. {IRollup} says what each function does.
@@ -56,9 +55,10 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
     uint64 public override queueLength;
     uint32 public override nextJob;
     mapping(uint64 number => Batch) private _batches;
+    mapping(bytes32 accountsRoot => uint256) public override postedAt;
     mapping(uint64 index => QueueEntry) private _queue;
     mapping(uint32 job => Job) private _jobs;
-    mapping(uint32 index => uint128) public override claimed;
+    mapping(uint32 index => uint256) public override claimed;
     mapping(uint32 job => uint128) public override claimedRefund;
     mapping(uint32 job => uint128) public override claimedFees;
 
@@ -132,6 +132,7 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
         _requireQueue(header, parent.queuePosition);
 
         (bytes32 chunksRoot, bytes32 chunksPost, uint32 credits) = Chunks.commit(payload, header.preRoot);
+        require(header.post.accountsRoot != 0, NoAccountsRoot());
         bytes32 postRoot = header.post.hash();
         require(postRoot == chunksPost, WrongPostRoot(postRoot, chunksPost));
 
@@ -148,8 +149,8 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
                 header.resultsRoot,
                 CALLDATA
             ).commitment();
-        bytes32 anchor = _anchor(header.post.accountsRoot, time);
-        _batches[header.number] = Batch(commitment, anchor, header.time, time, header.post.queuePosition);
+        _batches[header.number] = Batch(commitment, header.time, time, header.post.queuePosition);
+        if (postedAt[header.post.accountsRoot] == 0) postedAt[header.post.accountsRoot] = time;
         _latest = header.number;
         _stateRoot = postRoot;
         emit BatchPosted(
@@ -167,23 +168,19 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
     // --- money out
 
     /// @inheritdoc IRollup
-    function claim(uint64 number, uint64 postedAt, AccountLeaf calldata account, Proof calldata proof)
-        external
-    {
-        _requireEarned(number, postedAt, account, proof);
+    function claimEarnings(AccountLeaf calldata account, bytes32[] calldata siblings) external {
+        _requireEarned(account, siblings);
         _claim(account, account.payout);
     }
 
     /// @inheritdoc IRollup
     function claimTo(
-        uint64 number,
-        uint64 postedAt,
         AccountLeaf calldata account,
-        Proof calldata proof,
+        bytes32[] calldata siblings,
         address to,
         bytes calldata signature
     ) external {
-        _requireEarned(number, postedAt, account, proof);
+        _requireEarned(account, siblings);
         require(to != address(0), ZeroRecipient());
         bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(CLAIM_TO, account.index, account.earned, to)));
         (address signer,,) = ECDSA.tryRecover(digest, signature);
@@ -192,15 +189,15 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IRollup
-    function claimMany(uint64 number, uint64 postedAt, AccountClaim[] calldata claims) external {
+    function claimMany(AccountClaim[] calldata claims) external {
         for (uint256 i = 0; i < claims.length; ++i) {
             AccountLeaf calldata account = claims[i].account;
-            _requireEarned(number, postedAt, account, claims[i].proof);
-            uint128 before = claimed[account.index];
+            _requireEarned(account, claims[i].siblings);
+            uint256 before = claimed[account.index];
             if (account.earned <= before) continue;
-            uint128 amount = account.earned - before;
+            uint256 amount = account.earned - before;
             claimed[account.index] = account.earned;
-            if (_token.trySafeTransfer(account.payout, uint256(amount) * _unit)) {
+            if (_token.trySafeTransfer(account.payout, amount * _unit)) {
                 emit Claimed(account.index, account.payout, amount);
             } else {
                 claimed[account.index] = before;
@@ -214,9 +211,9 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
         BatchSummary calldata summary,
         StateParts calldata state,
         JobLeaf calldata job,
-        Proof calldata proof
+        bytes32[] calldata siblings
     ) external {
-        _requireJob(summary, state, job, proof);
+        _requireJob(summary, state, job, siblings);
         bool closed = job.closing != 0 && summary.time > job.closing;
         uint128 total = job.refundable + (closed ? job.funded - job.spent : 0);
         uint128 before = claimedRefund[job.index];
@@ -231,9 +228,9 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
         BatchSummary calldata summary,
         StateParts calldata state,
         JobLeaf calldata job,
-        Proof calldata proof
+        bytes32[] calldata siblings
     ) external {
-        _requireJob(summary, state, job, proof);
+        _requireJob(summary, state, job, siblings);
         uint128 before = claimedFees[job.index];
         require(job.fees > before, NothingToClaim(job.index, before));
         claimedFees[job.index] = job.fees;
@@ -286,11 +283,17 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
     // --- inside
 
     function _claim(AccountLeaf calldata account, address to) private {
-        uint128 before = claimed[account.index];
-        require(account.earned > before, NothingToClaim(account.index, before));
-        claimed[account.index] = account.earned; // state first, money last
-        emit Claimed(account.index, to, account.earned - before);
-        _token.safeTransfer(to, uint256(account.earned - before) * _unit);
+        uint32 index = account.index;
+        uint256 earned = account.earned;
+        uint256 before = claimed[index];
+        require(earned > before, NothingToClaim(index, before));
+        claimed[index] = earned; // state first, money last
+        unchecked {
+            // `earned` fits 128 bits and a unit 96.
+            uint256 amount = earned - before;
+            emit Claimed(index, to, amount);
+            _token.safeTransfer(to, amount * _unit);
+        }
     }
 
     function _enqueue(
@@ -346,19 +349,14 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
         }
     }
 
-    /// @dev The account stands in the state of a final batch. The anchor binds `postedAt`, so one slot says both.
-    function _requireEarned(
-        uint64 number,
-        uint64 postedAt,
-        AccountLeaf calldata account,
-        Proof calldata proof
-    ) private view {
-        uint256 finalAt = uint256(postedAt) + _challengeWindow;
-        require(finalAt <= block.timestamp, NotFinal(number, finalAt));
-        bytes32 root = account.hash().rootOf(account.index, proof);
-        require(
-            root != 0 && _anchor(root, postedAt) == _batches[number].accountsAnchor, NotInState(account.index)
-        );
+    /// @dev The account stands in the state of a final batch. Zero, where a malformed proof leads, was never posted.
+    function _requireEarned(AccountLeaf calldata account, bytes32[] calldata siblings) private view {
+        uint256 posted = postedAt[account.hash().rootOf(account.index, siblings)];
+        require(posted != 0, NotInState(account.index));
+        unchecked {
+            // Both fit 64 bits.
+            require(posted + _challengeWindow <= block.timestamp, NotFinal(posted + _challengeWindow));
+        }
     }
 
     /// @dev The job stands in the state of a final batch.
@@ -366,19 +364,15 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
         BatchSummary calldata summary,
         StateParts calldata state,
         JobLeaf calldata job,
-        Proof calldata proof
+        bytes32[] calldata siblings
     ) private view {
         Batch storage batch_ = _batches[summary.number];
         require(summary.commitment() == batch_.commitment, WrongSummary(summary.number));
         uint256 finalAt = uint256(batch_.postedAt) + _challengeWindow;
-        require(finalAt <= block.timestamp, NotFinal(summary.number, finalAt));
+        require(finalAt <= block.timestamp, NotFinal(finalAt));
         require(state.hash() == summary.postRoot, WrongState(summary.number));
-        bytes32 root = job.hash().rootOf(job.index, proof);
+        bytes32 root = job.hash().rootOf(job.index, siblings);
         require(root != 0 && root == state.jobsRoot, NotInState(job.index));
-    }
-
-    function _anchor(bytes32 accountsRoot, uint64 postedAt) private pure returns (bytes32) {
-        return Hashes.efficientKeccak256(accountsRoot, bytes32(uint256(postedAt)));
     }
 
     function _isFinal(uint64 number) private view returns (bool) {

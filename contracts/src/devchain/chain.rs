@@ -410,10 +410,15 @@ fn invalid(error: &EVMError<core::convert::Infallible, InvalidTransaction>) -> R
 
 /// Chains a block's changes onto those before it, in an order of their own.
 fn digest(previous: B256, changes: &EvmState) -> B256 {
-    let changes: BTreeMap<_, _> = changes.into_iter().filter(|(_, account)| account.is_touched()).collect();
+    let mut sorted = BTreeMap::new();
+    for (address, account) in changes {
+        if account.is_touched() {
+            sorted.insert(address, account);
+        }
+    }
     let mut hasher = Keccak256::new();
     hasher.update(previous);
-    for (address, account) in changes {
+    for (address, account) in sorted {
         hasher.update(address);
         hasher.update(account.info.balance.to_be_bytes::<32>());
         hasher.update(account.info.nonce.to_be_bytes());

@@ -247,7 +247,9 @@ impl BaseLayer for RpcChain {
     }
 
     async fn claimed(&self, index: AccountIndex) -> Result<Amount, ChainError> {
-        self.view(Rollup::claimedCall { index: index.0 }).await.map(Amount::units)
+        self.view(Rollup::claimedCall { index: index.0 })
+            .await
+            .map(|units| Amount::units(units.saturating_to()))
     }
 
     async fn claimed_refund(&self, job: JobId) -> Result<Amount, ChainError> {

@@ -18,7 +18,7 @@ use crate::base_layer::{
     BaseLayer, BaseLayerWriter, BatchOnChain, BatchRecord, Block, CLAIMS_MAX, ChainInfo, ClaimOutcome, Cost,
     FeeEstimate, History, PostOutcome, ProvenAccount, ProvenJob, RollupConfig, post_state,
 };
-use crate::bindings::{DevToken, Rollup, from_evm, to_evm};
+use crate::bindings::{DevToken, Rollup, from_evm, siblings, to_evm};
 use crate::error::{ChainError, Reason};
 
 /// One rollup behind one JSON-RPC address, with a key. Cheap to clone; clones share their order of sending.
@@ -86,7 +86,13 @@ impl RpcWriter {
         Ok(ClaimOutcome {
             cost: mined(receipt)?,
             paid: paid
-                .map(|event| (AccountIndex(event.index), from_evm(event.to), Amount::units(event.amount)))
+                .map(|event| {
+                    (
+                        AccountIndex(event.index),
+                        from_evm(event.to),
+                        Amount::units(event.amount.saturating_to()),
+                    )
+                })
                 .collect(),
             skipped: skipped.map(|event| AccountIndex(event.index)).collect(),
         })
@@ -104,6 +110,13 @@ impl RpcWriter {
 
 fn mined(receipt: &TransactionReceipt) -> Result<Cost, ChainError> {
     cost_of(receipt).ok_or_else(|| ChainError::BadAnswer("a receipt without a block".into()))
+}
+
+/// The contract looks the root up; which batch posted it is for us to know.
+fn in_batch(batch: &BatchOnChain, account: &ProvenAccount) -> Result<(), ChainError> {
+    let (root, leaf) = (post_state(batch).accounts_root, account.account.leaf());
+    let wrong = |_| ChainError::NotInBatch { index: account.index, number: batch.number() };
+    account.proof.verify(root, account.index.0, leaf).map_err(wrong)
 }
 
 fn no_event(what: &str) -> ChainError {
@@ -182,12 +195,8 @@ impl BaseLayerWriter for RpcWriter {
     }
 
     async fn claim(&self, batch: &BatchOnChain, account: &ProvenAccount) -> Result<ClaimOutcome, ChainError> {
-        let call = Rollup::claimCall {
-            number: batch.number().0,
-            postedAt: batch.posted_at(),
-            account: account.into(),
-            proof: (&account.proof).into(),
-        };
+        in_batch(batch, account)?;
+        let call = Rollup::claimEarningsCall { account: account.into(), siblings: siblings(&account.proof) };
         self.claims(&self.to_rollup("claiming", &call).await?)
     }
 
@@ -198,11 +207,10 @@ impl BaseLayerWriter for RpcWriter {
         to: Address,
         signature: EthSignature,
     ) -> Result<ClaimOutcome, ChainError> {
+        in_batch(batch, account)?;
         let call = Rollup::claimToCall {
-            number: batch.number().0,
-            postedAt: batch.posted_at(),
             account: account.into(),
-            proof: (&account.proof).into(),
+            siblings: siblings(&account.proof),
             to: to_evm(to),
             signature: Bytes::copy_from_slice(&signature.to_bytes()),
         };
@@ -214,12 +222,12 @@ impl BaseLayerWriter for RpcWriter {
         batch: &BatchOnChain,
         accounts: &[ProvenAccount],
     ) -> Result<ClaimOutcome, ChainError> {
-        let claims = accounts
-            .iter()
-            .take(CLAIMS_MAX)
-            .map(|account| Rollup::AccountClaim { account: account.into(), proof: (&account.proof).into() });
-        let (number, posted_at) = (batch.number().0, batch.posted_at());
-        let call = Rollup::claimManyCall { number, postedAt: posted_at, claims: claims.collect() };
+        accounts.iter().try_for_each(|account| in_batch(batch, account))?;
+        let claims = accounts.iter().take(CLAIMS_MAX).map(|account| Rollup::AccountClaim {
+            account: account.into(),
+            siblings: siblings(&account.proof),
+        });
+        let call = Rollup::claimManyCall { claims: claims.collect() };
         self.claims(&self.to_rollup("claiming for many", &call).await?)
     }
 
@@ -232,7 +240,7 @@ impl BaseLayerWriter for RpcWriter {
             summary: batch.into(),
             state: post_state(batch).into(),
             job: job.into(),
-            proof: (&job.proof).into(),
+            siblings: siblings(&job.proof),
         };
         let receipt = self.to_rollup("claiming a refund", &call).await?;
         let event = self.events::<Rollup::RefundClaimed>(&receipt).next();
@@ -244,7 +252,7 @@ impl BaseLayerWriter for RpcWriter {
             summary: batch.into(),
             state: post_state(batch).into(),
             job: job.into(),
-            proof: (&job.proof).into(),
+            siblings: siblings(&job.proof),
         };
         let receipt = self.to_rollup("claiming fees", &call).await?;
         let event = self.events::<Rollup::FeesClaimed>(&receipt).next();

@@ -55,7 +55,6 @@ function commitment(BatchSummary memory batch) pure returns (bytes32) {
 /// @notice What is kept of a batch.
 struct Batch {
     bytes32 commitment;
-    bytes32 accountsAnchor; // keccak(accounts root ‖ posted at): a claim needs no other slot
     uint64 time;
     uint64 postedAt;
     uint64 queuePosition;

@@ -39,14 +39,8 @@ struct JobLeaf {
     uint32 lastAccount; // its last credit's account index + 1
 }
 
-/// @notice A path from a leaf to a tree's root, without the empty subtrees.
-struct Proof {
-    uint256 bitmap; // bit h: the sibling at height h is not empty
-    bytes32[] siblings; // those, the lowest first
-}
-
 /// @notice One element of a batched claim.
 struct AccountClaim {
     AccountLeaf account;
-    Proof proof;
+    bytes32[] siblings;
 }

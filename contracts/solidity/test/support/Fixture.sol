@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import { DevToken } from "../../src/DevToken.sol";
+import { Rollup } from "../../src/Rollup.sol";
+import { StateTree } from "../../src/libraries/StateTree.sol";
+import { BatchHeader } from "../../src/types/Batch.sol";
+import { Config } from "../../src/types/Config.sol";
+import { AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
+import { Terms } from "../../src/types/Terms.sol";
+import { Vm } from "./Vm.sol";
+
+/// @dev A deployed rollup, three parties, and the few things that every test says.
+abstract contract Fixture {
+    using StateTree for JobLeaf;
+    using StateTree for StateParts;
+
+    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+    uint64 internal constant CHALLENGE = 7 days;
+    uint64 internal constant INCLUSION = 24 hours;
+    uint64 internal constant GRACE = 48 hours;
+    uint256 internal constant WORKER_KEY = 0xa11ce;
+
+    address internal immutable proposer = address(0x9090);
+    address internal immutable requester = address(0x4e4e);
+    address internal immutable worker = vm.addr(WORKER_KEY);
+    bytes32 internal immutable empty = StateTree.emptyRoot(StateTree.DEPTH);
+
+    DevToken internal token;
+    Rollup internal rollup;
+
+    function setUp() public virtual {
+        vm.warp(1_800_000_000);
+        token = new DevToken();
+        rollup = new Rollup(Config(address(token), 1, proposer, CHALLENGE, INCLUSION, GRACE));
+        token.mint(requester, 1e15);
+        vm.prank(requester);
+        token.approve(address(rollup), type(uint256).max);
+    }
+
+    // --- asserts
+
+    error Differs(string what, uint256 got, uint256 expected);
+    error DiffersIn(string what, bytes32 got, bytes32 expected);
+    error False(string what);
+
+    function check(bool condition, string memory what) internal pure {
+        if (!condition) revert False(what);
+    }
+
+    function same(uint256 got, uint256 expected, string memory what) internal pure {
+        if (got != expected) revert Differs(what, got, expected);
+    }
+
+    function same(bytes32 got, bytes32 expected, string memory what) internal pure {
+        if (got != expected) revert DiffersIn(what, got, expected);
+    }
+
+    // --- values
+
+    function terms() internal pure returns (Terms memory) {
+        return Terms(1_000_000, 100, 50, 1_000_000, 100_000_000, 250, false, 0);
+    }
+
+    function fund(uint128 amount) internal returns (uint32) {
+        vm.prank(requester);
+        return rollup.fundJob(proposer, keccak256("spec"), terms(), amount);
+    }
+
+    /// @dev The siblings of a tree's only leaf: all empty.
+    function lone() internal pure returns (bytes32[] memory) { }
+
+    /// @dev The root that a proof leads to, computed the slow and obvious way.
+    function climb(bytes32 leaf, uint32 index, bytes32[] memory siblings)
+        internal
+        pure
+        returns (bytes32 node)
+    {
+        node = leaf;
+        bytes32 zero = 0;
+        for (uint256 h = 0; h < StateTree.DEPTH; ++h) {
+            bytes32 sibling = h < siblings.length ? siblings[h] : zero;
+            bool right = (uint256(index) >> h) & 1 == 1;
+            node = right ? keccak256(bytes.concat(sibling, node)) : keccak256(bytes.concat(node, sibling));
+            zero = keccak256(bytes.concat(zero, zero));
+        }
+    }
+
+    function account(uint32 index, uint128 earned) internal view returns (AccountLeaf memory) {
+        return AccountLeaf(index, keccak256("worker"), worker, earned);
+    }
+
+    function hashOf(AccountLeaf memory leaf) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(bytes1(0x01), leaf.workerId, leaf.payout, leaf.earned));
+    }
+
+    function job(uint128 funded, uint128 spent, uint128 fees) internal view returns (JobLeaf memory leaf) {
+        leaf.requester = requester;
+        leaf.coordinator = proposer;
+        leaf.specHash = keccak256("spec");
+        leaf.openedAt = uint64(block.timestamp);
+        leaf.funded = funded;
+        leaf.spent = spent;
+        leaf.fees = fees;
+        leaf.terms = terms();
+    }
+
+    /// @dev The state with this account and this job alone.
+    function stateOf(AccountLeaf memory a, JobLeaf memory j, uint64 queuePosition)
+        internal
+        pure
+        returns (StateParts memory)
+    {
+        return StateParts(
+            climb(hashOf(a), a.index, lone()),
+            climb(j.hash(), j.index, lone()),
+            a.index + 1,
+            j.index + 1,
+            queuePosition
+        );
+    }
+
+    // --- batches
+
+    function headerOf(StateParts memory parts) internal view returns (BatchHeader memory header) {
+        (uint64 number, bytes32 root) = rollup.latest();
+        header.number = number + 1;
+        header.preRoot = root;
+        header.time = uint64(block.timestamp);
+        header.queueEnd = rollup.queueLength();
+        if (header.queueEnd != 0) header.queueHash = rollup.queueItem(header.queueEnd - 1).hash;
+        header.post = parts;
+    }
+
+    function chunk(bytes memory ops, uint8 credits, bytes32 postRoot) internal pure returns (bytes memory) {
+        return abi.encodePacked(uint16(ops.length), credits, ops, postRoot);
+    }
+
+    /// @dev Posts `post` as the result of one chunk; what the ops say is not the contract's business.
+    function post(StateParts memory parts) internal returns (uint64) {
+        BatchHeader memory header = headerOf(parts);
+        vm.prank(proposer);
+        rollup.postBatch(header, chunk(hex"03", 0, parts.hash()));
+        return header.number;
+    }
+
+    function postFinal(StateParts memory parts) internal returns (uint64 number) {
+        number = post(parts);
+        vm.warp(block.timestamp + CHALLENGE);
+    }
+}
