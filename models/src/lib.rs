@@ -7,7 +7,7 @@
 //! | [`weights`] | values in canonical order; safetensors |
 //! | [`train`], [`infer`], [`verify`] | weights and examples in, weights or answers out; the same again, compared |
 //! | [`update`], [`aggregate`] | a weight change as integers; the weighted mean of many |
-//! | [`kernels`], [`ops`] | arithmetic with one defined order, and the same as candle operations |
+//! | [`kernels`] | arithmetic with one defined order of operations |
 //!
 //! Everything here is a function of its arguments: one thread, no clock, and the same bits on every machine.
 
@@ -16,7 +16,6 @@ pub mod data;
 pub mod error;
 pub mod infer;
 pub mod kernels;
-pub mod ops;
 pub mod train;
 pub mod update;
 pub mod verify;

@@ -1,21 +1,22 @@
 //! Local training: weights and examples in, weights out; the same bits in every run, on every machine.
 //!
-//! One thread. Every sum has its order ([`crate::kernels`]); the order of the examples follows from the seed.
+//! One thread. Every sum has its order ([`crate::kernels`]); the order of the examples follows from the seed. Gradients
+//! are taken layer by layer on plain slices: candle's graph would add them up on a pool of spinning threads.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::VarBuilder;
 use protocol::job::ModelSpec;
 use protocol::limits::{LOCAL_EPOCHS_MAX, MINIBATCH_MAX};
 use protocol::rng::Rng;
 
 use crate::data::Dataset;
 use crate::error::ModelError;
-use crate::ops::{CrossEntropy, SgdStep};
+use crate::kernels::sgd::sgd;
+use crate::kernels::softmax::cross_entropy;
+use crate::kernels::{conv, conv_gradient, dense};
 use crate::weights::Weights;
-use crate::zoo::{self, Model};
+use crate::zoo::{self, LayerKind, Parameter};
 
 /// How to train: mini-batch SGD with momentum on the softmax cross-entropy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,19 +104,24 @@ pub fn train(
     Ok(Trained { weights, examples: data.len() as u64, loss: (loss / data.len() as f64) as f32, steps })
 }
 
-/// A generous estimate of the bytes that training or inference with this minibatch takes beside the examples:
-/// weights, gradients, velocities and two copies of each activation.
+/// About the bytes that training or inference with this minibatch takes beside the examples: weights, gradient,
+/// velocity and a copy in and out; each layer's output, its gradient and its routes.
 pub fn memory_bytes(spec: &ModelSpec, minibatch: u32) -> Result<u64, ModelError> {
     let weights = zoo::parameter_count(spec)? as u64;
-    let shapes = match &spec.kind {
-        protocol::job::ModelKind::CnnFedavg => 32 + 64,
-        protocol::job::ModelKind::CnnFlower => 6 + 16,
-        _ => 1,
-    };
-    let [_, height, width] = spec.input.map(u64::from);
-    // Bytes an activation: value, gradient and route, padded to whole vectors.
-    let activations = spec.input_len() as u64 + 3 * shapes.max(32) * height * width / 4;
-    Ok(6 * 4 * weights + 4 * 3 * activations * u64::from(minibatch))
+    let outputs: u64 = zoo::layers(spec)?
+        .iter()
+        .map(|layer| {
+            let routes = match layer.kind {
+                LayerKind::Conv(shape) => {
+                    shape.output_len().next_multiple_of(32) as u64 * 32u64.div_ceil(shape.filters as u64)
+                }
+                LayerKind::Dense(_) => 0,
+            };
+            12 * layer.output_len() as u64 + routes
+        })
+        .sum();
+    let inputs = 8 * spec.input_len() as u64;
+    Ok(5 * 4 * weights + (inputs + outputs) * u64::from(minibatch))
 }
 
 pub(crate) fn check_data(spec: &ModelSpec, data: &Dataset) -> Result<(), ModelError> {
@@ -149,58 +155,119 @@ const SHUFFLE: u64 = 0x7368_7566_666c_6500;
 
 /// A model whose weights are being moved.
 struct Run {
-    model: Box<dyn Model>,
-    vars: BTreeMap<String, Var>,
-    velocities: Vec<Vec<f32>>,
-    rates: (f32, f32),
-    shape: [usize; 3],
+    layers: Vec<Placed>,
+    weights: Vec<f32>,
+    gradient: Vec<f32>,
+    velocity: Vec<f32>,
+    params: TrainParams,
+    classes: usize,
+}
+
+/// A layer and where its tensors lie among all values in canonical order.
+struct Placed {
+    kind: LayerKind,
+    weight: Range<usize>,
+    bias: Range<usize>,
+}
+
+/// What one layer made of a minibatch.
+struct Output {
+    values: Vec<f32>,
+    /// Of a convolution: where its values came from.
+    routes: Vec<u8>,
 }
 
 impl Run {
     fn new(weights: &Weights, params: &TrainParams) -> Result<Self, ModelError> {
-        let mut vars = BTreeMap::new();
-        for (name, tensor) in weights.tensors()? {
-            vars.insert(name, Var::from_tensor(&tensor)?);
+        let spec = weights.spec();
+        let mut places = BTreeMap::new();
+        let mut end = 0;
+        for parameter in zoo::parameters(spec)? {
+            let start = end;
+            end += parameter.len();
+            places.insert(parameter.name, start..end);
         }
-        let tensors: HashMap<String, Tensor> =
-            vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        let model = zoo::build(weights.spec(), VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?;
-        let velocities = vars.values().map(|var| vec![0.0; var.elem_count()]).collect();
-        let shape = weights.spec().input.map(|side| side as usize);
-        Ok(Self { model, vars, velocities, rates: (params.learning_rate, params.momentum), shape })
+        let mut place = |parameter: Parameter| {
+            places.remove(&parameter.name).expect("a layer's tensors are among the model's")
+        };
+        let placed = zoo::layers(spec)?.into_iter().map(|layer| {
+            let [weight, bias] = layer.parameters();
+            Placed { kind: layer.kind, weight: place(weight), bias: place(bias) }
+        });
+        Ok(Self {
+            layers: placed.collect(),
+            weights: weights.values().to_vec(),
+            gradient: vec![0.0; end],
+            velocity: vec![0.0; end],
+            params: *params,
+            classes: spec.classes as usize,
+        })
     }
 
     /// One optimiser step on the chosen examples; their mean loss before it.
     fn step(&mut self, data: &Dataset, chosen: &[u32], step: u64) -> Result<f64, ModelError> {
         let batch = data.subset(chosen);
-        let labels: Arc<[u32]> = batch.labels().into();
-        let [channels, height, width] = self.shape;
-        let x = Tensor::from_vec(batch.into_inputs(), (chosen.len(), channels, height, width), &Device::Cpu)?;
-        let criterion = CrossEntropy::new(labels);
-        let output = self.model.forward(&x)?.apply_op1(criterion.clone())?;
-        let loss = criterion.loss();
+        let outputs = self.forward(batch.inputs());
+        let logits = &outputs.last().expect("a model has a layer").values;
+        let mut gradient = vec![0.0; logits.len()];
+        let loss = cross_entropy(logits, self.classes, batch.labels(), &mut gradient);
         if !loss.is_finite() {
             return Err(ModelError::Diverged { step, what: "loss" });
         }
-        let gradients = output.backward()?;
-        for (var, velocity) in self.vars.values().zip(&mut self.velocities) {
-            let gradient = gradients.get(var).expect("every tensor of a model takes part in its output");
-            let (rate, momentum) = self.rates;
-            let update = SgdStep::new(rate, momentum, velocity);
-            var.as_tensor().inplace_op2(gradient, &update)?;
-            if !update.finite() {
-                return Err(ModelError::Diverged { step, what: "weights" });
-            }
+        self.backward(batch.inputs(), &outputs, gradient);
+        let TrainParams { learning_rate, momentum, .. } = self.params;
+        if !sgd(&mut self.weights, &self.gradient, &mut self.velocity, learning_rate, momentum) {
+            return Err(ModelError::Diverged { step, what: "weights" });
         }
         Ok(loss)
     }
 
-    fn finish(self, spec: &ModelSpec) -> Result<Weights, ModelError> {
-        let mut values = Vec::new();
-        for var in self.vars.values() {
-            values.extend(var.flatten_all()?.to_vec1::<f32>()?);
+    fn forward(&self, inputs: &[f32]) -> Vec<Output> {
+        let mut outputs: Vec<Output> = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let x = outputs.last().map_or(inputs, |output| &output.values);
+            let (w, b) = (&self.weights[layer.weight.clone()], &self.weights[layer.bias.clone()]);
+            outputs.push(match layer.kind {
+                LayerKind::Conv(shape) => {
+                    let (values, routes) = conv::forward(shape, x, w, b);
+                    Output { values, routes }
+                }
+                LayerKind::Dense(shape) => {
+                    Output { values: dense::forward(shape, x, w, b), routes: Vec::new() }
+                }
+            });
         }
-        Weights::new(spec, values)
+        outputs
+    }
+
+    /// Fills `self.gradient` from the gradient of the last layer's output.
+    fn backward(&mut self, inputs: &[f32], outputs: &[Output], mut gradient: Vec<f32>) {
+        for (at, layer) in self.layers.iter().enumerate().rev() {
+            let x = if at == 0 { inputs } else { &outputs[at - 1].values };
+            let w = &self.weights[layer.weight.clone()];
+            let want_input = at > 0;
+            let [dw, db] = self
+                .gradient
+                .get_disjoint_mut([layer.weight.clone(), layer.bias.clone()])
+                .expect("tensors do not overlap");
+            let dx = match layer.kind {
+                LayerKind::Conv(shape) => {
+                    dw.fill(0.0);
+                    db.fill(0.0);
+                    let routes = &outputs[at].routes;
+                    conv_gradient::backward(shape, x, routes, &gradient, want_input.then_some(w), dw, db)
+                }
+                LayerKind::Dense(shape) => {
+                    let y = &outputs[at].values;
+                    dense::backward(shape, x, w, y, &mut gradient, want_input, dw, db)
+                }
+            };
+            gradient = dx.unwrap_or_default();
+        }
+    }
+
+    fn finish(self, spec: &ModelSpec) -> Result<Weights, ModelError> {
+        Weights::new(spec, self.weights)
     }
 }
 

@@ -120,11 +120,14 @@ fn dirichlet(groups: &[Vec<u32>], workers: u32, alpha: f64, total: usize, rng: &
         let draws: Vec<f64> = shards
             .iter()
             .map(|shard| {
-                let part = gamma(alpha, rng);
+                let part = ln_gamma_draw(alpha, rng);
                 let full = shard.len() * workers as usize >= total;
-                if full { 0.0 } else { part }
+                if full { f64::NEG_INFINITY } else { part }
             })
             .collect();
+        // Not everybody is full while this group is still to be dealt, so there is a largest draw.
+        let largest = draws.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let draws: Vec<f64> = draws.into_iter().map(|draw| exp(draw - largest)).collect();
         let sum: f64 = draws.iter().sum();
         let (mut cumulative, mut start) = (0.0, 0);
         for (worker, draw) in draws.iter().enumerate() {
@@ -162,15 +165,14 @@ fn labels(groups: &[Vec<u32>], workers: u32, each: u32, rng: &mut Rng) -> Option
     Some(shards)
 }
 
-/// A draw from Gamma(alpha, 1): Marsaglia and Tsang, "A simple method for generating gamma variables", ACM TOMS
-/// 26(3), 2000, with their boost for alpha below 1.
+/// The logarithm of a draw from Gamma(alpha, 1): Marsaglia and Tsang, "A simple method for generating gamma
+/// variables", ACM TOMS 26(3), 2000, with their boost for alpha below 1 (which would underflow outside the logarithm).
 ///
 /// Logarithms and powers are this crate's own, so that every machine draws the same.
-fn gamma(alpha: f64, rng: &mut Rng) -> f64 {
+fn ln_gamma_draw(alpha: f64, rng: &mut Rng) -> f64 {
     if alpha < 1.0 {
-        let boost = exp(ln(positive(rng)) / alpha);
-        // A draw of 0 for everybody would leave nothing to divide by.
-        return (gamma(alpha + 1.0, rng) * boost).max(f64::MIN_POSITIVE);
+        let boost = ln(positive(rng)) / alpha;
+        return ln_gamma_draw(alpha + 1.0, rng) + boost;
     }
     let d = alpha - 1.0 / 3.0;
     let c = 1.0 / (9.0 * d).sqrt();
@@ -180,7 +182,7 @@ fn gamma(alpha: f64, rng: &mut Rng) -> f64 {
         if v > 0.0 {
             let v = v * v * v;
             if ln(positive(rng)) < 0.5 * x * x + d - d * v + d * ln(v) {
-                return d * v;
+                return ln(d * v);
             }
         }
     }
@@ -222,7 +224,7 @@ mod tests {
     fn gamma_has_its_mean_and_variance() {
         for alpha in [0.1, 0.5, 1.0, 5.0] {
             let mut rng = Rng::new(3);
-            let draws: Vec<f64> = (0..40_000).map(|_| gamma(alpha, &mut rng)).collect();
+            let draws: Vec<f64> = (0..40_000).map(|_| exp(ln_gamma_draw(alpha, &mut rng))).collect();
             let mean = draws.iter().sum::<f64>() / draws.len() as f64;
             let variance = draws.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / draws.len() as f64;
             assert!((mean / alpha - 1.0).abs() < 0.05, "{alpha}: mean {mean}");

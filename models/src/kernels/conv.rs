@@ -1,11 +1,8 @@
-//! Convolution, 2×2 max pooling, bias and ReLU in one pass over each example, and its gradients.
+//! Convolution, 2×2 max pooling, bias and ReLU in one pass over each example.
 //!
-//! Order of terms: an output sums over (input channel, kernel row, kernel column); a weight's gradient sums over the
-//! examples and, within one, over the output's pixels row by row, blocks never crossing an example; an input's
-//! gradient sums over (output channel, kernel row, kernel column) of the flipped kernel. Pooling takes the first of
-//! equal maxima, before the bias is added. The last row or column of an odd output is dropped, as PyTorch drops it.
+//! An output sums over (input channel, kernel row, kernel column). Pooling takes the first of equal maxima, before the
+//! bias is added. The last row or column of an odd output is dropped, as PyTorch drops it.
 
-use super::BLOCK;
 use super::tile::{PANEL, ROWS, Steps, Tile, isa, sums, tile_rows};
 use super::vectorized;
 
@@ -45,29 +42,17 @@ impl ConvShape {
         self.filters * height * width
     }
 
-    fn input_len(&self) -> usize {
+    /// Values of one example's input.
+    pub fn input_len(&self) -> usize {
         self.channels * self.height * self.width
     }
 
     /// Weights of one filter.
-    fn terms(&self) -> usize {
+    pub(super) fn terms(&self) -> usize {
         self.channels * self.kernel * self.kernel
     }
 
-    /// The convolution that carries gradients back: kernel flipped, channels exchanged.
-    fn backward(&self) -> Self {
-        let (height, width) = self.convolved();
-        Self {
-            channels: self.filters,
-            height,
-            width,
-            filters: self.channels,
-            kernel: self.kernel,
-            padding: self.kernel - 1 - self.padding,
-        }
-    }
-
-    fn padded(&self) -> (usize, usize) {
+    pub(super) fn padded(&self) -> (usize, usize) {
         (self.height + 2 * self.padding, self.width + 2 * self.padding)
     }
 
@@ -85,10 +70,10 @@ impl ConvShape {
 }
 
 /// Which of the four pixels under a pooled one was taken, or that ReLU took none.
-const NONE: u8 = 4;
+pub(super) const NONE: u8 = 4;
 
 /// The layer's output, and for each value (pixel by pixel, PANEL-padded filters) where it came from: what
-/// [`backward`] needs.
+/// [`super::conv_gradient`] needs.
 ///
 /// # Panics
 /// If a slice does not have the length its shape gives.
@@ -125,32 +110,6 @@ pub fn forward(shape: ConvShape, input: &[f32], weight: &[f32], bias: &[f32]) ->
         to_planes(&values, filters, pixels, shape.filters, output);
     }
     (output, routes)
-}
-
-/// The gradients of the layer's weight and bias, and of its input if that is asked for.
-///
-/// # Panics
-/// If a slice does not have the length its shape gives.
-pub fn backward(
-    shape: ConvShape,
-    input: &[f32],
-    weight: &[f32],
-    routes: &[u8],
-    gradient: &[f32],
-    want_input: bool,
-) -> (Vec<f32>, Vec<f32>, Option<Vec<f32>>) {
-    let count = input.len() / shape.input_len();
-    let pixels = shape.pooled().0 * shape.pooled().1;
-    let filters = shape.filters.next_multiple_of(PANEL);
-    assert_eq!(gradient.len(), count * shape.output_len());
-    assert_eq!(routes.len(), count * pixels * filters);
-    let mut pass = Backward::new(shape, weight, want_input.then_some(count));
-    for example in 0..count {
-        let input = &input[example * shape.input_len()..][..shape.input_len()];
-        let gradient = &gradient[example * shape.output_len()..][..shape.output_len()];
-        pass.example(example, input, &routes[example * pixels * filters..][..pixels * filters], gradient);
-    }
-    pass.finish()
 }
 
 /// One row of the convolution: a value for each of its pixels and each (PANEL-padded) filter.
@@ -257,194 +216,4 @@ fn pack(filters: usize, terms: usize, weight: impl Fn(usize, usize) -> f32) -> V
         }
     }
     packed
-}
-
-/// Buffers and sums of one backward pass.
-struct Backward {
-    shape: ConvShape,
-    padded: Padded,
-    /// Where the output's pixels lie in the padded input.
-    pixels: Steps,
-    /// The gradient of the convolution: panel by panel, pixel by pixel.
-    spread: Vec<f32>,
-    /// Sums for each weight, panel by panel, term by term.
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    input: Option<InputPass>,
-}
-
-/// What carries the gradient on to the input.
-struct InputPass {
-    shape: ConvShape,
-    padded: Padded,
-    steps: Steps,
-    weights: Vec<f32>,
-    line: Vec<f32>,
-    gradient: Vec<f32>,
-}
-
-impl Backward {
-    fn new(shape: ConvShape, weight: &[f32], input: Option<usize>) -> Self {
-        let (height, width) = shape.convolved();
-        let wide = shape.padded().1;
-        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (y * wide + x) as u32));
-        let panels = shape.filters.div_ceil(PANEL);
-        Self {
-            shape,
-            padded: Padded::new(shape),
-            pixels: Steps::new(pixels.collect()),
-            spread: vec![0.0; panels * height * width * PANEL],
-            weight: vec![0.0; panels * shape.terms() * PANEL],
-            bias: vec![0.0; shape.filters],
-            input: input.map(|count| InputPass::new(shape, weight, count)),
-        }
-    }
-
-    fn example(&mut self, example: usize, input: &[f32], routes: &[u8], gradient: &[f32]) {
-        self.padded.fill(input);
-        self.spread_out(routes, gradient);
-        self.bias_sums(routes, gradient);
-        self.weight_sums();
-        if let Some(pass) = &mut self.input {
-            pass.example(example, routes, gradient);
-        }
-    }
-
-    /// Undoes the pooling: each pooled pixel's gradient goes to the pixel it was taken from.
-    fn spread_out(&mut self, routes: &[u8], gradient: &[f32]) {
-        let (rows, columns) = self.shape.pooled();
-        let (height, width) = self.shape.convolved();
-        let filters = self.shape.filters.next_multiple_of(PANEL);
-        let mut values = [0.0; PANEL];
-        for (panel, spread) in self.spread.chunks_exact_mut(height * width * PANEL).enumerate() {
-            let first = panel * PANEL;
-            let count = PANEL.min(self.shape.filters - first);
-            for pixel in 0..rows * columns {
-                for (at, value) in values[..count].iter_mut().enumerate() {
-                    *value = gradient[(first + at) * rows * columns + pixel];
-                }
-                let routes = &routes[pixel * filters + first..][..PANEL];
-                let corner = 2 * (pixel / columns) * width + 2 * (pixel % columns);
-                for (route, at) in
-                    [corner, corner + 1, corner + width, corner + width + 1].into_iter().enumerate()
-                {
-                    let into = &mut spread[at * PANEL..][..PANEL];
-                    for ((into, &value), &taken) in into.iter_mut().zip(&values).zip(routes) {
-                        *into = if taken == route as u8 { value } else { 0.0 };
-                    }
-                }
-            }
-        }
-    }
-
-    fn bias_sums(&mut self, routes: &[u8], gradient: &[f32]) {
-        let pixels = self.shape.pooled().0 * self.shape.pooled().1;
-        let filters = self.shape.filters.next_multiple_of(PANEL);
-        for (filter, (bias, gradient)) in self.bias.iter_mut().zip(gradient.chunks_exact(pixels)).enumerate()
-        {
-            for (block, values) in gradient.chunks(BLOCK).enumerate() {
-                let mut sum = 0.0;
-                for (at, &value) in values.iter().enumerate() {
-                    let taken = routes[(block * BLOCK + at) * filters + filter];
-                    sum += if taken == NONE { 0.0 } else { value };
-                }
-                *bias += sum;
-            }
-        }
-    }
-
-    fn weight_sums(&mut self) {
-        let isa = isa();
-        let ConvShape { channels, kernel, .. } = self.shape;
-        let (height, width) = self.shape.padded();
-        let terms = self.shape.terms();
-        let mut tile: Tile = [0.0; ROWS * PANEL];
-        let spreads = self.spread.chunks_exact(self.pixels.len() * PANEL);
-        for (panel, (spread, weight)) in spreads.zip(self.weight.chunks_exact_mut(terms * PANEL)).enumerate()
-        {
-            let columns = PANEL.min(self.shape.filters - panel * PANEL);
-            for row in 0..channels * kernel {
-                let start = &self.padded.values[(row / kernel * height + row % kernel) * width..];
-                let mut done = 0;
-                while done < kernel {
-                    let count = ROWS.min(kernel - done);
-                    sums(isa, &start[done..], 1, &self.pixels, spread, count, columns, &mut tile);
-                    let weight = &mut weight[(row * kernel + done) * PANEL..][..count * PANEL];
-                    for (weight, sum) in weight.iter_mut().zip(&tile) {
-                        *weight += sum;
-                    }
-                    done += count;
-                }
-            }
-        }
-    }
-
-    fn finish(self) -> (Vec<f32>, Vec<f32>, Option<Vec<f32>>) {
-        let terms = self.shape.terms();
-        let mut weight = vec![0.0; self.shape.filters * terms];
-        for (filter, weight) in weight.chunks_exact_mut(terms).enumerate() {
-            let panel = &self.weight[filter / PANEL * terms * PANEL..];
-            for (term, weight) in weight.iter_mut().enumerate() {
-                *weight = panel[term * PANEL + filter % PANEL];
-            }
-        }
-        (weight, self.bias, self.input.map(|pass| pass.gradient))
-    }
-}
-
-impl InputPass {
-    fn new(forward: ConvShape, weight: &[f32], count: usize) -> Self {
-        let shape = forward.backward();
-        let square = shape.kernel * shape.kernel;
-        // Term (filter, y, x) of an input channel is the filter's weight for that channel, turned by 180 degrees.
-        let turned = |channel: usize, term: usize| {
-            let (filter, at) = (term / square, term % square);
-            weight[(filter * forward.channels + channel) * square + square - 1 - at]
-        };
-        Self {
-            shape,
-            padded: Padded::new(shape),
-            steps: shape.steps(),
-            weights: pack(shape.filters, shape.terms(), turned),
-            line: vec![0.0; forward.width * shape.filters.next_multiple_of(PANEL)],
-            gradient: vec![0.0; count * forward.input_len()],
-        }
-    }
-
-    fn example(&mut self, example: usize, routes: &[u8], gradient: &[f32]) {
-        self.place(routes, gradient);
-        let (height, width) = self.shape.convolved();
-        let filters = self.shape.filters.next_multiple_of(PANEL);
-        let len = self.shape.filters * height * width;
-        let into = &mut self.gradient[example * len..][..len];
-        for row in 0..height {
-            convolve_row(self.shape, &self.padded, &self.steps, &self.weights, row, &mut self.line);
-            for (plane, into) in into.chunks_exact_mut(height * width).enumerate() {
-                for (x, into) in into[row * width..][..width].iter_mut().enumerate() {
-                    *into = self.line[x * filters + plane];
-                }
-            }
-        }
-    }
-
-    /// The pooled gradient at the pixels it was taken from, plane by plane, with zeros around.
-    fn place(&mut self, routes: &[u8], gradient: &[f32]) {
-        let ConvShape { channels, height, width, padding, .. } = self.shape;
-        let columns = width / 2;
-        let pixels = height / 2 * columns;
-        let filters = channels.next_multiple_of(PANEL);
-        let wide = self.padded.width;
-        self.padded.values.fill(0.0);
-        for (channel, plane) in self.padded.values.chunks_exact_mut((height + 2 * padding) * wide).enumerate()
-        {
-            for pixel in 0..pixels {
-                let route = usize::from(routes[pixel * filters + channel]);
-                if route < usize::from(NONE) {
-                    let y = padding + 2 * (pixel / columns) + route / 2;
-                    let x = padding + 2 * (pixel % columns) + route % 2;
-                    plane[y * wide + x] = gradient[channel * pixels + pixel];
-                }
-            }
-        }
-    }
 }

@@ -6,14 +6,17 @@
 //!   blocks' sums are added in ascending order. What a block spans never depends on the machine.
 //!
 //! Within that, tile sizes, vector width and the order of independent results are free: they cannot change a bit.
-//! Zeros outside an image take part as terms: an accumulator that starts at +0 never becomes −0, so adding their
-//! products changes nothing. Inputs must be finite.
+//! Terms that are zero may be left out: an accumulator that starts at +0 never becomes −0, so adding ±0 changes
+//! nothing. Inputs must be finite.
 //!
 //! `exp` and `ln` are in [`real`]; no kernel calls the C library.
 
 pub mod conv;
+pub mod conv_gradient;
+pub mod dense;
 pub mod matmul;
 pub mod real;
+pub mod sgd;
 pub mod softmax;
 mod tile;
 

@@ -16,9 +16,8 @@ fn stripes(count: usize, side: usize) -> Dataset {
     let (mut inputs, mut labels) = (Vec::new(), Vec::new());
     for at in 0..count {
         let label = at % 3;
-        let shift = rng.below(8) as usize;
         for pixel in 0..side * side {
-            let on = (pixel % side + shift).is_multiple_of(label + 2);
+            let on = (pixel % side).is_multiple_of(label + 2);
             inputs.push(if on { 0.8 } else { 0.1 } + 0.1 * rng.unit() as f32);
         }
         labels.push(label as u32);
@@ -63,7 +62,7 @@ fn the_bits_are_the_same_on_every_machine() {
     let trained = run(&weights, &data, &PARAMS).unwrap();
     assert_eq!(
         trained.weights.digest().to_string(),
-        "0x4c1ab01b00000000000000000000000000000000000000000000000000000000",
+        "0x6c1f5578d044898a62df847d124d8a2eecd341c76a7c1ee4c3e5080cb26a2c3e",
         "a change here makes every verifier disagree with every worker of before"
     );
 }

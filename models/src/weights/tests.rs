@@ -55,7 +55,7 @@ fn initial_weights_follow_the_seed_and_keep_their_bounds() {
     assert!(one.values().iter().all(|value| value.abs() <= 1.0 / 5f32.sqrt()));
     assert_eq!(
         one.digest().to_string(),
-        "0x4c1ab01b00000000000000000000000000000000000000000000000000000000",
+        "0xee97dc1baaab4b9214b471fe9c92da1645d91fcaa78de8bd282b128d007f996f",
         "a change here changes every job's first model"
     );
 }

@@ -6,8 +6,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use protocol::job::ModelSpec;
 
-use super::layers::{After, Conv, Dense, Fed, two_convolutions};
-use super::{Model, Parameter};
+use super::layers::{Chain, two_convolutions};
+use super::{Layer, Model};
 use crate::error::ModelError;
 use crate::kernels::conv::ConvShape;
 
@@ -27,46 +27,31 @@ impl Config {
         Ok(Self { convolutions, classes: spec.classes as usize })
     }
 
-    /// The model's tensors.
-    pub fn parameters(&self) -> Vec<Parameter> {
-        let [first, second] = &self.convolutions;
-        [
-            Conv::parameters("conv1", first),
-            Conv::parameters("conv2", second),
-            Dense::parameters("fc1", second.output_len(), HIDDEN),
-            Dense::parameters("fc2", HIDDEN, self.classes),
+    /// The model's layers.
+    pub fn layers(&self) -> Vec<Layer> {
+        let [first, second] = self.convolutions;
+        vec![
+            Layer::conv("conv1", first),
+            Layer::conv("conv2", second),
+            Layer::dense("fc1", second.output_len(), HIDDEN, true),
+            Layer::dense("fc2", HIDDEN, self.classes, false),
         ]
-        .into_iter()
-        .flatten()
-        .collect()
     }
 }
 
 /// The model.
 #[derive(Debug, Clone)]
-pub struct CnnFedavg {
-    conv1: Conv,
-    conv2: Conv,
-    fc1: Dense,
-    fc2: Dense,
-}
+pub struct CnnFedavg(Chain);
 
 impl CnnFedavg {
     /// The model with the weights of `vb`.
-    pub fn new(cfg: Config, vb: VarBuilder<'_>) -> Result<Self> {
-        let [first, second] = cfg.convolutions;
-        Ok(Self {
-            conv1: Conv::new(first, Fed::ByExamples, vb.pp("conv1"))?,
-            conv2: Conv::new(second, Fed::ByLayer, vb.pp("conv2"))?,
-            fc1: Dense::new(second.output_len(), HIDDEN, After::Relu, Fed::ByLayer, vb.pp("fc1"))?,
-            fc2: Dense::new(HIDDEN, cfg.classes, After::Nothing, Fed::ByLayer, vb.pp("fc2"))?,
-        })
+    pub fn new(cfg: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+        Chain::new(&cfg.layers(), &vb).map(Self)
     }
 }
 
 impl Model for CnnFedavg {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.conv2.forward(&self.conv1.forward(x)?)?;
-        self.fc2.forward(&self.fc1.forward(&x.flatten_from(1)?)?)
+        self.0.forward(x)
     }
 }

@@ -6,8 +6,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use protocol::job::ModelSpec;
 
-use super::layers::{After, Conv, Dense, Fed, two_convolutions};
-use super::{Model, Parameter};
+use super::layers::{Chain, two_convolutions};
+use super::{Layer, Model};
 use crate::error::ModelError;
 use crate::kernels::conv::ConvShape;
 
@@ -27,50 +27,32 @@ impl Config {
         Ok(Self { convolutions, classes: spec.classes as usize })
     }
 
-    /// The model's tensors.
-    pub fn parameters(&self) -> Vec<Parameter> {
-        let [first, second] = &self.convolutions;
-        [
-            Conv::parameters("conv1", first),
-            Conv::parameters("conv2", second),
-            Dense::parameters("fc1", second.output_len(), HIDDEN[0]),
-            Dense::parameters("fc2", HIDDEN[0], HIDDEN[1]),
-            Dense::parameters("fc3", HIDDEN[1], self.classes),
+    /// The model's layers.
+    pub fn layers(&self) -> Vec<Layer> {
+        let [first, second] = self.convolutions;
+        vec![
+            Layer::conv("conv1", first),
+            Layer::conv("conv2", second),
+            Layer::dense("fc1", second.output_len(), HIDDEN[0], true),
+            Layer::dense("fc2", HIDDEN[0], HIDDEN[1], true),
+            Layer::dense("fc3", HIDDEN[1], self.classes, false),
         ]
-        .into_iter()
-        .flatten()
-        .collect()
     }
 }
 
 /// The model.
 #[derive(Debug, Clone)]
-pub struct CnnFlower {
-    conv1: Conv,
-    conv2: Conv,
-    fc1: Dense,
-    fc2: Dense,
-    fc3: Dense,
-}
+pub struct CnnFlower(Chain);
 
 impl CnnFlower {
     /// The model with the weights of `vb`.
-    pub fn new(cfg: Config, vb: VarBuilder<'_>) -> Result<Self> {
-        let [first, second] = cfg.convolutions;
-        Ok(Self {
-            conv1: Conv::new(first, Fed::ByExamples, vb.pp("conv1"))?,
-            conv2: Conv::new(second, Fed::ByLayer, vb.pp("conv2"))?,
-            fc1: Dense::new(second.output_len(), HIDDEN[0], After::Relu, Fed::ByLayer, vb.pp("fc1"))?,
-            fc2: Dense::new(HIDDEN[0], HIDDEN[1], After::Relu, Fed::ByLayer, vb.pp("fc2"))?,
-            fc3: Dense::new(HIDDEN[1], cfg.classes, After::Nothing, Fed::ByLayer, vb.pp("fc3"))?,
-        })
+    pub fn new(cfg: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+        Chain::new(&cfg.layers(), &vb).map(Self)
     }
 }
 
 impl Model for CnnFlower {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.conv2.forward(&self.conv1.forward(x)?)?;
-        let x = self.fc1.forward(&x.flatten_from(1)?)?;
-        self.fc3.forward(&self.fc2.forward(&x)?)
+        self.0.forward(x)
     }
 }

@@ -4,8 +4,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use protocol::job::ModelSpec;
 
-use super::layers::{After, Dense, Fed};
-use super::{Model, Parameter};
+use super::layers::Chain;
+use super::{Layer, Model};
 
 /// Sizes of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,27 +23,25 @@ impl From<&ModelSpec> for Config {
 }
 
 impl Config {
-    /// The model's tensors.
-    pub fn parameters(&self) -> Vec<Parameter> {
-        Dense::parameters("fc", self.inputs, self.classes).into()
+    /// The model's layers.
+    pub fn layers(&self) -> Vec<Layer> {
+        vec![Layer::dense("fc", self.inputs, self.classes, false)]
     }
 }
 
 /// The model.
 #[derive(Debug, Clone)]
-pub struct Logistic {
-    fc: Dense,
-}
+pub struct Logistic(Chain);
 
 impl Logistic {
     /// The model with the weights of `vb`.
-    pub fn new(cfg: Config, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self { fc: Dense::new(cfg.inputs, cfg.classes, After::Nothing, Fed::ByExamples, vb.pp("fc"))? })
+    pub fn new(cfg: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+        Chain::new(&cfg.layers(), &vb).map(Self)
     }
 }
 
 impl Model for Logistic {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.fc.forward(&x.flatten_from(1)?)
+        self.0.forward(x)
     }
 }

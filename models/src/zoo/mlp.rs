@@ -4,8 +4,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use protocol::job::ModelSpec;
 
-use super::layers::{After, Dense, Fed};
-use super::{Model, Parameter};
+use super::layers::Chain;
+use super::{Layer, Model};
 
 /// Widths of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,34 +22,27 @@ impl Config {
         Self { widths }
     }
 
-    /// The model's tensors.
-    pub fn parameters(&self) -> Vec<Parameter> {
+    /// The model's layers.
+    pub fn layers(&self) -> Vec<Layer> {
+        let last = self.widths.len() - 2;
         let layers = self.widths.windows(2).enumerate();
-        layers.flat_map(|(at, pair)| Dense::parameters(&format!("fc{}", at + 1), pair[0], pair[1])).collect()
+        layers.map(|(at, pair)| Layer::dense(&format!("fc{}", at + 1), pair[0], pair[1], at < last)).collect()
     }
 }
 
 /// The model.
 #[derive(Debug, Clone)]
-pub struct Mlp {
-    layers: Vec<Dense>,
-}
+pub struct Mlp(Chain);
 
 impl Mlp {
     /// The model with the weights of `vb`.
     pub fn new(cfg: &Config, vb: VarBuilder<'_>) -> Result<Self> {
-        let count = cfg.widths.len() - 1;
-        let layer = |(at, pair): (usize, &[usize])| {
-            let after = if at + 1 == count { After::Nothing } else { After::Relu };
-            let fed = if at == 0 { Fed::ByExamples } else { Fed::ByLayer };
-            Dense::new(pair[0], pair[1], after, fed, vb.pp(format!("fc{}", at + 1)))
-        };
-        Ok(Self { layers: cfg.widths.windows(2).enumerate().map(layer).collect::<Result<_>>()? })
+        Chain::new(&cfg.layers(), &vb).map(Self)
     }
 }
 
 impl Model for Mlp {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.layers.iter().try_fold(x.flatten_from(1)?, |x, layer| layer.forward(&x))
+        self.0.forward(x)
     }
 }

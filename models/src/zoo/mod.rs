@@ -9,6 +9,8 @@ mod layers;
 pub mod logistic;
 pub mod mlp;
 
+pub use layers::{Layer, LayerKind};
+
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use protocol::job::{ModelKind, ModelSpec};
@@ -48,17 +50,24 @@ impl Parameter {
     }
 }
 
+/// The layers of a model, first to last.
+///
+/// Refuses shapes that do not fit together.
+pub fn layers(spec: &ModelSpec) -> std::result::Result<Vec<Layer>, ModelError> {
+    check(spec)?;
+    Ok(match &spec.kind {
+        ModelKind::Logistic => logistic::Config::from(spec).layers(),
+        ModelKind::Mlp { hidden } => mlp::Config::new(spec, hidden).layers(),
+        ModelKind::CnnFedavg => cnn_fedavg::Config::new(spec)?.layers(),
+        ModelKind::CnnFlower => cnn_flower::Config::new(spec)?.layers(),
+    })
+}
+
 /// The tensors of a model, sorted by name: the canonical order of its values.
 ///
 /// Refuses shapes that do not fit together and models over [`PARAMETERS_MAX`], before any memory is spent on them.
 pub fn parameters(spec: &ModelSpec) -> std::result::Result<Vec<Parameter>, ModelError> {
-    check(spec)?;
-    let mut all = match &spec.kind {
-        ModelKind::Logistic => logistic::Config::from(spec).parameters(),
-        ModelKind::Mlp { hidden } => mlp::Config::new(spec, hidden).parameters(),
-        ModelKind::CnnFedavg => cnn_fedavg::Config::new(spec)?.parameters(),
-        ModelKind::CnnFlower => cnn_flower::Config::new(spec)?.parameters(),
-    };
+    let mut all: Vec<Parameter> = layers(spec)?.iter().flat_map(Layer::parameters).collect();
     let count = |p: &Parameter| p.shape.iter().fold(1u64, |all, &side| all.saturating_mul(side as u64));
     let total = all.iter().fold(0u64, |total, parameter| total.saturating_add(count(parameter)));
     within("number of parameters", total, 1, PARAMETERS_MAX)?;
@@ -75,10 +84,10 @@ pub fn parameter_count(spec: &ModelSpec) -> std::result::Result<usize, ModelErro
 pub fn build(spec: &ModelSpec, vb: VarBuilder<'_>) -> std::result::Result<Box<dyn Model>, ModelError> {
     check(spec)?;
     Ok(match &spec.kind {
-        ModelKind::Logistic => Box::new(logistic::Logistic::new(logistic::Config::from(spec), vb)?),
+        ModelKind::Logistic => Box::new(logistic::Logistic::new(&logistic::Config::from(spec), vb)?),
         ModelKind::Mlp { hidden } => Box::new(mlp::Mlp::new(&mlp::Config::new(spec, hidden), vb)?),
-        ModelKind::CnnFedavg => Box::new(cnn_fedavg::CnnFedavg::new(cnn_fedavg::Config::new(spec)?, vb)?),
-        ModelKind::CnnFlower => Box::new(cnn_flower::CnnFlower::new(cnn_flower::Config::new(spec)?, vb)?),
+        ModelKind::CnnFedavg => Box::new(cnn_fedavg::CnnFedavg::new(&cnn_fedavg::Config::new(spec)?, vb)?),
+        ModelKind::CnnFlower => Box::new(cnn_flower::CnnFlower::new(&cnn_flower::Config::new(spec)?, vb)?),
     })
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Var};
+use candle_core::{Device, Var};
 use protocol::rng::Rng;
 
 use super::*;
-use crate::ops::CrossEntropy;
+use crate::data::Dataset;
+use crate::train::{Control, TrainParams, train};
 use crate::weights::Weights;
 
 fn spec(kind: ModelKind, input: [u32; 3]) -> ModelSpec {
@@ -69,6 +70,19 @@ fn impossible_shapes_are_refused_with_the_layer_that_does_not_fit() {
     assert!(parameters(&one_class).unwrap_err().to_string().contains("classes"));
 }
 
+/// 2×2 max pooling by reductions: candle 0.11's `max_pool2d` passes on a quarter of the gradient (it multiplies by the
+/// share of maxima in a window where it should divide by their number).
+fn pool(x: &Tensor) -> Result<Tensor> {
+    let (n, channels, height, width) = x.dims4()?;
+    let even = x.narrow(2, 0, height / 2 * 2)?.narrow(3, 0, width / 2 * 2)?.contiguous()?;
+    even.reshape((n * channels, height / 2, 2, width / 2, 2))?.max(4)?.max(2)?.reshape((
+        n,
+        channels,
+        height / 2,
+        width / 2,
+    ))
+}
+
 /// The same model out of candle's layers.
 fn reference(kind: &ModelKind, vars: &HashMap<String, Tensor>, x: &Tensor) -> Result<Tensor> {
     let dense = |x: &Tensor, name: &str| {
@@ -77,7 +91,7 @@ fn reference(kind: &ModelKind, vars: &HashMap<String, Tensor>, x: &Tensor) -> Re
     let conv = |x: &Tensor, name: &str, padding| {
         let bias = vars[&format!("{name}.bias")].reshape((1, (), 1, 1))?;
         let y = x.conv2d(&vars[&format!("{name}.weight")], padding, 1, 1, 1)?;
-        y.broadcast_add(&bias)?.relu()?.max_pool2d(2)
+        pool(&y.broadcast_add(&bias)?.relu()?)
     };
     match kind {
         ModelKind::Logistic => dense(&x.flatten_from(1)?, "fc"),
@@ -105,40 +119,58 @@ fn close(what: &str, got: &Tensor, want: &Tensor) {
     assert_eq!(got.len(), want.len(), "{what}");
     let size = want.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
     for (at, (got, want)) in got.iter().zip(&want).enumerate() {
-        assert!((got - want).abs() <= 2e-5 * size, "{what} at {at}: {got}, candle has {want}");
+        assert!((got - want).abs() <= 5e-5 * size, "{what} at {at}: {got}, candle has {want}");
     }
 }
 
 #[test]
-fn values_and_gradients_agree_with_candle() {
+fn logits_agree_with_candle() {
     // Odd sides: pooling drops a row and a column.
     for (kind, input) in kinds().into_iter().flat_map(|k| [(k.clone(), [1, 28, 28]), (k, [3, 18, 21])]) {
         let spec = spec(kind.clone(), input);
-        let mut rng = Rng::new(5);
-        let n = 5;
-        let inputs: Vec<f32> = (0..n * spec.input_len()).map(|_| rng.unit() as f32 - 0.2).collect();
-        let shape = (n, input[0] as usize, input[1] as usize, input[2] as usize);
-        let x = Tensor::from_vec(inputs, shape, &Device::Cpu).unwrap();
+        let weights = Weights::init(&spec, 8).unwrap();
+        let x = examples(&spec, 5);
+        let got = build(&spec, weights.var_builder().unwrap()).unwrap().forward(&x).unwrap();
+        let tensors = weights.tensors().unwrap().into_iter().collect();
+        close(&format!("{kind:?} logits"), &got, &reference(&kind, &tensors, &x).unwrap());
+    }
+}
+
+#[test]
+fn a_training_step_agrees_with_candle() {
+    for (kind, input) in kinds().into_iter().flat_map(|k| [(k.clone(), [1, 28, 28]), (k, [3, 18, 21])]) {
+        let spec = spec(kind.clone(), input);
+        let weights = Weights::init(&spec, 8).unwrap();
+        let x = examples(&spec, 5);
         let labels = [3u32, 0, 9, 9, 1];
-        let tensors = Weights::init(&spec, 8).unwrap().tensors().unwrap();
-        let vars: HashMap<String, Var> =
-            tensors.into_iter().map(|(name, tensor)| (name, Var::from_tensor(&tensor).unwrap())).collect();
-        let vars: HashMap<String, Tensor> =
-            vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        let model = build(&spec, VarBuilder::from_tensors(vars.clone(), DType::F32, &Device::Cpu)).unwrap();
-
-        let got = model.forward(&x).unwrap();
-        let want = reference(&kind, &vars, &x).unwrap();
-        close(&format!("{kind:?} logits"), &got, &want);
-
-        let got = got.apply_op1(CrossEntropy::new(labels.into())).unwrap();
+        let vars: HashMap<String, Var> = weights
+            .tensors()
+            .unwrap()
+            .into_iter()
+            .map(|(name, tensor)| (name, Var::from_tensor(&tensor).unwrap()))
+            .collect();
+        let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let logits = reference(&kind, &tensors, &x).unwrap();
         let target = Tensor::new(&labels, &Device::Cpu).unwrap();
-        let want = candle_nn::loss::cross_entropy(&want, &target).unwrap();
-        close(&format!("{kind:?} loss"), &got, &want);
+        let loss = candle_nn::loss::cross_entropy(&logits, &target).unwrap();
+        let gradients = loss.backward().unwrap();
 
-        let (got, want) = (got.backward().unwrap(), want.backward().unwrap());
+        let data = Dataset::new(x.flatten_all().unwrap().to_vec1().unwrap(), input, labels.into()).unwrap();
+        let params =
+            TrainParams { local_epochs: 1, minibatch: 5, learning_rate: 1.0, momentum: 0.0, seed: 0 };
+        let trained = train(&weights, &data, &params, &mut |_| Control::Continue).unwrap();
+        assert!((trained.loss - loss.to_scalar::<f32>().unwrap()).abs() < 1e-4);
+        let after = trained.weights.tensors().unwrap();
         for (name, var) in &vars {
-            close(&format!("{kind:?} {name}"), got.get(var).unwrap(), want.get(var).unwrap());
+            let got = (var.as_tensor() - &after[name]).unwrap();
+            close(&format!("{kind:?} {name}"), &got, gradients.get(var).unwrap());
         }
     }
+}
+
+fn examples(spec: &ModelSpec, count: usize) -> Tensor {
+    let mut rng = Rng::new(5);
+    let inputs: Vec<f32> = (0..count * spec.input_len()).map(|_| rng.unit() as f32 - 0.2).collect();
+    let [channels, height, width] = spec.input.map(|side| side as usize);
+    Tensor::from_vec(inputs, (count, channels, height, width), &Device::Cpu).unwrap()
 }
