@@ -1,7 +1,8 @@
 //! QUIC throughput over loopback: one worker, one connection, blobs of 40 MiB both ways, both ends on this machine.
 //!
 //! `cargo bench -p protocol --features quic --bench quic` prints one line a figure. `memory` moves bytes from memory to
-//! memory; `file` spools to a file with hashing, as a coordinator does. Every figure is the best of five.
+//! memory; `file` spools to a file with hashing, as a coordinator does. Every figure is the best of five. The last lines
+//! are about a thousand connections at once: how fast they are made, and what they hold in memory on both ends together.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -96,7 +97,69 @@ fn bench(name: &str, link: LinkLimits) {
     });
 }
 
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench reads the clock and prints")]
+fn many() {
+    const CONNECTIONS: usize = 1000;
+    const AT_ONCE: usize = 100;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be made");
+    runtime.block_on(async {
+        let key = Arc::new(NodeKey::from_seed(&[1; 32]));
+        let server = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &key, ServerLimits::default())
+            .expect("a free port can be bound");
+        let port = server.local_address().expect("it is bound").port();
+        let address = CoordinatorAddress::new(server.id(), "127.0.0.1", port).expect("it is an address");
+        let client = Arc::new(
+            Client::new(Arc::new(NodeKey::from_seed(&[2; 32])), ClientLimits::default())
+                .expect("a free port can be bound"),
+        );
+        let (keep, mut kept) = tokio::sync::mpsc::channel(CONNECTIONS);
+        tokio::spawn(async move {
+            while let Some(handshake) = server.accept().await {
+                let keep = keep.clone();
+                tokio::spawn(async move {
+                    if let Ok(peer) = handshake.finish().await {
+                        keep.send(peer).await.expect("the bench waits for all");
+                    }
+                });
+            }
+        });
+        let (before, start) = (resident_bytes(), Instant::now());
+        let places = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+        let mut dials = tokio::task::JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let place = places.clone().acquire_owned().await.expect("it is open");
+            let (client, address) = (client.clone(), address.clone());
+            dials.spawn(async move {
+                let link = client.connect(&address).await.expect("the server has room");
+                drop(place);
+                link
+            });
+        }
+        let links = dials.join_all().await;
+        let mut peers = Vec::new();
+        while peers.len() < CONNECTIONS {
+            peers.push(kept.recv().await.expect("the server goes on"));
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let kib = resident_bytes().saturating_sub(before) as f64 / 1024.0 / CONNECTIONS as f64;
+        println!("{:<28} {:6.0} handshakes/s", "1,000 connections", CONNECTIONS as f64 / seconds);
+        println!("{:<28} {kib:6.0} KiB each, both ends", "1,000 connections");
+        drop((links, peers));
+    });
+}
+
+/// Memory this process holds, where Linux tells; 0 elsewhere.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
 fn main() {
     bench("window 4 MiB", LinkLimits::default());
     bench("window 16 MiB", LinkLimits::fast());
+    many();
 }

@@ -1,17 +1,18 @@
 //! Endpoints: the coordinator's, which accepts, and the worker's, which dials out (so it works behind NAT).
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 
 use super::error::{CloseCode, LinkError};
 use super::identity;
-use super::limits::{ADDRESSES_MAX, ClientLimits, FAREWELL_MS, HANDSHAKE_MS, ServerLimits};
+use super::limits::{ADDRESSES_MAX, ClientLimits, FAREWELL_MS, HANDSHAKE_MS, STAGGER_MS, ServerLimits};
 use super::link::Link;
 use super::peer::Peer;
 use crate::ids::CoordinatorId;
@@ -22,6 +23,9 @@ use crate::wire::error::Verdict;
 
 /// TLS wants a server name; a raw public key has none, and it is not sent.
 const SERVER_NAME: &str = "coordinator.fedroll";
+
+/// A free port on every interface.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
 /// The coordinator's endpoint.
 #[derive(Debug)]
@@ -78,8 +82,7 @@ impl Server {
     /// # Errors
     /// If the system cannot tell.
     pub fn local_address(&self) -> Result<SocketAddr, LinkError> {
-        let unknown = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        self.endpoint.local_addr().map_err(|source| LinkError::Socket { address: unknown, source })
+        self.endpoint.local_addr().map_err(|source| LinkError::Socket { address: ANY, source })
     }
 
     /// Who it is: what workers pin.
@@ -150,10 +153,17 @@ impl Handshake {
 /// The worker's endpoint: one UDP socket for all its connections.
 #[derive(Debug)]
 pub struct Client {
+    dialer: Dialer,
+    udp_buffer_bytes: u32,
+}
+
+/// What it takes to dial one address.
+#[derive(Debug, Clone)]
+struct Dialer {
     endpoint: Endpoint,
     key: Arc<NodeKey>,
     transport: Arc<TransportConfig>,
-    limits: ClientLimits,
+    stall_ms: u64,
     version: u16,
 }
 
@@ -169,50 +179,45 @@ impl Client {
             // The coordinator opens no streams.
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .receive_window(VarInt::from_u32(limits.link.window_bytes));
-        let socket = any_socket(limits.link.udp_buffer_bytes)?;
-        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
-            .map_err(|source| LinkError::Socket { address, source })?;
-        Ok(Self { endpoint, key, transport: Arc::new(transport), limits, version: WIRE_VERSION })
+        let udp_buffer_bytes = limits.link.udp_buffer_bytes;
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            None,
+            any_socket(udp_buffer_bytes)?,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(|source| LinkError::Socket { address: ANY, source })?;
+        let (transport, stall_ms) = (Arc::new(transport), limits.link.stall_ms);
+        let dialer = Dialer { endpoint, key, transport, stall_ms, version: WIRE_VERSION };
+        Ok(Self { dialer, udp_buffer_bytes })
     }
 
-    /// Connects to the coordinator, trying the addresses of its host in turn (10 s each at most).
+    /// Connects to the coordinator. The addresses of its host are tried one after another, a quarter of a second apart,
+    /// and the first that answers wins (RFC 8305): a host whose IPv6 leads nowhere costs no more than that.
     ///
     /// # Errors
     /// The verdict says whether trying again can help: not with [`LinkError::WrongCoordinator`] or
     /// [`LinkError::OtherVersion`].
     pub async fn connect(&self, to: &CoordinatorAddress) -> Result<Link, LinkError> {
         let resolve = |source| LinkError::Resolve { host: to.host().to_owned(), source };
-        let addresses = tokio::net::lookup_host((to.host(), to.port())).await.map_err(resolve)?;
-        let mut last = resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        for address in addresses.take(ADDRESSES_MAX) {
-            match self.connect_to(address, to.id()).await {
-                Ok(link) => return Ok(link),
-                Err(error) if error.verdict() == Verdict::Stop => return Err(error),
-                Err(error) => last = error,
+        let found = tokio::net::lookup_host((to.host(), to.port())).await.map_err(resolve)?;
+        let mut failure = resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        let mut addresses = found.take(ADDRESSES_MAX).peekable();
+        let mut attempts = JoinSet::new();
+        loop {
+            if let Some(address) = addresses.next() {
+                attempts.spawn(self.dialer.clone().dial(address, to.id()));
             }
-        }
-        Err(last)
-    }
-
-    async fn connect_to(&self, address: SocketAddr, pinned: CoordinatorId) -> Result<Link, LinkError> {
-        let presented = Arc::new(OnceLock::new());
-        let crypto = identity::client_config(&self.key, pinned, presented.clone(), self.version)?;
-        let crypto =
-            QuicClientConfig::try_from(crypto).map_err(|error| LinkError::Config(error.to_string()))?;
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(self.transport.clone());
-        let connecting = self
-            .endpoint
-            .connect_with(config, address, SERVER_NAME)
-            .map_err(|error| LinkError::Lost(error.to_string()))?;
-        match within(HANDSHAKE_MS, "the handshake", connecting).await? {
-            Ok(connection) => Ok(Link::new(connection, pinned, self.limits.link.stall_ms)),
-            // Our own verifier ended it: say who was there instead.
-            Err(quinn::ConnectionError::TransportError(_)) if presented.get() != Some(&pinned) => {
-                Err(LinkError::WrongCoordinator { pinned, presented: presented.get().copied() })
+            tokio::select! {
+                ended = attempts.join_next() => match ended {
+                    Some(Ok(Ok(link))) => return Ok(link),
+                    // What a person must know about goes before what may pass.
+                    Some(Ok(Err(error))) if failure.verdict() != Verdict::Stop => failure = error,
+                    Some(_) => {}
+                    None => return Err(failure),
+                },
+                () = tokio::time::sleep(Duration::from_millis(STAGGER_MS)), if addresses.peek().is_some() => {}
             }
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -223,21 +228,43 @@ impl Client {
     /// # Errors
     /// [`LinkError::Socket`]; the old socket is kept.
     pub fn rebind(&self) -> Result<(), LinkError> {
-        let socket = any_socket(self.limits.link.udp_buffer_bytes)?;
-        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        self.endpoint.rebind(socket).map_err(|source| LinkError::Socket { address, source })
+        let socket = any_socket(self.udp_buffer_bytes)?;
+        self.dialer.endpoint.rebind(socket).map_err(|source| LinkError::Socket { address: ANY, source })
     }
 
     /// Closes every connection with this reason and waits (3 s at most) until the coordinator knows.
     pub async fn close(&self, code: CloseCode, reason: &str) {
-        close(&self.endpoint, code, reason).await;
+        close(&self.dialer.endpoint, code, reason).await;
     }
 
     /// A worker of another version, for tests.
     #[cfg(test)]
     pub(super) fn speaking(mut self, version: u16) -> Self {
-        self.version = version;
+        self.dialer.version = version;
         self
+    }
+}
+
+impl Dialer {
+    async fn dial(self, address: SocketAddr, pinned: CoordinatorId) -> Result<Link, LinkError> {
+        let presented = Arc::new(OnceLock::new());
+        let crypto = identity::client_config(&self.key, pinned, presented.clone(), self.version)?;
+        let crypto =
+            QuicClientConfig::try_from(crypto).map_err(|error| LinkError::Config(error.to_string()))?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(self.transport);
+        let connecting = self
+            .endpoint
+            .connect_with(config, address, SERVER_NAME)
+            .map_err(|error| LinkError::Lost(error.to_string()))?;
+        match within(HANDSHAKE_MS, "the handshake", connecting).await? {
+            Ok(connection) => Ok(Link::new(connection, pinned, self.stall_ms)),
+            // Our own verifier ended it: say who was there instead.
+            Err(quinn::ConnectionError::TransportError(_)) if presented.get() != Some(&pinned) => {
+                Err(LinkError::WrongCoordinator { pinned, presented: presented.get().copied() })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -260,8 +287,7 @@ pub(super) async fn within<T>(
 
 /// A socket on a free port that reaches IPv4 and, where the system has it, IPv6.
 fn any_socket(buffer_bytes: u32) -> Result<UdpSocket, LinkError> {
-    socket((Ipv6Addr::UNSPECIFIED, 0).into(), buffer_bytes)
-        .or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), buffer_bytes))
+    socket(ANY, buffer_bytes).or_else(|_| socket((Ipv4Addr::UNSPECIFIED, 0).into(), buffer_bytes))
 }
 
 /// A UDP socket with large buffers: with the usual ones, a burst of handshakes or a fast transfer loses packets in the

@@ -21,6 +21,8 @@ pub(super) const FIRST_FRAME_MS: u64 = 10_000;
 pub(super) const ANSWER_MS: u64 = 30 * 60_000;
 /// Milliseconds to wait until the peer has heard the last words.
 pub(super) const FAREWELL_MS: u64 = 3_000;
+/// Milliseconds between the tries of a host's addresses.
+pub(super) const STAGGER_MS: u64 = 250;
 /// Addresses of one host name that are tried.
 pub(super) const ADDRESSES_MAX: usize = 8;
 /// Bytes of a transfer that are handled at once.
