@@ -245,10 +245,29 @@ impl Coordinator {
         let mut owed: Vec<Effect> = self.jobs.keys().filter_map(|id| self.finish_round(*id)).collect();
         owed.extend(self.batches.unposted().map(|batch| Effect::Post(Box::new(batch))));
         self.owed = owed;
+        self.restarted = true;
+    }
+
+    /// At the first step after a restart: however long it took, workers get their time to come back with what they have.
+    pub(super) fn await_workers(&mut self) {
+        let until = self.now.plus(self.config.reconnect_grace_ms);
         let held: Vec<_> =
             self.workers.iter().filter(|(_, worker)| !worker.assigned.is_empty()).map(|(id, _)| id).collect();
         for worker in held {
-            self.timers.set(Timer::Reconnect(worker), self.now.plus(self.config.reconnect_grace_ms));
+            self.timers.set(Timer::Reconnect(worker), until);
+        }
+        for job in self.jobs.values_mut() {
+            let training = job.spec.as_ref().is_some_and(|spec| matches!(spec.work, Work::Train(_)));
+            for (number, open) in &mut job.open {
+                open.deadline = open.deadline.max(until);
+                for (slot, held) in open.assignments_mut() {
+                    held.deadline = held.deadline.max(until);
+                    if !training {
+                        let task = TaskId { job: job.id, settlement: *number, slot };
+                        self.timers.set(Timer::Assignment(task), held.deadline);
+                    }
+                }
+            }
         }
     }
 }

@@ -147,6 +147,21 @@ impl Batches {
         sealed + coming.sum::<u128>()
     }
 
+    /// Unix seconds at which the job's terms have released `more` units beside what is spent; `None`: never.
+    pub fn released_at(&self, id: JobId, more: u128) -> Option<u64> {
+        let leaf = self.state.job(id).map(|job| (job.opened_at, job.spent.as_units(), job.terms));
+        let (opened_at, spent, terms) = leaf.or_else(|| {
+            self.unconsumed().find_map(|item| match item.action {
+                ledger::QueueAction::Fund { terms, .. } if item.job == id => Some((item.time, 0, terms)),
+                _ => None,
+            })
+        })?;
+        let short = (spent + more).saturating_sub(terms.burst.into());
+        let wait =
+            if short == 0 { 0 } else { short.div_ceil(Some(terms.rate).filter(|rate| *rate > 0)?.into()) };
+        u64::try_from(wait).ok().and_then(|wait| opened_at.checked_add(wait))
+    }
+
     fn unconsumed(&self) -> impl Iterator<Item = &QueueItem> {
         (self.state.queue_position()..self.queue.len()).filter_map(|index| self.queue.get(index))
     }
@@ -216,7 +231,10 @@ impl Coordinator {
     pub(super) fn seal(&mut self, effects: &mut Vec<Effect>) {
         if !self.has_something_to_seal() {
             self.batches.pending_since = None;
-            self.timers.cancel(&Timer::Seal);
+            match self.next_refund() {
+                Some(at) => self.timers.set(Timer::Seal, at),
+                None => self.timers.cancel(&Timer::Seal),
+            }
             return;
         }
         let since = *self.batches.pending_since.get_or_insert(self.now);
@@ -260,19 +278,29 @@ impl Coordinator {
     }
 
     /// A job that its requester closed pays its refund once a batch is dated past its closing; an empty one will do.
+    /// Jobs of other coordinators count, too: nobody else posts.
     fn refund_waits_for_time(&self) -> bool {
-        let dated = self.batches.records.last().map_or(0, |record| record.header.time);
-        self.jobs.values().any(|job| {
-            self.batches.state.job(job.id).is_some_and(|leaf| {
-                let left = leaf.funded > leaf.spent && leaf.next_settlement < leaf.terms.settlements;
-                left && leaf.closing != 0 && dated <= leaf.closing && self.now.secs() > leaf.closing
-            })
-        })
+        let (dated, now) = (self.dated(), self.now.secs());
+        self.batches.state.jobs().any(|(_, leaf)| leaf.refund_at(now) > leaf.refund_at(dated))
+    }
+
+    /// When the next refund can be made possible, if nothing else is sealed before.
+    fn next_refund(&self) -> Option<Millis> {
+        let dated = self.dated();
+        let waiting = self.batches.state.jobs().filter(|(_, leaf)| {
+            leaf.closing >= dated && leaf.refund_at(leaf.closing + 1) > leaf.refund_at(dated)
+        });
+        waiting.map(|(_, leaf)| Millis((leaf.closing + 1).saturating_mul(1_000))).min()
+    }
+
+    /// Unix seconds of the newest batch.
+    fn dated(&self) -> u64 {
+        self.batches.records.last().map_or(0, |record| record.header.time)
     }
 
     fn build_batch(&self) -> Option<SealedBatch> {
         let batches = &self.batches;
-        let before = batches.records.last().map_or(0, |record| record.header.time);
+        let before = self.dated();
         let start = BatchStart {
             number: BatchId(batches.records.len() as u64 + 1),
             time: self.now.secs().max(before),

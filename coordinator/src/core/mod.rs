@@ -52,6 +52,8 @@ pub struct Coordinator {
     blobs: BTreeSet<Digest>,
     /// Effects that a restart owes: given out by the first step.
     owed: Vec<Effect>,
+    /// Whether the next step is the first after a restart.
+    restarted: bool,
 }
 
 /// A spec that was handed in.
@@ -79,6 +81,7 @@ impl Coordinator {
             timers: Timers::default(),
             blobs: BTreeSet::new(),
             owed: Vec::new(),
+            restarted: false,
         }
     }
 
@@ -101,6 +104,9 @@ impl Coordinator {
         assert!(input.at >= self.now, "the shell feeds time that never runs back");
         self.now = input.at;
         let mut effects = std::mem::take(&mut self.owed);
+        if std::mem::take(&mut self.restarted) {
+            self.await_workers();
+        }
         match input.event {
             Event::Hello { worker, hello } => self.on_hello(worker, &hello, &mut effects),
             Event::Lost { worker } => self.on_lost(worker),

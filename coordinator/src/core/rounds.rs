@@ -2,8 +2,8 @@
 
 use protocol::api::JobPhase;
 use protocol::ids::JobId;
-use protocol::job::{Evaluation, JobSpec, Reason, Train, Work};
-use protocol::ledger::{QueueAction, QueueItem};
+use protocol::job::{Evaluation, Infer, JobSpec, Reason, Train, Work};
+use protocol::ledger::QueueItem;
 use protocol::time::Millis;
 
 use super::effect::WeightedUpdate;
@@ -19,11 +19,6 @@ impl Coordinator {
             return; // seen before; the watcher starts over after a crash
         }
         self.record(Fact::Queued { index, item }, effects);
-        let QueueAction::Fund { .. } = item.action else { return };
-        let unsuited = self.jobs.get(&item.job).and_then(|job| self.unsuited(job));
-        if let Some(why) = unsuited {
-            self.fail_job(item.job, why, effects);
-        }
     }
 
     /// Why a job with a known spec can never run here.
@@ -63,12 +58,18 @@ impl Coordinator {
     fn advance_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let job = &self.jobs[&id];
         let Some(spec) = job.spec.clone() else { return };
+        // Spec and funding come in either order, and a crash may come between: look before the first settlement opens.
+        if job.next == 0
+            && let Some(why) = self.unsuited(job)
+        {
+            return self.fail_job(id, why, effects);
+        }
         if job.open.is_empty() && !self.missing_blobs(&spec).is_empty() {
             return;
         }
         match &spec.work {
             Work::Train(train) => self.advance_training(id, &spec, train, effects),
-            Work::Infer(_) => self.advance_inference(id, &spec, effects),
+            Work::Infer(infer) => self.advance_inference(id, &spec, infer, effects),
         }
     }
 
@@ -88,7 +89,7 @@ impl Coordinator {
             return;
         }
         let may_open = job.open.is_empty() && job.finishing.is_none() && job.next < train.rounds;
-        if may_open && self.waits_for(&self.jobs[&id], spec).is_none() {
+        if may_open && self.may_open_next(id, spec) {
             let settlement = self.jobs[&id].next;
             self.record(Fact::Opened { job: id, settlement, slots: spec.task_cap() }, effects);
         }
@@ -104,11 +105,17 @@ impl Coordinator {
         if settlement.accepted >= train.round.workers || (due && settlement.accepted >= train.round.quorum) {
             self.close(id, number, "the round closed without this update", effects);
         } else if due {
-            // Too few: go on waiting, and give those that failed another chance.
+            // Too few: go on waiting, give those that failed another chance, and the slots of those that never
+            // answered to others.
             settlement.deadline = now.plus(train.round.deadline_ms);
             settlement.barred.clear();
             let deadline = settlement.deadline;
+            let overdue = settlement.assignments().filter(|(_, held)| held.deadline <= now);
+            let overdue: Vec<u32> = overdue.map(|(slot, _)| slot).collect();
             self.timers.set(Timer::Settlement(id), deadline);
+            for slot in overdue {
+                self.give_up_task(protocol::ids::TaskId { job: id, settlement: number, slot }, effects);
+            }
             self.assign_free_slots(id, number, effects);
         } else {
             let deadline = settlement.deadline;
@@ -116,28 +123,60 @@ impl Coordinator {
         }
     }
 
-    fn advance_inference(&mut self, id: JobId, spec: &JobSpec, effects: &mut Vec<Effect>) {
+    fn advance_inference(&mut self, id: JobId, spec: &JobSpec, infer: &Infer, effects: &mut Vec<Effect>) {
         loop {
             let job = &self.jobs[&id];
             let slots = spec.tasks_in(job.next);
             let room = job.open.len() < OPEN_GROUPS_MAX && job.next < spec.settlements();
-            if !room || self.waits_for(job, spec).is_some() {
+            if !room || !self.may_open_next(id, spec) {
                 break;
             }
-            self.record(Fact::Opened { job: id, settlement: job.next, slots }, effects);
+            let settlement = self.jobs[&id].next;
+            self.record(Fact::Opened { job: id, settlement, slots }, effects);
         }
         let open: Vec<u32> = self.jobs[&id].open.keys().copied().collect();
         for number in open {
             self.assign_free_slots(id, number, effects);
-            // With every worker barred nobody is left to try: each gets another chance.
-            let settlement = self.job_mut(id).open.get_mut(&number).expect("listed above");
-            if settlement.accepted as usize == settlement.slots.len() {
-                self.close(id, number, "the group is complete", effects);
-            } else if settlement.assignments().next().is_none() && !settlement.barred.is_empty() {
-                settlement.barred.clear();
-                self.assign_free_slots(id, number, effects);
-            }
+            self.close_group_if_complete(id, number, infer.deadline_ms, effects);
         }
+    }
+
+    fn close_group_if_complete(
+        &mut self,
+        id: JobId,
+        number: u32,
+        deadline_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let now = self.now;
+        let settlement = self.job_mut(id).open.get_mut(&number).expect("the caller has just seen it");
+        if settlement.accepted as usize == settlement.slots.len() {
+            return self.close(id, number, "the group is complete", effects);
+        }
+        // With all who are here barred nobody is left to try. Each gets another chance, but not at once: one worker that
+        // refuses everything would else use up all of a task's tries while the others are away.
+        let stuck = settlement.assignments().next().is_none() && !settlement.barred.is_empty();
+        if stuck && now >= settlement.deadline {
+            settlement.deadline = now.plus(deadline_ms);
+            settlement.barred.clear();
+            self.assign_free_slots(id, number, effects);
+        } else if stuck {
+            let deadline = settlement.deadline;
+            self.timers.set_earlier(Timer::Settlement(id), deadline);
+        }
+    }
+
+    /// Whether a job's next settlement may open; if only time is wanting, the job is looked at again then.
+    fn may_open_next(&mut self, id: JobId, spec: &JobSpec) -> bool {
+        let job = &self.jobs[&id];
+        if self.waits_for(job, spec).is_none() {
+            return true;
+        }
+        let more = job.reserved() + Job::cost_of(spec, job.next);
+        if let Some(at) = self.batches.released_at(id, more).filter(|at| *at > self.now.secs()) {
+            self.timers.set_earlier(Timer::Settlement(id), Millis(at.saturating_mul(1_000)));
+        }
+        false
     }
 
     /// Why a job cannot open its next settlement; `None` if it can.
@@ -150,6 +189,15 @@ impl Coordinator {
             return Some(format!(
                 "the escrow is {short} tokens short of the next settlement: top the job up"
             ));
+        }
+        // What is promised must be payable at once: the job may be closed at any time, and then time runs out.
+        match self.batches.released_at(job.id, reserved + cost) {
+            Some(at) if at <= self.now.secs() => {}
+            Some(at) => {
+                let wait = at - self.now.secs();
+                return Some(format!("the job's spending rate allows the next settlement in {wait} s"));
+            }
+            None => return Some("the job's terms never allow the next settlement: close it".into()),
         }
         let fit = self.workers.iter().filter(|(_, worker)| worker.unfit(spec).is_none() && worker.has_room());
         match &spec.work {

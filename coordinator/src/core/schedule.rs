@@ -152,9 +152,13 @@ impl Coordinator {
         }
     }
 
-    /// A task took too long.
+    /// A task took too long: others get it first.
     pub(super) fn give_up_task(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
+        let Some(worker) = self.assignment(task).map(|held| held.worker) else { return };
         self.end_assignment(task, Outcome::Lost, "the task's time was up".into(), effects);
+        if let Some(open) = self.job_mut(task.job).open.get_mut(&task.settlement) {
+            open.barred.insert(worker);
+        }
         self.fail_hopeless(task, effects);
     }
 

@@ -129,6 +129,14 @@ impl Settlement {
         })
     }
 
+    /// Every slot that a worker has, to change.
+    pub fn assignments_mut(&mut self) -> impl Iterator<Item = (u32, &mut Assignment)> {
+        (0..).zip(&mut self.slots).filter_map(|(number, slot)| match &mut slot.state {
+            SlotState::Assigned(assignment) => Some((number, assignment)),
+            SlotState::Free | SlotState::Done(_) => None,
+        })
+    }
+
     /// Every accepted receipt, by slot.
     pub fn receipts(&self) -> impl Iterator<Item = (u32, &AcceptedReceipt)> {
         (0..).zip(&self.slots).filter_map(|(number, slot)| match &slot.state {

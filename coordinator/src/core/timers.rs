@@ -12,7 +12,7 @@ pub enum Timer {
     Reconnect(WorkerId),
     /// An assignment is given up then.
     Assignment(TaskId),
-    /// A round may close with a quorum then.
+    /// A round may close with a quorum then; a job that waits for time is looked at again.
     Settlement(JobId),
     /// Ops that wait for company are sealed then.
     Seal,
@@ -36,6 +36,13 @@ impl Timers {
     /// Sets a timer unless it is set.
     pub fn set_once(&mut self, timer: Timer, at: Millis) {
         if !self.deadlines.contains_key(&timer) {
+            self.set(timer, at);
+        }
+    }
+
+    /// Sets a timer unless it goes off earlier.
+    pub fn set_earlier(&mut self, timer: Timer, at: Millis) {
+        if self.deadlines.get(&timer).is_none_or(|known| *known > at) {
             self.set(timer, at);
         }
     }
