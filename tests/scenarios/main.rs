@@ -1,0 +1,3 @@
+//! Every scenario across programs, in one binary: each more would link candle, alloy and revm again.
+
+mod cluster;

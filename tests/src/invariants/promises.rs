@@ -1,0 +1,44 @@
+//! An acceptance is a promise: they agree with each other, and each is kept.
+
+use std::collections::BTreeMap;
+
+use protocol::job::Acceptance;
+
+use super::{Checked, require};
+use crate::oracle::Oracle;
+use crate::sim::chain::{Ledger, Paid};
+
+const PROPERTY: &str = "every acceptance that left is credited";
+
+/// More tasks never owe less, and as many tasks owe the same.
+///
+/// # Errors
+/// If an acceptance contradicts an earlier one of its account and settlement.
+pub fn consistent(known: &BTreeMap<u32, u64>, acceptance: &Acceptance) -> Checked {
+    let (tasks, owed) = (acceptance.tasks, acceptance.owed);
+    let below = known.range(..tasks).next_back().is_none_or(|(_, units)| *units <= owed);
+    let above = known.range(tasks + 1..).next().is_none_or(|(_, units)| *units >= owed);
+    let same = known.get(&tasks).is_none_or(|units| *units == owed);
+    require(below && above && same, PROPERTY, || {
+        format!("{tasks} tasks for {owed} units contradict earlier promises {known:?}")
+    })
+}
+
+/// What left has been paid, at least.
+///
+/// # Errors
+/// If a promise is broken.
+pub fn kept(oracle: &Oracle, ledger: &Ledger) -> Checked {
+    for ((job, settlement, account), promises) in &oracle.promises {
+        let Some((tasks, owed)) = promises.last_key_value() else { continue };
+        let paid = ledger.settlements().get(&(*job, *settlement)).and_then(|paid| paid.get(account));
+        let paid = paid.copied().unwrap_or(Paid::default());
+        require(paid.tasks >= *tasks && paid.units >= *owed, PROPERTY, || {
+            format!(
+                "account {account} was promised {owed} units for {tasks} tasks of settlement {settlement} of job {job}, \
+                 and got {paid:?}"
+            )
+        })?;
+    }
+    Ok(())
+}

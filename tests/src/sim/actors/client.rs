@@ -1,0 +1,311 @@
+//! A requester: hands in a spec, uploads blobs, funds the job on the base layer, tops it up, loses patience, closes it.
+
+use coordinator::core::Event;
+use coordinator::core::jobs::Job;
+use protocol::amount::Amount;
+use protocol::api::JobPhase;
+use protocol::hash::Digest;
+use protocol::ids::Address;
+use protocol::job::spec::SPEC_VERSION;
+use protocol::job::{
+    Evaluation, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, Work,
+};
+use protocol::ledger::QueueAction;
+use protocol::rng::Rng;
+use protocol::time::Millis;
+
+use super::super::chain::Tx;
+use super::super::swarm::{Params, WHOLE};
+use super::super::{Blob, Due, EPOCH_MS, Sim};
+use crate::invariants::Checked;
+
+/// Why a job can never run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    /// It names another coordinator.
+    Foreign,
+    /// The terms on the base layer are not the spec's.
+    OtherTerms,
+    /// It wants every settlement signed.
+    Approval,
+    /// The spec is never handed in.
+    NoSpec,
+}
+
+/// A requester and its job.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address.
+    pub requester: Address,
+    /// What it pays for.
+    pub spec: JobSpec,
+    coordinator: Address,
+    flaw: Option<Flaw>,
+    units: u128,
+    top_up: Option<u128>,
+    /// When it closes the job, done or not.
+    patience: Option<Millis>,
+    known: bool,
+    sent_funds: bool,
+    sent_top_up: bool,
+    sent_close: bool,
+}
+
+/// Something a requester is about to do.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sim) enum ClientAct {
+    Submit,
+    Known,
+    Upload,
+    Fund,
+    Watch,
+}
+
+impl Client {
+    /// The funding, as the base layer sees it.
+    pub(in crate::sim) fn funding(&self) -> QueueAction {
+        let mut terms = self.spec.terms();
+        if self.flaw == Some(Flaw::OtherTerms) {
+            terms.price_cap = terms.price_cap / 2 + 1;
+            terms.task_cap += 1;
+        }
+        let (amount, spec) = (Amount::units(self.units), self.spec.hash());
+        QueueAction::Fund { amount, coordinator: self.coordinator, spec, terms }
+    }
+
+    /// Whether it has asked for its money back.
+    pub const fn has_closed(&self) -> bool {
+        self.sent_close
+    }
+}
+
+/// Every requester of a cluster.
+pub(in crate::sim) fn clients(params: &Params, operator: Address, rng: &mut Rng) -> Vec<Client> {
+    let mut clients: Vec<Client> = Vec::new();
+    for who in 0..params.jobs as usize {
+        let twin = rng.chance(params.twins, WHOLE).then(|| clients.first().cloned()).flatten();
+        let flaws = [Flaw::Foreign, Flaw::OtherTerms, Flaw::Approval, Flaw::NoSpec];
+        let hopeless = twin.is_none() && rng.chance(params.hopeless_jobs, WHOLE);
+        let flaw = hopeless.then(|| flaws[rng.below(4) as usize]);
+        let spec = twin.map_or_else(|| spec(params, who, flaw, rng), |twin| twin.spec);
+        let short = rng.chance(params.short_escrow, WHOLE);
+        let units = if short { 1 + u128::from(rng.below(spec.budget() as u64)) } else { spec.budget() };
+        let top_up = (short && rng.chance(params.top_up, WHOLE)).then(|| spec.budget() - units + 1);
+        let cancels = rng.chance(params.cancels, WHOLE);
+        // A job that cannot end by itself is closed by its requester some day, as the first line of every guide says.
+        let stuck = flaw.is_some() || (short && top_up.is_none());
+        let wait = if cancels { rng.below(params.faulty_ms) } else { params.faulty_ms + 1_000_000 };
+        clients.push(Client {
+            requester: Address([0x70 + who as u8; 20]),
+            coordinator: if flaw == Some(Flaw::Foreign) { Address([0xdd; 20]) } else { operator },
+            flaw,
+            units,
+            top_up,
+            patience: (cancels || stuck).then(|| Millis(EPOCH_MS).plus(wait)),
+            spec,
+            known: false,
+            sent_funds: false,
+            sent_top_up: false,
+            sent_close: false,
+        });
+    }
+    clients
+}
+
+fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSpec {
+    let model = ModelSpec { kind: ModelKind::Logistic, input: [1, 2, 2], classes: 2 };
+    let settlements = 1 + rng.below(params.settlements_max) as u32;
+    let blob = |what: &str, at: u64| Digest::of(format!("{what} {at} of {who}").as_bytes());
+    let work = if rng.chance(params.inference, WHOLE) {
+        let group = 1 + rng.below(params.tasks_max) as u32;
+        let count = u64::from((settlements - 1) * group) + 1 + rng.below(u64::from(group));
+        let input = |at| InputBlob { digest: blob("input", at), items: 1 + (at % 5) as u32 };
+        Work::Infer(Infer {
+            model,
+            weights: blob("weights", 0),
+            inputs: (0..count).map(input).collect(),
+            group_tasks: group,
+            deadline_ms: params.deadline_ms,
+        })
+    } else {
+        // Only every other honest worker has clothes; all have digits. Picky ones may refuse either.
+        let clothes = rng.chance(1, 3);
+        let fit = if clothes { params.honest.div_ceil(2) } else { params.honest };
+        let fit = fit.saturating_sub(params.picky).max(1);
+        let quorum = 1 + rng.below(fit) as u32;
+        Work::Train(Train {
+            model,
+            start: rng.chance(1, 4).then(|| blob("start", 0)),
+            data: super::name(if clothes { "clothes" } else { "digits" }),
+            rounds: settlements,
+            local_epochs: 1,
+            minibatch: 10,
+            learning_rate: 0.1.try_into().expect("finite"),
+            momentum: 0.0.try_into().expect("finite"),
+            seed: rng.below(3),
+            scale_bits: 16,
+            round: RoundPolicy {
+                workers: quorum + rng.below(params.tasks_max) as u32,
+                quorum,
+                over_select: rng.below(3) as u32,
+                deadline_ms: params.deadline_ms,
+                examples_cap: 1 + rng.below(1_000),
+            },
+            evaluation: Evaluation::None,
+        })
+    };
+    let price = if rng.chance(1, 4) { 5_000 } else { 1 + rng.below(900) };
+    let fields = SpecFields {
+        version: SPEC_VERSION,
+        name: super::name(&format!("job-{who}")),
+        work,
+        price,
+        fee_bps: [0, 1, 250, 10_000][rng.below(4) as usize],
+        approve: flaw == Some(Flaw::Approval),
+        burst: None,
+        rate: 0,
+    };
+    let spec = JobSpec::new(fields).expect("the simulator writes specs within every bound");
+    if rng.chance(params.rated, WHOLE) { released_over_time(&spec, rng) } else { spec }
+}
+
+/// The same job, whose money may not all be spent at once.
+fn released_over_time(spec: &JobSpec, rng: &mut Rng) -> JobSpec {
+    let mut fields: SpecFields = spec.clone().into();
+    let budget = spec.budget() as u64;
+    fields.burst = Some(rng.below(budget + 1));
+    fields.rate = 1 + budget / (1 + rng.below(600));
+    JobSpec::new(fields).expect("burst and rate have no bounds")
+}
+
+/// Units that were neither spent nor can be claimed back by a batch of this time.
+fn unclaimable(leaf: &protocol::ledger::Job, time: u64) -> u128 {
+    let due = leaf.funded.as_units() + leaf.refundable.as_units() - leaf.spent.as_units();
+    due - leaf.refund_at(time).as_units()
+}
+
+impl Sim {
+    pub(in crate::sim) fn begin_clients(&mut self) {
+        for who in 0..self.clients.len() {
+            let wait = self.up_to(self.params.faulty_ms / 2);
+            self.after(wait, Due::Client { who, act: ClientAct::Submit });
+            // Some fund before they hand in, some long after.
+            let wait = self.up_to(self.params.faulty_ms / 2);
+            self.after(wait, Due::Client { who, act: ClientAct::Fund });
+        }
+    }
+
+    pub(in crate::sim) fn on_client_act(&mut self, who: usize, act: ClientAct) -> Checked {
+        match act {
+            ClientAct::Submit => return self.client_submits(who),
+            ClientAct::Known => {
+                if !std::mem::replace(&mut self.clients[who].known, true) {
+                    self.after(0, Due::Client { who, act: ClientAct::Upload });
+                }
+            }
+            ClientAct::Upload => return self.client_uploads(who),
+            ClientAct::Fund => {
+                // Sent again until the base layer has it: a wallet does the same.
+                if self.chain.head().job_of(who).is_none() {
+                    self.submit(Tx::Fund { client: who });
+                    let wait = 30_000 + self.up_to(30_000);
+                    self.after(wait, Due::Client { who, act: ClientAct::Fund });
+                } else if !std::mem::replace(&mut self.clients[who].sent_funds, true) {
+                    self.after(0, Due::Client { who, act: ClientAct::Watch });
+                    self.after(300_000, Due::Client { who, act: ClientAct::Fund });
+                } else if self.chain.settled().job_of(who).is_none() {
+                    self.after(300_000, Due::Client { who, act: ClientAct::Fund });
+                }
+            }
+            ClientAct::Watch => self.client_watches(who),
+        }
+        Ok(())
+    }
+
+    fn client_submits(&mut self, who: usize) -> Checked {
+        let client = &self.clients[who];
+        if client.known || client.flaw == Some(Flaw::NoSpec) {
+            return Ok(());
+        }
+        let (spec, requester) = (Box::new(client.spec.clone()), client.requester);
+        self.after(5_000, Due::Client { who, act: ClientAct::Submit });
+        self.coordinator_input_for(Event::SpecSubmitted { spec, requester }, Some(who))
+    }
+
+    fn client_uploads(&mut self, who: usize) -> Checked {
+        let needed = Job::needed_blobs(&self.clients[who].spec);
+        for digest in needed {
+            if self.coordinator.blobs.contains(&digest) {
+                continue;
+            }
+            let wanted = self.coordinator.core().is_some_and(|core| core.wants_blob(&digest));
+            if !wanted || self.fault(self.params.transfer_failures) {
+                self.after(2_000, Due::Client { who, act: ClientAct::Upload });
+                continue;
+            }
+            self.contents.insert(digest, Blob::Input);
+            self.coordinator.blobs.insert(digest);
+            self.coordinator_input(Event::BlobStored { digest })?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the job from time to time, as anyone who pays does.
+    fn client_watches(&mut self, who: usize) {
+        let Some(job) = self.chain.settled().job_of(who) else {
+            return self.after(10_000, Due::Client { who, act: ClientAct::Watch });
+        };
+        let leaf = self.chain.settled().state().job(job);
+        if leaf.is_some_and(|leaf| leaf.closing != 0 || unclaimable(leaf, u64::MAX) == 0) {
+            return;
+        }
+        // A job that has run to its end owes nothing more: closing it frees what is left.
+        let finished = leaf.is_some_and(|leaf| leaf.next_settlement == leaf.terms.settlements);
+        let status = self.coordinator.core().and_then(|core| Some((core, core.jobs().get(&job)?)));
+        let (phase, why) =
+            status.map_or((None, String::new()), |(core, job)| (Some(job.phase), core.why(job)));
+        let impatient = self.clients[who].patience.is_some_and(|at| self.now >= at);
+        let client = &mut self.clients[who];
+        match client.top_up {
+            Some(units) if why.contains("top the job up") && !client.sent_top_up => {
+                client.sent_top_up = true;
+                self.submit_surely(Tx::TopUp { client: who, units });
+            }
+            _ if phase == Some(JobPhase::Failed) || impatient || finished => {
+                client.sent_close = true;
+                self.submit(Tx::Close { client: who });
+            }
+            _ => {}
+        }
+        let wait = 10_000 + self.up_to(20_000);
+        self.after(wait, Due::Client { who, act: ClientAct::Watch });
+    }
+
+    /// A wallet that does not give up.
+    fn submit_surely(&mut self, tx: Tx) {
+        let wait = self.latency();
+        self.after(wait, Due::Submit(Box::new(tx)));
+    }
+
+    pub(in crate::sim) fn clients_unsettled(&self) -> Option<String> {
+        let ledger = self.chain.settled();
+        (0..self.clients.len()).find_map(|who| {
+            let job = ledger.job_of(who).and_then(|job| Some((job, ledger.state().job(job)?)));
+            let Some((id, leaf)) = job else { return Some(format!("job of requester {who} is not funded")) };
+            let ended = leaf.closing != 0 || leaf.next_settlement == leaf.terms.settlements;
+            let left = unclaimable(leaf, ledger.batch_time());
+            (!ended || left > 0).then(|| {
+                let core = self.coordinator.core();
+                let job = core.and_then(|core| Some((core, core.jobs().get(&id)?)));
+                let why =
+                    job.map_or(String::new(), |(core, job)| format!("{:?}: {}", job.phase, core.why(job)));
+                let (next, all) = (leaf.next_settlement, leaf.terms.settlements);
+                format!(
+                    "job {id}: settled {next} of {all}, {left} units left, closing {}, dated {}; {why}",
+                    leaf.closing,
+                    ledger.batch_time()
+                )
+            })
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Bugs to plant: each changes what passes through a seam of the simulator (effects, inputs, facts, the base layer) the
+//! way a wrong core, shell or disk would. A cluster that misses one shows what it lacks.
+
+use coordinator::core::batches::SealedBatch;
+use coordinator::core::{Effect, Event, Fact};
+use protocol::job::Work;
+use protocol::sign::NodeKey;
+use protocol::wire::message::ToWorker;
+use serde::{Deserialize, Serialize};
+
+use super::{Peer, Sim};
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A planted bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Bug {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Bug {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+bugs! {
+    /// Effects do not wait for the flush of the facts they rest on.
+    SendBeforeFlush,
+    /// Accepted receipts are not written down.
+    AcceptanceNotWritten,
+    /// Assignments are written down twice.
+    AssignmentWrittenTwice,
+    /// A crash loses the newest durable acceptance.
+    DiskLosesAcceptance,
+    /// A crash loses the newest sealed batch: its settlements are sealed again.
+    DiskLosesBatch,
+    /// An acceptance on disk owes one unit more.
+    OwedMisread,
+    /// A receipt with any nonce counts for whoever has the task.
+    AnyNonce,
+    /// Whether the result was uploaded is not looked at.
+    ResultNotChecked,
+    /// Acceptances promise one unit too much.
+    PromisesTooMuch,
+    /// Acceptances promise one unit too little.
+    PromisesTooLittle,
+    /// Acceptances name the next account.
+    WrongAccount,
+    /// Acceptances are sent once, and not again for a receipt that comes again.
+    AnsweredOnce,
+    /// Tasks go to the wrong worker.
+    WrongWorker,
+    /// An update is added to the running sum twice.
+    FoldedTwice,
+    /// The last update is left out of a round's model.
+    UpdateForgotten,
+    /// Everything but the newest model is thrown away when old blobs are.
+    DiscardsTooMuch,
+    /// A credit in a posted batch goes to another account.
+    BatchPaysAnother,
+    /// A batch is posted once, and not again when it is lost.
+    PostOnce,
+    /// Queue items are believed before they are final.
+    BelieveUnfinal,
+    /// Batches are counted as final once they are posted.
+    BelieveEarly,
+    /// Every other timer is lost.
+    TimersLost,
+    /// The stakes are halved: workers are told half of a task's price.
+    PriceHalved,
+}
+
+impl Sim {
+    /// Takes an effect from the core to the disk's queue, changed by the planted bug.
+    pub(super) fn plant_in_effect(&mut self, effect: Effect) {
+        let Some(bug) = self.bug else { return self.keep_effect(effect) };
+        match (bug, effect) {
+            (Bug::AcceptanceNotWritten, Effect::Persist(record))
+                if matches!(record.fact, Fact::Accepted { .. }) => {}
+            (Bug::AssignmentWrittenTwice, Effect::Persist(record))
+                if matches!(record.fact, Fact::Assigned { .. }) =>
+            {
+                self.keep_effect(Effect::Persist(record.clone()));
+                self.keep_effect(Effect::Persist(record));
+            }
+            (Bug::OwedMisread, Effect::Persist(mut record)) => {
+                if let Fact::Accepted { owed, .. } = &mut record.fact {
+                    *owed += 1;
+                }
+                self.keep_effect(Effect::Persist(record));
+            }
+            (Bug::FoldedTwice, fold @ Effect::Fold { .. }) => {
+                self.keep_effect(fold.clone());
+                self.keep_effect(fold);
+            }
+            (Bug::UpdateForgotten, Effect::FinishRound(mut finish)) => {
+                finish.updates.pop();
+                self.keep_effect(Effect::FinishRound(finish));
+            }
+            (Bug::DiscardsTooMuch, Effect::Discard(_)) => {
+                let kept = self.coordinator.blobs.pop_first();
+                self.keep_effect(Effect::Discard(kept.into_iter().collect()));
+            }
+            (bug, Effect::Accept { to, task, nonce, mut acceptance }) => {
+                match bug {
+                    Bug::PromisesTooMuch => acceptance.owed += 1,
+                    Bug::PromisesTooLittle => acceptance.owed -= 1,
+                    Bug::WrongAccount => acceptance.account.0 += 1,
+                    Bug::AnsweredOnce if self.oracle.accepted.contains_key(&task) => return,
+                    _ => {}
+                }
+                self.keep_effect(Effect::Accept { to, task, nonce, acceptance });
+            }
+            (Bug::WrongWorker, Effect::Send { message: message @ ToWorker::Assign(_), .. }) => {
+                let who = self.rng.below(self.peers.len() as u64) as usize;
+                let to = self.peer_id(who);
+                self.keep_effect(Effect::Send { to, message });
+            }
+            (Bug::PriceHalved, Effect::Send { to, message: ToWorker::Assign(mut task) }) => {
+                task.price = task.price.div_ceil(2);
+                self.keep_effect(Effect::Send { to, message: ToWorker::Assign(task) });
+            }
+            (_, other) => self.keep_effect(other),
+        }
+    }
+
+    /// Changes what the core is told.
+    pub(super) fn plant_in_input(&self, event: Event) -> Event {
+        match (self.bug, event) {
+            (Some(Bug::AnyNonce), Event::Receipt { worker, receipt, result }) => {
+                self.any_nonce(&receipt).unwrap_or(Event::Receipt { worker, receipt, result })
+            }
+            (Some(Bug::ResultNotChecked), Event::Receipt { worker, receipt, .. }) => {
+                Event::Receipt { worker, receipt, result: Ok(()) }
+            }
+            (_, event) => event,
+        }
+    }
+
+    /// The receipt that the task's holder would have signed.
+    fn any_nonce(&self, receipt: &protocol::sign::Signed<protocol::job::Receipt>) -> Option<Event> {
+        let core = self.coordinator.core()?;
+        let task = receipt.body().task;
+        let settlement = core.jobs().get(&task.job)?.open.get(&task.settlement)?;
+        let held = settlement.assignment(task.slot)?;
+        let who = *self.ids.get(&held.worker)?;
+        let key = match &self.peers[who] {
+            Peer::Honest(_) | Peer::Liar(_) => NodeKey::from_seed(&[1 + who as u8; 32]),
+        };
+        let mut body = receipt.body().clone();
+        body.nonce = held.nonce;
+        let training = core.jobs()[&task.job].spec.as_ref().map(|spec| matches!(spec.work, Work::Train(_)));
+        body.examples = if training == Some(true) { body.examples.max(1) } else { body.examples };
+        let (worker, receipt) = (held.worker, Box::new(key.sign(body)));
+        Some(Event::Receipt { worker, receipt, result: Ok(()) })
+    }
+
+    /// Loses what a good disk keeps.
+    pub(super) fn plant_in_crash(&mut self) {
+        match self.bug {
+            Some(Bug::DiskLosesAcceptance) => self.lose_fact(|fact| matches!(fact, Fact::Accepted { .. })),
+            Some(Bug::DiskLosesBatch) => {
+                self.lose_fact(|fact| matches!(fact, Fact::Posted { .. }));
+                self.lose_fact(|fact| matches!(fact, Fact::Sealed(_)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Changes what is posted.
+    pub(super) fn plant_in_post(&self, mut batch: SealedBatch) -> SealedBatch {
+        if self.planted(Bug::BatchPaysAnother) && batch.payload.len() > 60 {
+            // The lowest byte of the first op that is long enough to carry an account.
+            batch.payload[16] ^= 1;
+        }
+        batch
+    }
+}

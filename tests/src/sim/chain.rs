@@ -1,0 +1,344 @@
+//! The base layer, simulated: blocks with finality and reorganisations, a queue of what requesters paid for, and a
+//! rollup contract that checks what the real one checks. Beside it an auditor derives the state from every batch.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use coordinator::core::batches::SealedBatch;
+use protocol::amount::Amount;
+use protocol::hash::Keccak;
+use protocol::ids::{AccountIndex, Address, BatchId, JobId};
+use protocol::ledger::batch::{decode_payload, summarise};
+use protocol::ledger::{
+    BatchMode, Deployment, Deriver, FramingError, PostedBatch, Queue, QueueAction, QueueItem, State,
+};
+use protocol::limits::BATCH_LAG_S_MAX;
+use protocol::rng::Rng;
+use protocol::time::Millis;
+
+use super::actors::client::Client;
+use super::swarm::Params;
+use crate::invariants::{Checked, Violation, roots, settlements};
+use crate::oracle::Oracle;
+
+/// Seconds after which a queue item may not be skipped any more.
+const INCLUSION_S: u64 = 24 * 3_600;
+
+/// A transaction.
+#[derive(Clone, Debug)]
+pub enum Tx {
+    /// A requester funds its job.
+    Fund {
+        /// Which requester.
+        client: usize,
+    },
+    /// A requester adds to its job's escrow.
+    TopUp {
+        /// Which requester.
+        client: usize,
+        /// Units.
+        units: u128,
+    },
+    /// A requester closes its job.
+    Close {
+        /// Which requester.
+        client: usize,
+    },
+    /// The operator posts a batch.
+    Post(Box<SealedBatch>),
+}
+
+/// Why the contract refuses a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Revert {
+    /// Not the next number: posted twice, or its predecessor is gone.
+    Number,
+    /// Its time lies ahead of the block's.
+    Early,
+    /// Its time lies too far back.
+    Late,
+    /// Anything else: nothing that an honest operator sends.
+    Wrong(&'static str),
+}
+
+/// Tasks and units paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paid {
+    /// Tasks.
+    pub tasks: u32,
+    /// Units.
+    pub units: u64,
+}
+
+/// What a job's accounts got in one settlement.
+pub type Settled = BTreeMap<AccountIndex, Paid>;
+
+/// Everything that follows from the blocks so far.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    deriver: Deriver,
+    posted_at: Vec<u64>,
+    job_of: BTreeMap<usize, JobId>,
+    /// Settlements with credits, open or closed.
+    settlements: BTreeMap<(JobId, u32), Settled>,
+    closed: BTreeSet<(JobId, u32)>,
+}
+
+impl Ledger {
+    /// The state as the auditor derives it.
+    pub const fn state(&self) -> &State {
+        self.deriver.state()
+    }
+
+    /// What requesters did.
+    pub const fn queue(&self) -> &Queue {
+        self.deriver.queue()
+    }
+
+    /// Unix seconds of the newest batch's header.
+    pub const fn batch_time(&self) -> u64 {
+        self.deriver.time()
+    }
+
+    /// Batches posted.
+    pub fn posts(&self) -> u64 {
+        self.posted_at.len() as u64
+    }
+
+    /// Unix seconds of the block that has this batch.
+    pub fn posted_at(&self, number: BatchId) -> Option<u64> {
+        self.posted_at.get((number.0 as usize).checked_sub(1)?).copied()
+    }
+
+    /// The job that a requester's funding opened.
+    pub fn job_of(&self, client: usize) -> Option<JobId> {
+        self.job_of.get(&client).copied()
+    }
+
+    /// What each settlement paid.
+    pub const fn settlements(&self) -> &BTreeMap<(JobId, u32), Settled> {
+        &self.settlements
+    }
+
+    /// Settlements that are closed.
+    pub const fn closed(&self) -> &BTreeSet<(JobId, u32)> {
+        &self.closed
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Block {
+    time: u64,
+    txs: Vec<Tx>,
+    after: Rc<Ledger>,
+}
+
+/// The base layer.
+#[derive(Debug)]
+pub struct Chain {
+    proposer: Address,
+    lag_s: u64,
+    finality: usize,
+    window_s: u64,
+    settled: Rc<Ledger>,
+    settled_time: u64,
+    /// Blocks that may still be replaced, oldest first.
+    blocks: VecDeque<Block>,
+    mempool: Vec<Tx>,
+    out_until: Millis,
+}
+
+impl Chain {
+    pub(super) fn new(params: &Params, deployment: Deployment, proposer: Address) -> Self {
+        let ledger = Ledger {
+            deriver: Deriver::new(deployment),
+            posted_at: Vec::new(),
+            job_of: BTreeMap::new(),
+            settlements: BTreeMap::new(),
+            closed: BTreeSet::new(),
+        };
+        Self {
+            proposer,
+            lag_s: params.chain_lag_s,
+            finality: params.finality_blocks as usize,
+            window_s: params.window_s,
+            settled: Rc::new(ledger),
+            settled_time: 0,
+            blocks: VecDeque::new(),
+            mempool: Vec::new(),
+            out_until: Millis(0),
+        }
+    }
+
+    /// As of the newest final block.
+    pub fn settled(&self) -> &Ledger {
+        &self.settled
+    }
+
+    /// As of the newest block.
+    pub fn head(&self) -> &Ledger {
+        self.blocks.back().map_or(&self.settled, |block| &block.after)
+    }
+
+    /// Unix seconds of the newest final block.
+    pub const fn settled_time(&self) -> u64 {
+        self.settled_time
+    }
+
+    /// The newest batch that is past its challenge window, in a final block.
+    pub fn final_upto(&self) -> u64 {
+        let past = |at: &&u64| **at + self.window_s <= self.settled_time;
+        self.settled.posted_at.iter().take_while(past).count() as u64
+    }
+
+    pub(super) fn is_out(&self, now: Millis) -> bool {
+        now < self.out_until
+    }
+
+    pub(super) fn begin_outage(&mut self, until: Millis) {
+        self.out_until = self.out_until.max(until);
+    }
+
+    pub(super) fn end_outage(&mut self) {
+        self.out_until = Millis(0);
+    }
+
+    pub(super) fn submit(&mut self, tx: Tx) {
+        self.mempool.push(tx);
+    }
+
+    /// Whether a batch of this number waits to enter a block.
+    pub(super) fn is_waiting(&self, number: BatchId) -> bool {
+        self.mempool.iter().any(|tx| matches!(tx, Tx::Post(batch) if batch.header.number == number))
+    }
+
+    /// Makes a block of what waits.
+    pub(super) fn make_block(&mut self, now: Millis, oracle: &Oracle, clients: &[Client]) -> Checked {
+        if self.is_out(now) {
+            return Ok(());
+        }
+        let newest = self.blocks.back().map_or(self.settled_time, |block| block.time);
+        let time = (now.secs() - self.lag_s).max(newest);
+        let mut after = self.blocks.back().map_or(&self.settled, |block| &block.after).clone();
+        let (mut txs, mut waiting) = (Vec::new(), Vec::new());
+        if !self.mempool.is_empty() {
+            let ledger = Rc::make_mut(&mut after);
+            for tx in std::mem::take(&mut self.mempool) {
+                match ledger.enter(&tx, time, self.proposer, oracle, clients)? {
+                    Entered::Yes => txs.push(tx),
+                    Entered::Later => waiting.push(tx),
+                    Entered::Never => {}
+                }
+            }
+        }
+        self.mempool = waiting;
+        self.blocks.push_back(Block { time, txs, after });
+        while self.blocks.len() > self.finality {
+            let block = self.blocks.pop_front().expect("there are more than none");
+            (self.settled, self.settled_time) = (block.after, block.time);
+        }
+        Ok(())
+    }
+
+    /// The newest blocks are replaced: their transactions wait again, in another order.
+    pub(super) fn reorganise(&mut self, depth: usize, rng: &mut Rng) {
+        let mut back = Vec::new();
+        for _ in 0..depth.min(self.blocks.len()) {
+            back.extend(self.blocks.pop_back().into_iter().flat_map(|block| block.txs));
+        }
+        rng.shuffle(&mut back);
+        back.append(&mut self.mempool);
+        self.mempool = back;
+    }
+}
+
+enum Entered {
+    Yes,
+    Later,
+    Never,
+}
+
+impl Ledger {
+    fn enter(
+        &mut self,
+        tx: &Tx,
+        time: u64,
+        proposer: Address,
+        oracle: &Oracle,
+        clients: &[Client],
+    ) -> Result<Entered, Violation> {
+        let (client, action) = match tx {
+            Tx::Post(batch) => return self.enter_post(batch, time, proposer, oracle),
+            Tx::Fund { client } => (*client, clients[*client].funding()),
+            Tx::TopUp { client, units } => (*client, QueueAction::TopUp { amount: Amount::units(*units) }),
+            Tx::Close { client } => (*client, QueueAction::Close),
+        };
+        let job = match (self.job_of(client), &action) {
+            (None, QueueAction::Fund { .. }) => JobId(self.job_of.len() as u32),
+            (Some(_), QueueAction::Fund { .. }) => return Ok(Entered::Never),
+            (Some(job), _) => job,
+            (None, _) => return Ok(Entered::Later),
+        };
+        self.job_of.insert(client, job);
+        let item = QueueItem { job, time, sender: clients[client].requester, action };
+        let index = self.deriver.queue().len();
+        self.deriver.queue_item(index, item).expect("the index is the queue's length");
+        Ok(Entered::Yes)
+    }
+
+    fn enter_post(
+        &mut self,
+        batch: &SealedBatch,
+        time: u64,
+        proposer: Address,
+        oracle: &Oracle,
+    ) -> Result<Entered, Violation> {
+        match self.judge_post(batch, time) {
+            Ok(()) => {}
+            Err(Revert::Early) => return Ok(Entered::Later),
+            Err(Revert::Number | Revert::Late) => return Ok(Entered::Never),
+            Err(Revert::Wrong(why)) => {
+                let what = format!("batch {} is refused: {why}", batch.header.number);
+                return Err(Violation::new("what is posted can be posted", what));
+            }
+        }
+        let chunks = decode_payload(&batch.payload).expect("judged above");
+        let summary = summarise(batch.header.pre_root, &chunks);
+        let commitment = batch.header.commitment(proposer, &summary, BatchMode::Calldata);
+        let payload = batch.payload.clone();
+        let posted = PostedBatch { header: batch.header, proposer, payload, commitment };
+        let verdict = self.deriver.batch(&posted, None);
+        roots::rebuild(&verdict)?;
+        settlements::credit(oracle, &verdict, &mut self.settlements, &mut self.closed)?;
+        self.posted_at.push(time);
+        Ok(Entered::Yes)
+    }
+
+    /// What the contract checks before it takes a batch.
+    fn judge_post(&self, batch: &SealedBatch, time: u64) -> Result<(), Revert> {
+        let header = &batch.header;
+        if header.number.0 != self.posts() + 1 {
+            return Err(Revert::Number);
+        }
+        if header.time > time {
+            return Err(Revert::Early);
+        }
+        if time - header.time > BATCH_LAG_S_MAX {
+            return Err(Revert::Late);
+        }
+        let wrong = |held: bool, why| if held { Ok(()) } else { Err(Revert::Wrong(why)) };
+        wrong(header.pre_root == self.state().root(), "it builds on another state")?;
+        wrong(header.time >= self.batch_time(), "its time runs back")?;
+        let known: Option<Keccak> = self.queue().hash_at(header.queue_end);
+        wrong(known == Some(header.queue_hash), "it saw another queue")?;
+        let chunks: Result<_, FramingError> = decode_payload(&batch.payload);
+        let chunks = chunks.map_err(|_| Revert::Wrong("its payload is malformed"))?;
+        let post_root = summarise(header.pre_root, &chunks).post_root;
+        wrong(post_root == header.post.root(), "its chunks lead elsewhere than its header says")?;
+        let due = (0..self.queue().len())
+            .filter_map(|index| self.queue().get(index))
+            .take_while(|item| item.time + INCLUSION_S <= time);
+        let due = (due.count() as u64).min(self.state().queue_position() + 32);
+        wrong(header.post.queue_position >= due, "it skips queue items that are overdue")
+    }
+}

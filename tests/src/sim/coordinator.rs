@@ -1,0 +1,417 @@
+//! The coordinator's shell, simulated: inputs to the real core, effects in order, `Persist` as a barrier, a crash
+//! before any effect.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coordinator::core::{Admission, Config, Coordinator, Effect, Event, Fact, Input, ReadyModel, Record};
+use protocol::hash::Digest;
+use protocol::ids::{Address, WorkerId};
+use protocol::ledger::Deployment;
+use protocol::sign::EthKey;
+use protocol::sign::eip712::Domain;
+use protocol::time::Millis;
+use protocol::wire::message::{ToCoordinator, ToWorker};
+
+use super::actors::client::ClientAct;
+use super::bugs::Bug;
+use super::disk::Disk;
+use super::network::{ConnId, End};
+use super::swarm::Params;
+use super::{Blob, Due, Peer, Sim};
+use crate::invariants::{self, Checked, Violation};
+
+/// What waits behind the barrier.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    /// What the core wants.
+    Effect(Box<Effect>),
+    /// The answer to a requester: its spec is known, durably.
+    SpecKnown(usize),
+}
+
+/// Something due at the coordinator's process.
+#[derive(Debug)]
+pub(super) enum CoordinatorDue {
+    Start,
+    Wake(Millis),
+    Flushed,
+    /// The watcher looks at the base layer.
+    Look,
+    Input(Box<Event>),
+    /// A model has been made.
+    Made(Digest, Box<Event>),
+}
+
+/// The coordinator's machine.
+#[derive(Debug)]
+pub(super) struct CoordinatorNode {
+    config: Config,
+    key: EthKey,
+    life: u32,
+    core: Option<Coordinator>,
+    pub(super) disk: Disk<Record, Held>,
+    /// Durable files.
+    pub(super) blobs: BTreeSet<Digest>,
+    current: BTreeMap<WorkerId, ConnId>,
+    wake: Option<Millis>,
+}
+
+impl CoordinatorNode {
+    pub(super) fn new(
+        params: &Params,
+        key: EthKey,
+        domain: Domain,
+        ids: impl Iterator<Item = WorkerId>,
+        peers: &[Peer],
+    ) -> Self {
+        let mut admission = Admission::default();
+        if params.by_invitation == 1 {
+            let uses = peers.len() as u32;
+            admission.invitations.insert(super::actors::invitation(), uses);
+        } else {
+            admission.workers = ids.collect();
+        }
+        let config = Config {
+            operator: key.address(),
+            domain,
+            close_grace_s: params.close_grace_s(),
+            settle_by_s: 24 * 3_600,
+            seal_after_ms: params.seal_after_ms,
+            reconnect_grace_ms: params.reconnect_grace_ms,
+            keep_rounds: params.keep_rounds as u32,
+            secret: [0x5e; 32],
+            admission,
+        };
+        Self {
+            config,
+            key,
+            life: 0,
+            core: None,
+            disk: Disk::default(),
+            blobs: BTreeSet::new(),
+            current: BTreeMap::new(),
+            wake: None,
+        }
+    }
+
+    pub(super) const fn life(&self) -> u32 {
+        self.life
+    }
+
+    pub(super) const fn core(&self) -> Option<&Coordinator> {
+        self.core.as_ref()
+    }
+
+    pub(super) const fn is_up(&self) -> bool {
+        self.core.is_some()
+    }
+
+    pub(super) const fn operator(&self) -> Address {
+        self.config.operator
+    }
+
+    pub(super) const fn deployment(&self) -> Deployment {
+        Deployment { domain: self.config.domain, close_grace: self.config.close_grace_s }
+    }
+}
+
+impl Sim {
+    pub(super) fn on_coordinator_due(&mut self, due: CoordinatorDue) -> Checked {
+        match due {
+            CoordinatorDue::Start => self.start_coordinator(),
+            CoordinatorDue::Wake(at) if self.coordinator.wake == Some(at) => {
+                self.coordinator.wake = None;
+                self.coordinator_input(Event::Tick)
+            }
+            CoordinatorDue::Wake(_) => Ok(()),
+            CoordinatorDue::Flushed => {
+                self.coordinator_flushed()?;
+                self.pump_coordinator()
+            }
+            CoordinatorDue::Look => self.look_at_chain(),
+            CoordinatorDue::Input(event) => self.coordinator_input(*event),
+            CoordinatorDue::Made(model, event) => {
+                self.contents.insert(model, Blob::Model);
+                self.coordinator.blobs.insert(model);
+                self.coordinator_input(*event)
+            }
+        }
+    }
+
+    fn start_coordinator(&mut self) -> Checked {
+        let facts = self.coordinator.disk.durable().to_vec();
+        let core = Coordinator::restore(self.coordinator.config.clone(), facts);
+        self.coordinator.core = Some(core);
+        // The shell tells of every blob on disk that some spec names.
+        let wanted: Vec<Digest> = self.coordinator.blobs.iter().copied().collect();
+        for digest in wanted {
+            if self.coordinator.core().is_some_and(|core| core.wants_blob(&digest)) {
+                self.coordinator_input(Event::BlobStored { digest })?;
+            }
+        }
+        self.coordinator_input(Event::Tick)?;
+        self.look_at_chain()
+    }
+
+    /// One input to the core, and what it asks for.
+    pub(super) fn coordinator_input(&mut self, event: Event) -> Checked {
+        self.coordinator_input_for(event, None)
+    }
+
+    /// The same; the requester is answered once everything is durable.
+    pub(super) fn coordinator_input_for(&mut self, event: Event, asks: Option<usize>) -> Checked {
+        let Some(core) = self.coordinator.core.as_mut() else { return Ok(()) };
+        let effects = core.step(Input { at: self.now, event });
+        for effect in effects {
+            self.plant_in_effect(effect);
+        }
+        if let Some(client) = asks {
+            self.coordinator.disk.hold(Held::SpecKnown(client));
+        }
+        if self.steps.is_multiple_of(16) {
+            self.check_coordinator()?;
+        }
+        self.pump_coordinator()
+    }
+
+    pub(super) fn keep_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist(record) => self.coordinator.disk.write(*record),
+            other if self.planted(Bug::SendBeforeFlush) => {
+                self.coordinator.disk.hold_carelessly(Held::Effect(Box::new(other)));
+            }
+            other => self.coordinator.disk.hold(Held::Effect(Box::new(other))),
+        }
+    }
+
+    /// Runs what may run, up to the next barrier.
+    fn pump_coordinator(&mut self) -> Checked {
+        loop {
+            while let Some(held) = self.coordinator.disk.release() {
+                if self.fault(self.params.coordinator_crash_per_effect) {
+                    return self.crash_coordinator();
+                }
+                self.act(held)?;
+                if !self.coordinator.is_up() {
+                    return Ok(());
+                }
+            }
+            if !self.coordinator.disk.begin_flush() {
+                return Ok(());
+            }
+            let wait = self.up_to(self.params.flush_ms_max);
+            if wait > 0 {
+                let life = self.coordinator.life;
+                self.after(wait, Due::Coordinator { life, due: CoordinatorDue::Flushed });
+                return Ok(());
+            }
+            self.coordinator_flushed()?;
+        }
+    }
+
+    fn coordinator_flushed(&mut self) -> Checked {
+        let flushed = self.coordinator.disk.end_flush();
+        self.became_durable(flushed)
+    }
+
+    /// The newest facts are on disk: the oracle's books grow by them.
+    fn became_durable(&mut self, count: usize) -> Checked {
+        let facts = self.coordinator.disk.durable();
+        for record in &facts[facts.len() - count..] {
+            self.oracle.learn(record)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn crash_coordinator(&mut self) -> Checked {
+        let kept = self.coordinator.disk.crash(&mut self.rng);
+        self.became_durable(kept)?;
+        self.plant_in_crash();
+        self.coordinator.core = None;
+        self.coordinator.life += 1;
+        self.coordinator.wake = None;
+        self.coordinator.current.clear();
+        self.oracle.sums_forgotten();
+        self.lose_ends(End::Coordinator, None);
+        let wait = self.up_to(self.params.down_ms_max);
+        let life = self.coordinator.life;
+        self.log.note(self.now, || format!("the coordinator crashes; {kept} unflushed facts survive"));
+        self.after(wait, Due::Coordinator { life, due: CoordinatorDue::Start });
+        Ok(())
+    }
+
+    fn act(&mut self, held: Held) -> Checked {
+        let effect = match held {
+            Held::Effect(effect) => *effect,
+            Held::SpecKnown(client) => {
+                self.after(0, Due::Client { who: client, act: ClientAct::Known });
+                return Ok(());
+            }
+        };
+        match effect {
+            Effect::Persist(_) => unreachable!("facts go to the disk"),
+            Effect::Send { to, message } => {
+                invariants::durable_first::said(&self.oracle, to, &message)?;
+                self.say_to(to, message);
+            }
+            Effect::Accept { to, task, nonce, acceptance } => {
+                invariants::durable_first::promised(&self.oracle, to, task, nonce, &acceptance)?;
+                self.oracle.promise(&acceptance)?;
+                if self.coordinator.current.contains_key(&to) {
+                    let signed = acceptance.sign(&self.coordinator.config.domain, &self.coordinator.key);
+                    self.say_to(to, ToWorker::Accepted { nonce, task, acceptance: Box::new(signed) });
+                }
+            }
+            Effect::Refuse { to, reason } => {
+                self.say_to(to, ToWorker::Refused(reason));
+                if let Some(conn) = self.coordinator.current.remove(&to) {
+                    self.hang_up(conn, End::Coordinator);
+                }
+            }
+            Effect::Initialise { job, seed, .. } => {
+                let model = Digest::of(format!("initial {seed}").as_bytes());
+                self.make_model(job, None, model);
+            }
+            Effect::Fold { job, round, update, .. } => self.oracle.fold(job, round, update)?,
+            Effect::FinishRound(finish) => {
+                invariants::rounds::finish(&self.oracle, &self.coordinator.blobs, &finish)?;
+                self.make_model(finish.job, Some(finish.round), model_of(&finish));
+            }
+            Effect::Post(batch) => {
+                invariants::durable_first::posted(&self.oracle, &batch)?;
+                self.submit_post(*batch);
+            }
+            Effect::Discard(blobs) => {
+                for digest in blobs {
+                    self.coordinator.blobs.remove(&digest);
+                }
+            }
+            Effect::WakeAt(at) if self.planted(Bug::TimersLost) && self.rng.chance(1, 2) => {
+                self.log.note(self.now, || format!("the timer for {at} is lost"));
+            }
+            Effect::WakeAt(at) => {
+                self.coordinator.wake = Some(at);
+                let life = self.coordinator.life;
+                self.at(at, Due::Coordinator { life, due: CoordinatorDue::Wake(at) });
+            }
+        }
+        Ok(())
+    }
+
+    fn make_model(&mut self, job: protocol::ids::JobId, round: Option<u32>, model: Digest) {
+        let life = self.coordinator.life;
+        let wait = self.up_to(self.params.aggregate_ms_max);
+        let due = if self.fault(self.params.model_failures) {
+            let outcome = Err("the disk is full".into());
+            CoordinatorDue::Input(Box::new(Event::ModelReady { job, round, outcome }))
+        } else {
+            let outcome = Ok(ReadyModel { digest: model, evaluated: None });
+            CoordinatorDue::Made(model, Box::new(Event::ModelReady { job, round, outcome }))
+        };
+        self.after(wait, Due::Coordinator { life, due });
+    }
+
+    fn say_to(&mut self, to: WorkerId, message: ToWorker) {
+        if let Some(conn) = self.coordinator.current.get(&to).copied() {
+            self.say_down(conn, message);
+        }
+    }
+
+    pub(super) fn coordinator_hears(&mut self, who: usize, conn: ConnId, message: ToCoordinator) -> Checked {
+        let worker = self.peer_id(who);
+        if matches!(message, ToCoordinator::Hello(_)) {
+            // The newest connection is the worker's; an older one is of no use to anybody.
+            if let Some(old) = self.coordinator.current.insert(worker, conn).filter(|old| *old != conn) {
+                self.hang_up(old, End::Coordinator);
+            }
+        } else if self.coordinator.current.get(&worker) != Some(&conn) {
+            return Ok(());
+        }
+        match self.as_event(worker, message) {
+            Some(event) => {
+                let event = self.plant_in_input(event);
+                let again = self.fault(self.params.repeats).then(|| event.clone());
+                self.coordinator_input(event)?;
+                again.map_or(Ok(()), |event| self.coordinator_input(event))
+            }
+            None => {
+                self.hang_up(conn, End::Coordinator);
+                self.coordinator_lost(who, conn)
+            }
+        }
+    }
+
+    pub(super) fn coordinator_lost(&mut self, who: usize, conn: ConnId) -> Checked {
+        let worker = self.peer_id(who);
+        if self.coordinator.current.get(&worker) != Some(&conn) {
+            return Ok(());
+        }
+        self.coordinator.current.remove(&worker);
+        self.coordinator_input(Event::Lost { worker })
+    }
+
+    fn check_coordinator(&self) -> Checked {
+        let Some(core) = self.coordinator.core() else { return Ok(()) };
+        core.check_all_invariants();
+        invariants::sums::balance(core.batches().state())?;
+        invariants::finality::believed(core, &self.chain)
+    }
+
+    /// A coordinator made from the facts is the one that lives.
+    pub(super) fn check_restore(&self) -> Checked {
+        let Some(core) = self.coordinator.core() else { return Ok(()) };
+        let facts: Vec<Record> = self.coordinator.disk.all().cloned().collect();
+        let restored = Coordinator::restore(self.coordinator.config.clone(), facts);
+        invariants::restore::same(core, &restored)
+    }
+
+    pub(super) fn coordinator_unsettled(&self) -> Option<String> {
+        let Some(core) = self.coordinator.core() else { return Some("the coordinator is down".into()) };
+        if !self.coordinator.disk.is_idle() {
+            return Some("the coordinator's disk is busy".into());
+        }
+        for job in core.jobs().values() {
+            let closed = job.closed.keys().next_back().map_or(0, |last| last + 1);
+            let open = !job.open.is_empty();
+            if open || job.next_sealed < closed || job.final_settlements < closed || job.finishing.is_some() {
+                let (why, phase) = (core.why(job), job.phase);
+                return Some(format!(
+                    "job {} is {phase:?}: {why}; open {:?}, closed up to {closed}, sealed up to {}, final up to {}",
+                    job.id,
+                    job.open.keys().collect::<Vec<_>>(),
+                    job.next_sealed,
+                    job.final_settlements
+                ));
+            }
+        }
+        let batches = core.batches();
+        (batches.finalised() < batches.records().len()).then(|| {
+            let (last, known) = (batches.records().len(), batches.finalised());
+            format!("{last} batches are sealed and {known} are final")
+        })
+    }
+
+    /// Loses facts as a broken disk would: for planted bugs.
+    pub(super) fn lose_fact(&mut self, which: impl Fn(&Fact) -> bool) {
+        self.coordinator.disk.lose(|record| which(&record.fact));
+    }
+}
+
+/// A model as a digest of what it is made of: the order of the updates does not matter.
+fn model_of(finish: &coordinator::core::FinishRound) -> Digest {
+    let mut parts: Vec<_> = finish.updates.iter().map(|update| (update.digest.0, update.weight)).collect();
+    parts.sort_unstable();
+    let mut bytes = finish.base.0.to_vec();
+    for (digest, weight) in parts {
+        bytes.extend(digest);
+        bytes.extend(weight.to_be_bytes());
+    }
+    Digest::of(&bytes)
+}
+
+impl Violation {
+    /// A process stopped where it should not have.
+    pub(super) fn stopped(who: &str, why: &str) -> Self {
+        Self::new("nobody stops in error", format!("{who}: {why}"))
+    }
+}

@@ -1,0 +1,150 @@
+//! The coordinator's watcher and poster, simulated: what it tells the core of the base layer, and batches on their way.
+
+use coordinator::core::batches::SealedBatch;
+use coordinator::core::{Event, Fact};
+use protocol::hash::Keccak;
+use protocol::ids::BatchId;
+use protocol::limits::BATCH_LAG_S_MAX;
+
+use super::bugs::Bug;
+use super::chain::Tx;
+use super::coordinator::CoordinatorDue;
+use super::{Due, Sim};
+use crate::invariants::{Checked, Violation};
+
+impl Sim {
+    /// The watcher reads the base layer and tells the core what it does not know, in order.
+    pub(super) fn look_at_chain(&mut self) -> Checked {
+        if !self.coordinator.is_up() || self.chain.is_out(self.now) {
+            return Ok(());
+        }
+        self.tell_queue()?;
+        self.tell_posted()?;
+        self.tell_final()?;
+        self.post_again();
+        Ok(())
+    }
+
+    fn tell_queue(&mut self) -> Checked {
+        let Some(core) = self.coordinator.core() else { return Ok(()) };
+        let known = core.batches().queue().len();
+        // After a restart the watcher may begin anywhere before what is known.
+        let back = if self.fault(self.params.repeats) { self.rng.below(known + 1) } else { 0 };
+        let ledger = if self.planted(Bug::BelieveUnfinal) { self.chain.head() } else { self.chain.settled() };
+        let queue = ledger.queue();
+        let items: Vec<_> = (known - back..queue.len())
+            .filter_map(|index| queue.get(index).map(|item| (index, *item)))
+            .collect();
+        for (index, item) in items {
+            self.coordinator_input(Event::QueueItem { index, item })?;
+        }
+        Ok(())
+    }
+
+    fn tell_posted(&mut self) -> Checked {
+        let Some(number) = self.unposted() else { return Ok(()) };
+        let head = self.chain.head();
+        if let Some(posted_at) = head.posted_at(number) {
+            let event = Event::BatchPosted {
+                number,
+                transaction: Keccak([number.0 as u8; 32]),
+                gas: 21_000,
+                posted_at,
+                final_at: posted_at + self.params.window_s,
+            };
+            return self.coordinator_input(event);
+        }
+        // Only what is final can tell that a batch is too old to be posted: any other block may still be replaced.
+        let Some(core) = self.coordinator.core() else { return Ok(()) };
+        let time = core.batches().records().last().map_or(0, |record| record.header.time);
+        if self.chain.settled_time() > time + BATCH_LAG_S_MAX {
+            return self.coordinator_input(Event::BatchExpired { number });
+        }
+        Ok(())
+    }
+
+    fn tell_final(&mut self) -> Checked {
+        let Some(core) = self.coordinator.core() else { return Ok(()) };
+        let (known, sealed) = (core.batches().finalised() as u64, core.batches().records().len() as u64);
+        let mut upto = self.chain.final_upto();
+        if self.planted(Bug::BelieveEarly) {
+            upto = self.chain.head().posts();
+        }
+        if upto > sealed {
+            let what = format!("the base layer has {upto} batches, the coordinator knows of {sealed}");
+            return Err(Violation::new("nothing is posted before it is durable", what));
+        }
+        if upto > known || (upto > 0 && self.fault(self.params.repeats)) {
+            return self.coordinator_input(Event::BatchFinal { number: BatchId(upto) });
+        }
+        Ok(())
+    }
+
+    fn unposted(&self) -> Option<BatchId> {
+        let core = self.coordinator.core()?;
+        let newest = core.batches().records().last()?;
+        core.batches().awaits_post(newest.header.number).then_some(newest.header.number)
+    }
+
+    /// Transactions get lost and blocks are replaced: the poster sends what the base layer lacks, until it has it.
+    fn post_again(&mut self) {
+        if self.planted(Bug::PostOnce) {
+            return;
+        }
+        let next = BatchId(self.chain.head().posts() + 1);
+        if self.chain.is_waiting(next) {
+            return;
+        }
+        if let Some(batch) = self.sealed(next) {
+            self.submit_post(batch);
+        }
+    }
+
+    /// A batch as the durable facts have it.
+    fn sealed(&self, number: BatchId) -> Option<SealedBatch> {
+        let core = self.coordinator.core()?;
+        core.batches().records().get(number.0 as usize - 1)?;
+        self.coordinator.disk.durable().iter().rev().find_map(|record| match &record.fact {
+            Fact::Sealed(batch) if batch.header.number == number => Some((**batch).clone()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn submit_post(&mut self, batch: SealedBatch) {
+        let batch = self.plant_in_post(batch);
+        self.submit(Tx::Post(Box::new(batch)));
+    }
+
+    /// Sends a transaction, which takes a while and may get lost.
+    pub(super) fn submit(&mut self, tx: Tx) {
+        if self.fault(self.params.lost_transactions) {
+            return;
+        }
+        let wait = self.latency();
+        self.after(wait, Due::Submit(Box::new(tx)));
+    }
+
+    /// A block: transactions enter it, older ones become final, and sometimes the newest are replaced.
+    pub(super) fn on_block(&mut self) -> Checked {
+        self.after(self.params.block_ms, Due::Block);
+        if self.fault(self.params.outages) {
+            let seconds = 1 + self.up_to(self.params.outage_s_max);
+            self.chain.begin_outage(self.now.plus(seconds * 1_000));
+        }
+        self.chain.make_block(self.now, &self.oracle, &self.clients)?;
+        if self.fault(self.params.reorganisations) {
+            let depth = self.rng.below(self.params.finality_blocks + 1) as usize;
+            self.chain.reorganise(depth, &mut self.rng);
+        }
+        let life = self.coordinator.life();
+        let wait = self.latency();
+        self.after(wait, Due::Coordinator { life, due: CoordinatorDue::Look });
+        Ok(())
+    }
+
+    pub(super) fn chain_unsettled(&self) -> Option<String> {
+        let sealed = self.coordinator.core().map_or(0, |core| core.batches().records().len() as u64);
+        let final_upto = self.chain.final_upto();
+        (final_upto != sealed).then(|| format!("{final_upto} of {sealed} batches are final"))
+    }
+}
