@@ -13,8 +13,8 @@ library StateTree {
     bytes1 private constant JOB = 0x02;
     bytes1 private constant STATE = 0x03;
 
-    /// @dev keccak(tag ‖ worker id ‖ payout[20] ‖ earned[16]). Assembly, as in {rootOf}: packing by the compiler costs
-    /// 450 gas more in every claim.
+    /// @dev keccak(tag ‖ worker id ‖ payout[20] ‖ earned[16]). Assembly, as in {rootOf}: packed by the
+    /// compiler, every claim costs 200 gas more.
     function hash(AccountLeaf calldata leaf) internal pure returns (bytes32 digest) {
         assembly ("memory-safe") {
             let free := mload(0x40)
@@ -60,6 +60,7 @@ library StateTree {
 
     /// @notice The root over `leaf` at `index`; zero, which is no root, for a malformed proof.
     /// @param siblings From the lowest up; those above the last are empty, as everything right of the newest leaf is.
+    /// @dev Assembly, because a claim is what a user pays for: as a loop in Solidity it costs 3,100 gas more.
     function rootOf(bytes32 leaf, uint256 index, bytes32[] calldata siblings)
         internal
         pure

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import { DevToken } from "../../src/DevToken.sol";
-import { Rollup } from "../../src/Rollup.sol";
+import { IRollup } from "../../src/interfaces/IRollup.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { BatchHeader } from "../../src/types/Batch.sol";
 import { Config } from "../../src/types/Config.sol";
@@ -28,15 +28,23 @@ abstract contract Fixture {
     bytes32 internal immutable empty = StateTree.emptyRoot(StateTree.DEPTH);
 
     DevToken internal token;
-    Rollup internal rollup;
+    IRollup internal rollup;
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         token = new DevToken();
-        rollup = new Rollup(Config(address(token), 1, proposer, CHALLENGE, INCLUSION, GRACE));
+        rollup = deploy(Config(address(token), 1, proposer, CHALLENGE, INCLUSION, GRACE));
         token.mint(requester, 1e15);
         vm.prank(requester);
         token.approve(address(rollup), type(uint256).max);
+    }
+
+    /// @dev From the compiled artifact: were its code part of every test contract, compiling would take minutes.
+    function deploy(Config memory config) internal returns (IRollup made) {
+        bytes memory code = bytes.concat(vm.getCode("Rollup.sol:Rollup"), abi.encode(config));
+        assembly ("memory-safe") {
+            made := create(0, add(code, 32), mload(code))
+        }
     }
 
     // --- asserts
@@ -99,7 +107,7 @@ abstract contract Fixture {
         leaf.requester = requester;
         leaf.coordinator = proposer;
         leaf.specHash = keccak256("spec");
-        leaf.openedAt = uint64(block.timestamp);
+        leaf.openedAt = uint64(vm.getBlockTimestamp());
         leaf.funded = funded;
         leaf.spent = spent;
         leaf.fees = fees;
@@ -127,7 +135,7 @@ abstract contract Fixture {
         (uint64 number, bytes32 root) = rollup.latest();
         header.number = number + 1;
         header.preRoot = root;
-        header.time = uint64(block.timestamp);
+        header.time = uint64(vm.getBlockTimestamp());
         header.queueEnd = rollup.queueLength();
         if (header.queueEnd != 0) header.queueHash = rollup.queueItem(header.queueEnd - 1).hash;
         header.post = parts;
@@ -147,6 +155,6 @@ abstract contract Fixture {
 
     function postFinal(StateParts memory parts) internal returns (uint64 number) {
         number = post(parts);
-        vm.warp(block.timestamp + CHALLENGE);
+        vm.warp(vm.getBlockTimestamp() + CHALLENGE);
     }
 }

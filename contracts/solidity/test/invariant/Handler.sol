@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import { DevToken } from "../../src/DevToken.sol";
+import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { StateTree } from "../../src/libraries/StateTree.sol";
+import { BatchHeader, BatchSummary } from "../../src/types/Batch.sol";
+import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
+import { Terms } from "../../src/types/Terms.sol";
+import { Vm } from "../support/Vm.sol";
+import { Store } from "./Store.sol";
+
+/// @dev What users do, in any order. The proposer posts what an honest ledger would; claims name any batch ever posted.
+contract Handler {
+    using StateTree for JobLeaf;
+    using StateTree for StateParts;
+
+    Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+    uint64 private constant CHALLENGE = 7 days;
+    uint64 private constant GRACE = 48 hours;
+
+    IRollup private immutable rollup;
+    DevToken private immutable token;
+    Store private immutable store;
+    address private immutable proposer;
+    address private immutable requester;
+
+    constructor(IRollup rollup_, DevToken token_, Store store_, address proposer_, address requester_) {
+        (rollup, token, store, proposer, requester) = (rollup_, token_, store_, proposer_, requester_);
+    }
+
+    // --- money in
+
+    function fund(uint64 amount) external {
+        if (amount == 0 || store.jobCount() == 4) return;
+        vm.prank(requester);
+        uint32 job = rollup.fundJob(proposer, keccak256("spec"), Terms(1, 1, 1, 1, 1, 0, false, 0), amount);
+        store.queued(job, amount, false);
+        store.moneyIn(amount);
+    }
+
+    function topUp(uint8 which, uint64 amount) external {
+        uint32 jobs = rollup.nextJob();
+        if (amount == 0 || jobs == 0) return;
+        vm.prank(requester);
+        rollup.topUp(which % jobs, amount);
+        store.queued(which % jobs, amount, false);
+        store.moneyIn(amount);
+    }
+
+    function close(uint8 which) external {
+        uint32 jobs = rollup.nextJob();
+        if (jobs == 0 || store.closeAsked(which % jobs)) return;
+        vm.prank(requester);
+        rollup.closeJob(which % jobs);
+        store.queued(which % jobs, 0, true);
+    }
+
+    // --- batches
+
+    /// @dev Consumes the queue, then credits one account out of one job.
+    function post(uint8 whichJob, uint8 whichAccount, uint64 amount, uint64 fee) external {
+        uint64 time = uint64(vm.getBlockTimestamp());
+        store.consumeQueue(time, GRACE);
+        store.credit(whichJob, whichAccount % 4, amount, fee, time);
+        StateParts memory parts = store.snapshot(time, rollup.queueLength());
+        BatchHeader memory header;
+        (header.number, header.preRoot) = rollup.latest();
+        header.number += 1;
+        header.time = time;
+        header.queueEnd = rollup.queueLength();
+        if (header.queueEnd != 0) header.queueHash = rollup.queueItem(header.queueEnd - 1).hash;
+        header.post = parts;
+        bytes32 root = parts.hash();
+        vm.prank(proposer);
+        rollup.postBatch(header, abi.encodePacked(uint16(1), uint8(0), hex"03", root));
+        bytes32 leaf = keccak256(
+            abi.encodePacked(
+                bytes1(0x04), uint32(0), header.preRoot, root, uint32(0), keccak256(hex"03"), uint8(0)
+            )
+        );
+        BatchSummary memory summary;
+        (summary.number, summary.preRoot, summary.postRoot) = (header.number, header.preRoot, root);
+        (summary.time, summary.proposer) = (time, proposer);
+        (summary.queueEnd, summary.queueHash) = (header.queueEnd, header.queueHash);
+        summary.chunksRoot = keccak256(abi.encodePacked(bytes1(0x05), uint32(1), leaf));
+        store.posted(summary, parts);
+    }
+
+    function wait(uint32 time) external {
+        vm.warp(vm.getBlockTimestamp() + time % (2 * CHALLENGE));
+    }
+
+    // --- money out
+
+    function claim(uint8 batch, uint8 which) external {
+        if (store.batchCount() == 0) return;
+        AccountClaim memory c = store.accountAt(batch % store.batchCount(), which % 4);
+        uint256 before = token.balanceOf(c.account.payout);
+        try rollup.claimEarnings(c.account, c.siblings) {
+            store.paidOut(token.balanceOf(c.account.payout) - before);
+        } catch (bytes memory reason) {
+            store.refused(bytes4(reason), rollup.isFinal(uint64(batch % store.batchCount()) + 1));
+        }
+    }
+
+    function claimAll(uint8 batch) external {
+        if (store.batchCount() == 0) return;
+        AccountClaim[] memory claims = new AccountClaim[](4);
+        for (uint32 i = 0; i < 4; ++i) {
+            claims[i] = store.accountAt(batch % store.batchCount(), i);
+        }
+        uint256 before = token.balanceOf(address(rollup));
+        try rollup.claimMany(claims) {
+            store.paidOut(before - token.balanceOf(address(rollup)));
+        } catch (bytes memory reason) {
+            store.refused(bytes4(reason), rollup.isFinal(uint64(batch % store.batchCount()) + 1));
+        }
+    }
+
+    function claimJob(uint8 batch, uint8 which, bool fees) external {
+        if (store.batchCount() == 0) return;
+        uint256 at = batch % store.batchCount();
+        (bool exists, JobLeaf memory leaf, bytes32[] memory siblings) = store.jobAt(at, which % 4);
+        if (!exists) return;
+        (BatchSummary memory summary, StateParts memory parts) = store.batchAt(at);
+        uint256 before = token.balanceOf(address(rollup));
+        if (fees) {
+            try rollup.claimFees(summary, parts, leaf, siblings) { }
+            catch (bytes memory reason) {
+                store.refused(bytes4(reason), rollup.isFinal(summary.number));
+            }
+        } else {
+            try rollup.claimRefund(summary, parts, leaf, siblings) { }
+            catch (bytes memory reason) {
+                store.refused(bytes4(reason), rollup.isFinal(summary.number));
+            }
+        }
+        store.paidOut(before - token.balanceOf(address(rollup)));
+    }
+}

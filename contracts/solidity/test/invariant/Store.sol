@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { StateTree } from "../../src/libraries/StateTree.sol";
+import { BatchSummary } from "../../src/types/Batch.sol";
+import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
+
+/// @dev The books, kept apart from the contract: a ledger of four accounts and at most four jobs, and every state it was
+/// ever in.
+contract Store {
+    using StateTree for JobLeaf;
+
+    struct Queued {
+        uint32 job;
+        uint128 amount;
+        bool close;
+    }
+
+    struct Snapshot {
+        uint128[4] earned;
+        BatchSummary summary;
+        StateParts parts;
+        uint256 jobs;
+    }
+
+    error Unexpected(bytes4 reason, bool isFinal);
+
+    address public immutable requester;
+    address public immutable proposer;
+
+    uint256 public totalIn;
+    uint256 public totalOut;
+    uint32 public jobCount; // asked for
+    mapping(uint32 job => bool) public closeAsked;
+
+    Queued[] private queue;
+    uint256 private consumed;
+    uint128[4] public earned;
+    JobLeaf[] private jobs;
+    Snapshot[] private snapshots;
+    mapping(uint256 batch => mapping(uint256 job => JobLeaf)) private jobsThen;
+
+    constructor(address requester_, address proposer_) {
+        (requester, proposer) = (requester_, proposer_);
+    }
+
+    function moneyIn(uint256 amount) external {
+        totalIn += amount;
+    }
+
+    function paidOut(uint256 amount) external {
+        totalOut += amount;
+    }
+
+    /// @dev A claim may be refused before it is final, or with nothing to claim; for no other reason.
+    function refused(bytes4 reason, bool isFinal) external pure {
+        bool early = reason == IRollup.NotFinal.selector && !isFinal;
+        if (!early && reason != IRollup.NothingToClaim.selector) revert Unexpected(reason, isFinal);
+    }
+
+    function queued(uint32 job, uint128 amount, bool close) external {
+        if (job == jobCount) ++jobCount;
+        if (close) closeAsked[job] = true;
+        queue.push(Queued(job, amount, close));
+    }
+
+    function consumeQueue(uint64 time, uint64 grace) external {
+        for (; consumed < queue.length; ++consumed) {
+            Queued memory item = queue[consumed];
+            if (item.job == jobs.length) {
+                JobLeaf memory fresh;
+                fresh.index = item.job;
+                (fresh.requester, fresh.coordinator) = (requester, proposer);
+                (fresh.openedAt, fresh.funded) = (time, item.amount);
+                jobs.push(fresh);
+                continue;
+            }
+            JobLeaf storage job = jobs[item.job];
+            if (item.close) job.closing = time + grace;
+            else if (job.closing != 0 && time > job.closing) job.refundable += item.amount;
+            else job.funded += item.amount;
+        }
+    }
+
+    function credit(uint8 which, uint8 account, uint64 amount, uint64 fee, uint64 time) external {
+        if (jobs.length == 0) return;
+        JobLeaf storage job = jobs[which % jobs.length];
+        if (job.closing != 0 && time > job.closing) return;
+        uint128 left = job.funded - job.spent;
+        uint128 pay = left == 0 ? 0 : uint128(amount) % (left + 1);
+        uint128 share = pay == 0 ? 0 : uint128(fee) % (pay + 1);
+        earned[account] += pay - share;
+        job.fees += share;
+        job.spent += pay;
+    }
+
+    function snapshot(uint64, uint64 queuePosition) external view returns (StateParts memory) {
+        return StateParts(accountsRoot(earned), jobsRoot(), 4, uint32(jobs.length), queuePosition);
+    }
+
+    function posted(BatchSummary calldata summary, StateParts calldata parts) external {
+        uint256 batch = snapshots.length;
+        snapshots.push(Snapshot(earned, summary, parts, jobs.length));
+        for (uint256 i = 0; i < jobs.length; ++i) {
+            jobsThen[batch][i] = jobs[i];
+        }
+    }
+
+    function batchCount() external view returns (uint256) {
+        return snapshots.length;
+    }
+
+    function batchAt(uint256 batch) external view returns (BatchSummary memory, StateParts memory) {
+        return (snapshots[batch].summary, snapshots[batch].parts);
+    }
+
+    function accountAt(uint256 batch, uint32 index) external view returns (AccountClaim memory c) {
+        uint128[4] memory then = snapshots[batch].earned;
+        c.account = accountLeaf(index, then[index]);
+        bytes32[4] memory leaves = accountLeaves(then);
+        c.siblings = siblingsIn(leaves, index, 4);
+    }
+
+    function jobAt(uint256 batch, uint32 index)
+        external
+        view
+        returns (bool exists, JobLeaf memory leaf, bytes32[] memory siblings)
+    {
+        uint256 count = snapshots[batch].jobs;
+        if (index >= count) return (false, leaf, siblings);
+        bytes32[4] memory leaves;
+        for (uint256 i = 0; i < count; ++i) {
+            leaves[i] = jobsThen[batch][i].hash();
+        }
+        return (true, jobsThen[batch][index], siblingsIn(leaves, index, 4));
+    }
+
+    // --- four leaves
+
+    function accountLeaf(uint32 index, uint128 amount) private pure returns (AccountLeaf memory) {
+        return AccountLeaf(index, bytes32(uint256(index)), address(uint160(0xacc0 + index)), amount);
+    }
+
+    function accountLeaves(uint128[4] memory amounts) private pure returns (bytes32[4] memory leaves) {
+        for (uint32 i = 0; i < 4; ++i) {
+            AccountLeaf memory leaf = accountLeaf(i, amounts[i]);
+            leaves[i] = keccak256(abi.encodePacked(bytes1(0x01), leaf.workerId, leaf.payout, leaf.earned));
+        }
+    }
+
+    function accountsRoot(uint128[4] memory amounts) private pure returns (bytes32) {
+        return treeOf(accountLeaves(amounts));
+    }
+
+    function jobsRoot() private view returns (bytes32) {
+        bytes32[4] memory leaves;
+        for (uint256 i = 0; i < jobs.length; ++i) {
+            leaves[i] = jobs[i].hash();
+        }
+        return treeOf(leaves);
+    }
+
+    function treeOf(bytes32[4] memory leaves) private pure returns (bytes32 node) {
+        bytes32 left = keccak256(bytes.concat(leaves[0], leaves[1]));
+        node = keccak256(bytes.concat(left, keccak256(bytes.concat(leaves[2], leaves[3]))));
+        for (uint256 height = 2; height < StateTree.DEPTH; ++height) {
+            node = keccak256(bytes.concat(node, StateTree.emptyRoot(height)));
+        }
+    }
+
+    function siblingsIn(bytes32[4] memory leaves, uint256 index, uint256)
+        private
+        pure
+        returns (bytes32[] memory siblings)
+    {
+        siblings = new bytes32[](2);
+        siblings[0] = leaves[index ^ 1];
+        uint256 other = (index & 2) ^ 2;
+        siblings[1] = keccak256(bytes.concat(leaves[other], leaves[other + 1]));
+    }
+}

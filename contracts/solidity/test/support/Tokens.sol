@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import { DevToken } from "../../src/DevToken.sol";
+import { IRollup } from "../../src/interfaces/IRollup.sol";
+
+/// @dev Keeps one base unit of every transfer.
+contract FeeToken is DevToken {
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value);
+        if (from != address(0) && to != address(0)) super._update(to, address(this), 1);
+    }
+}
+
+/// @dev Pays nobody on its list.
+contract RefusingToken is DevToken {
+    error Refused(address to);
+
+    mapping(address who => bool) public refused;
+
+    function refuse(address who, bool whether) external {
+        refused[who] = whether;
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        require(!refused[to], Refused(to));
+        super._update(from, to, value);
+    }
+}
+
+/// @dev Calls back into the rollup in the middle of a transfer.
+contract ReenteringToken is DevToken {
+    IRollup public target;
+
+    function aim(IRollup rollup) external {
+        target = rollup;
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value);
+        if (to == address(target) && address(target) != address(0)) target.topUp(0, 1);
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { StateTree } from "../../src/libraries/StateTree.sol";
+import { Config } from "../../src/types/Config.sol";
+import { StateParts } from "../../src/types/State.sol";
+import { Fixture } from "../support/Fixture.sol";
+
+contract ConstructTest is Fixture {
+    using StateTree for StateParts;
+
+    function sane() private view returns (Config memory) {
+        return Config(address(token), 1, proposer, CHALLENGE, INCLUSION, GRACE);
+    }
+
+    function test_RevertWhen_TheTokenHasNoCode() public {
+        Config memory config = sane();
+        config.token = address(1234);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NoToken.selector, address(1234)));
+        deploy(config);
+    }
+
+    function test_RevertWhen_TheUnitIsZero() public {
+        Config memory config = sane();
+        config.unit = 0;
+        vm.expectRevert(IRollup.ZeroUnit.selector);
+        deploy(config);
+    }
+
+    function test_RevertWhen_NobodyProposes() public {
+        Config memory config = sane();
+        config.proposer = address(0);
+        vm.expectRevert(IRollup.NoProposer.selector);
+        deploy(config);
+    }
+
+    function test_RevertWhen_TheWindowIsShortOnARealChain() public {
+        vm.chainId(1);
+        Config memory config = sane();
+        config.challengeWindow = 5 days;
+        deploy(config);
+        config.challengeWindow = 5 days - 1;
+        vm.expectRevert(abi.encodeWithSelector(IRollup.ChallengeWindowTooShort.selector, 5 days - 1, 5 days));
+        deploy(config);
+    }
+
+    function test_AShortWindowIsFineForDevelopment() public {
+        vm.chainId(31_337);
+        Config memory config = sane();
+        config.challengeWindow = 5;
+        deploy(config);
+    }
+
+    function test_ItStartsAtTheEmptyState() public view {
+        (uint64 number, bytes32 root) = rollup.latest();
+        same(number, 0, "number");
+        same(root, StateParts(empty, empty, 0, 0, 0).hash(), "root");
+        same(rollup.finalBatch(), 0, "final");
+        check(rollup.isFinal(0), "the empty state is final");
+        same(keccak256(abi.encode(rollup.config())), keccak256(abi.encode(sane())), "configuration");
+        same(rollup.deployedBlock(), block.number, "block");
+    }
+}
