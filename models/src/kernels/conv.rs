@@ -3,7 +3,7 @@
 //! An output sums over (input channel, kernel row, kernel column). Pooling takes the first of equal maxima, before the
 //! bias is added. The last row or column of an odd output is dropped, as PyTorch drops it.
 
-use super::tile::{PANEL, ROWS, Steps, Tile, isa, sums, tile_rows};
+use super::tile::{PANEL, Steps, Tile, isa, sums, tile_rows};
 use super::vectorized;
 
 /// Shapes of one such layer; every tensor is NCHW.
@@ -125,17 +125,17 @@ fn convolve_row(
     let width = shape.convolved().1;
     let filters = shape.filters.next_multiple_of(PANEL);
     let chunk = tile_rows(width);
-    let mut tile: Tile = [0.0; ROWS * PANEL];
+    let mut tile = Tile::new();
     let start = &padded.values[row * padded.width..];
     for x in (0..width).step_by(chunk) {
         let pixels = chunk.min(width - x);
         for (panel, weights) in weights.chunks_exact(steps.len() * PANEL).enumerate() {
             let columns = PANEL.min(shape.filters - panel * PANEL);
             sums(isa, &start[x..], 1, steps, weights, pixels, columns, &mut tile);
-            for (pixel, tile) in tile.chunks_exact(PANEL).take(pixels).enumerate() {
+            for pixel in 0..pixels {
                 let at = (x + pixel) * filters + panel * PANEL;
                 // Columns past the last filter hold whatever the tile held before: nobody reads them.
-                into[at..at + PANEL].copy_from_slice(tile);
+                into[at..].as_chunks_mut().0[0] = *tile.row(pixel);
             }
         }
     }

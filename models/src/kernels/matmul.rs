@@ -1,6 +1,6 @@
 //! The matrix product, by the definition in [`super`].
 
-use super::tile::{PANEL, ROWS, Steps, Tile, isa, sums, tile_rows};
+use super::tile::{PANEL, Steps, Tile, isa, sums, tile_rows};
 
 /// A matrix in memory: value (i, j) lies at `i · row + j · column`.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ pub fn matmul(m: usize, n: usize, k: usize, a: View<'_>, b: View<'_>, c: ViewMut
     let steps = Steps::strided(k, a.column);
     let chunk = tile_rows(m);
     let mut panel = vec![0.0; k * PANEL];
-    let mut tile: Tile = [0.0; ROWS * PANEL];
+    let mut tile = Tile::new();
     for first in (0..n).step_by(PANEL) {
         let columns = PANEL.min(n - first);
         pack(&mut panel, b, k, first, columns);
@@ -61,11 +61,12 @@ pub fn matmul(m: usize, n: usize, k: usize, a: View<'_>, b: View<'_>, c: ViewMut
             sums(isa, &a.data[row * a.row..], a.row, &steps, &panel, rows, columns, &mut tile);
             for i in 0..rows {
                 let start = (row + i) * c.row + first * c.column;
-                let sums = &tile[i * PANEL..][..columns];
-                if c.column == 1 {
-                    c.data[start..start + columns].copy_from_slice(sums);
+                let sums = tile.row(i);
+                if c.column == 1 && columns == PANEL {
+                    // A fixed size, so no call to copy it.
+                    c.data[start..].as_chunks_mut().0[0] = *sums;
                 } else {
-                    for (j, sum) in sums.iter().enumerate() {
+                    for (j, sum) in sums[..columns].iter().enumerate() {
                         c.data[start + j * c.column] = *sum;
                     }
                 }
@@ -77,9 +78,15 @@ pub fn matmul(m: usize, n: usize, k: usize, a: View<'_>, b: View<'_>, c: ViewMut
 /// Columns `first..first + columns` of `b`, a row of PANEL values for each of the k terms.
 fn pack(panel: &mut [f32], b: View<'_>, k: usize, first: usize, columns: usize) {
     if b.column == 1 {
-        for (term, row) in panel.chunks_exact_mut(PANEL).enumerate() {
-            row[..columns].copy_from_slice(&b.data[term * b.row + first..][..columns]);
-            row[columns..].fill(0.0);
+        for (term, row) in panel.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+            let from = &b.data[term * b.row + first..];
+            match from.first_chunk() {
+                Some(from) if columns == PANEL => *row = *from,
+                _ => {
+                    row[..columns].copy_from_slice(&from[..columns]);
+                    row[columns..].fill(0.0);
+                }
+            }
         }
     } else {
         if columns < PANEL {

@@ -9,8 +9,25 @@ pub(crate) const PANEL: usize = 32;
 /// Rows of a tile at most: 14 × 2 accumulators, two columns and a broadcast fill the 32 registers of AVX-512.
 pub(crate) const ROWS: usize = 14;
 
-/// The results of one tile, row after row.
-pub(crate) type Tile = [f32; ROWS * PANEL];
+/// The results of one tile, row after row, and room for a block's part of them.
+#[derive(Debug)]
+pub(crate) struct Tile {
+    sums: Values,
+    part: Values,
+}
+
+type Values = [f32; ROWS * PANEL];
+
+impl Tile {
+    pub(crate) fn new() -> Self {
+        Self { sums: [0.0; ROWS * PANEL], part: [0.0; ROWS * PANEL] }
+    }
+
+    /// One row of results; only the columns that were asked for are results.
+    pub(crate) fn row(&self, row: usize) -> &[f32; PANEL] {
+        &self.sums.as_chunks().0[row]
+    }
+}
 
 /// An instruction set this crate has a loop for. The bits are the same in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,23 +104,22 @@ pub(crate) fn sums(
     out: &mut Tile,
 ) {
     assert!((1..=ROWS).contains(&rows) && columns <= PANEL && b.len() >= steps.len() * PANEL);
-    let mut part = [0.0; ROWS * PANEL];
     for (at, (block, &largest)) in steps.offsets.chunks(BLOCK).zip(&steps.largest).enumerate() {
         assert!((rows - 1) * stride + (largest as usize) < a.len());
         let b = &b[at * BLOCK * PANEL..][..block.len() * PANEL];
-        let into = if at == 0 { &mut *out } else { &mut part };
+        let into = if at == 0 { &mut out.sums } else { &mut out.part };
         // SAFETY: every offset of the block is at most `largest`, so the assertion above holds for all of
         // (rows − 1) · stride + offset; `b` has PANEL values for each term; `into` has ROWS × PANEL places. The
         // instruction set is what `isa()` found on this processor, or the portable one.
         unsafe { block_sums(isa, a.as_ptr(), stride, block, b.as_ptr(), rows, columns, into) };
         if at > 0 {
-            for (sum, part) in out[..rows * PANEL].iter_mut().zip(&part) {
+            for (sum, part) in out.sums[..rows * PANEL].iter_mut().zip(&out.part) {
                 *sum += part;
             }
         }
     }
     if steps.offsets.is_empty() {
-        out.fill(0.0);
+        out.sums.fill(0.0);
     }
 }
 
@@ -119,7 +135,7 @@ unsafe fn block_sums(
     b: *const f32,
     rows: usize,
     columns: usize,
-    out: &mut Tile,
+    out: &mut Values,
 ) {
     macro_rules! by_rows {
         ($run:ident, $vectors:literal, $unit:literal, $a:expr, $b:expr, $rows:expr, $out:expr; $($n:literal)*) => {
@@ -329,11 +345,11 @@ mod tests {
                 all.push(Isa::Avx512);
             }
             for isa in all {
-                let mut got = [0f32; ROWS * PANEL];
+                let mut got = Tile::new();
                 sums(isa, &a, stride, &steps, &b, rows, columns, &mut got);
                 for i in 0..rows {
-                    let row = i * PANEL..i * PANEL + columns;
-                    assert_eq!(got[row.clone()], want[row], "{isa:?} {rows}×{columns}×{terms}");
+                    let want = &want[i * PANEL..][..columns];
+                    assert_eq!(&got.row(i)[..columns], want, "{isa:?} {rows}×{columns}×{terms}");
                 }
             }
         }
