@@ -24,6 +24,7 @@ const INPUT_BYTES_MAX: usize = 4096;
 ///
 /// # Panics
 /// If a target does; first the input is printed, in hex, to be saved among the seeds.
+#[expect(clippy::print_stdout, reason = "a failed run must tell its seed")]
 pub fn run_all(targets: &[Target], seeds: &Path, seed: u64, cases: u64) {
     println!("seed {seed}, {cases} cases a target");
     for target in targets {
@@ -43,6 +44,7 @@ pub fn run_all(targets: &[Target], seeds: &Path, seed: u64, cases: u64) {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "a failed run must tell its input")]
 fn run_one(target: &Target, input: &[u8], what: &str) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (target.run)(input))) {
         let hex = input.iter().fold(String::new(), |mut text, byte| {
