@@ -251,6 +251,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("worker.toml");
         std::fs::write(&path, file).unwrap();
+        std::fs::write(directory.path().join("invitation.txt"), "let-me-in\n").unwrap();
         let path = path.to_str().unwrap();
         let cli = Cli::parse_from([&["fedroll-worker", "run", "--config", path], arguments].concat());
         let Command::Run(args) = cli.command else { panic!() };
@@ -275,6 +276,7 @@ mod tests {
         assert_eq!(config.policy.jobs_denied, BTreeSet::from([JobId(13)]));
         assert_eq!(config.policy.price_per_item_min, 10);
         assert_eq!(config.data.len(), 2);
+        assert_eq!(config.invitation.unwrap().as_str(), "let-me-in");
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<(), NodeError> {
     match cli.command {
         Command::Run(args) => work(*args, cli.format),
         Command::Status(args) => {
+            // A mistyped directory must not look like a worker that did nothing.
+            if let Err(source) = std::fs::read_dir(&args.dir) {
+                return Err(NodeError::Directory { path: args.dir, source });
+            }
             let loaded = node::store::load(&node::log_path(&args.dir))?;
             output.answer(&Status::from_facts(&loaded.facts)?)
         }

@@ -87,7 +87,10 @@ impl Process {
     fn start(config: Config) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let node = runtime.block_on(async { Node::open(config) }).unwrap();
+        let node = {
+            let _entered = runtime.enter();
+            Node::open(config).unwrap()
+        };
         let events = node.events();
         let ended = runtime.spawn(node.run());
         Self { runtime, events, ended }

@@ -105,7 +105,7 @@ pub(super) enum Unwanted {
     Hours,
     #[error("this worker holds no data under the tag '{0}'")]
     Data(protocol::job::Name),
-    #[error("the task needs about {needs} bytes of memory, over this worker's limit of {limit}")]
+    #[error("the task needs about {needs} bytes of memory, over this worker's limit of {limit} a slot")]
     Memory { needs: u64, limit: u64 },
 }
 
@@ -145,7 +145,9 @@ impl Policy {
         if self.hours.is_some_and(|hours| !hours.contains(now)) {
             return Err(Unwanted::Hours);
         }
-        let (needs, limit) = (memory(&task.work, examples), abilities.memory_bytes);
+        // Every slot may be taken by a task like this one.
+        let limit = abilities.memory_bytes / u64::from(abilities.slots.max(1));
+        let needs = memory(&task.work, examples);
         if needs > limit { Err(Unwanted::Memory { needs, limit }) } else { Ok(()) }
     }
 }

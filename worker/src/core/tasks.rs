@@ -98,6 +98,12 @@ impl Tasks {
         self.runs.insert(nonce, Run { phase, again });
     }
 
+    fn set_phase(&mut self, nonce: Nonce, phase: Phase) {
+        if let Some(run) = self.runs.get_mut(&nonce) {
+            run.phase = phase;
+        }
+    }
+
     fn fetch(&mut self, nonce: Nonce, task: &Task, again: u32) {
         let missing = blobs(task);
         for digest in &missing {
@@ -304,6 +310,8 @@ impl Worker {
             }
             return;
         }
+        // Nothing computes it any more: whatever follows, there is nothing to stop, and its slot is free.
+        self.tasks.set_phase(nonce, Phase::Ready);
         match result {
             Ok(output) => {
                 let task = self.records.open[&nonce].task.id;

@@ -56,6 +56,8 @@ impl Shell {
             batch = self.next_batch(wake).await;
         };
         self.executor.cancel_all();
+        // Whoever waits to tell something more need not wait any longer.
+        self.events.close();
         self.links.shut_down().await;
         Ok(ended)
     }

@@ -54,16 +54,17 @@ struct Job<'a> {
 }
 
 impl Executor {
-    /// An executor that answers on `events`.
+    /// An executor that answers on `events`; `shard` is a data set that is loaded already.
     pub fn new(
         cache: Arc<Cache>,
         results: Results,
         sources: Vec<DataSource>,
+        shard: Option<(Name, Arc<Shard>)>,
         clock: Clock,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let sources = sources.into_iter().map(|source| (source.tag.clone(), source)).collect();
-        let (shard, model) = (Mutex::new(None), Mutex::new(None));
+        let (shard, model) = (Mutex::new(shard), Mutex::new(None));
         let shared = Arc::new(Shared { cache, results, sources, clock, events, shard, model });
         Self { shared, cancels: BTreeMap::new() }
     }

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use protocol::job::Name;
 use protocol::quic::{Client, ClientLimits, key_file};
 use protocol::sign::NodeKey;
 use protocol::wire::message::{Abilities, DataSet, DataSets};
@@ -25,6 +26,7 @@ use crate::core::{self, Event, Worker};
 use crate::error::NodeError;
 use cache::{Cache, Results};
 use clock::Clock;
+use data::Shard;
 use event_loop::{Ended, Shell};
 use executor::Executor;
 use link::Links;
@@ -83,7 +85,7 @@ impl Node {
         let key = Arc::new(identity(&directory)?);
         let core_key = identity(&directory)?;
         let worker_id = key.id();
-        let data = count_examples(&config)?;
+        let (data, shard) = read_data(&config)?;
         let log = log_path(&directory);
         let loaded = store::load(&log)?;
         if loaded.torn_bytes > 0 {
@@ -111,7 +113,7 @@ impl Node {
         let links =
             Links::new(Client::new(key, ClientLimits::default())?, config.coordinator, events.clone());
         let executor =
-            Executor::new(cache.clone(), results.clone(), config.data, clock.clone(), events.clone());
+            Executor::new(cache.clone(), results.clone(), config.data, shard, clock.clone(), events.clone());
         let shell =
             Shell { worker, store, links, executor, cache, results, clock, events: inbox, on_welcome: None };
         Ok(Self { shell, events, worker: worker_id, _lock: lock })
@@ -158,21 +160,26 @@ fn core_config(config: &Config, abilities: Abilities) -> core::Config {
     }
 }
 
-fn software() -> protocol::job::Name {
+fn software() -> Name {
     concat!("fedroll-worker-", env!("CARGO_PKG_VERSION"))
         .parse()
         .expect("a version is made of letters a name may have")
 }
 
-/// Reads every data set once: a file that is missing or corrupt is said at the start, not in the first round.
-fn count_examples(config: &Config) -> Result<DataSets, NodeError> {
-    let mut sets = Vec::new();
+/// Reads every data set once: a file that is missing or corrupt is said at the start, not in the first round. The last
+/// one stays in memory.
+fn read_data(config: &Config) -> Result<(DataSets, Option<(Name, Arc<Shard>)>), NodeError> {
+    let (mut sets, mut last) = (Vec::new(), None);
     for source in &config.data {
-        let examples = source.load()?.dataset.len() as u64;
+        // Gone before the next one comes: never both in memory.
+        drop(last.take());
+        let shard = source.load()?;
+        let examples = shard.dataset.len() as u64;
         tracing::info!(tag = %source.tag, examples, path = %source.path.display(), "data");
         sets.push(DataSet { tag: source.tag.clone(), examples });
+        last = Some((source.tag.clone(), Arc::new(shard)));
     }
-    Ok(DataSets::try_from(sets)?)
+    Ok((DataSets::try_from(sets)?, last))
 }
 
 fn jitter_seed() -> Result<u64, NodeError> {

@@ -114,11 +114,10 @@ fn next_record(bytes: &[u8]) -> Option<(Vec<Fact>, &[u8])> {
     Some((codec::decode_within(payload, RECORD_BYTES_MAX).ok()?, after))
 }
 
-/// Whether what is left is one unfinished flush: nothing, or a record that no whole record follows.
+/// Whether what is left is one unfinished flush: no whole record lies anywhere behind its first byte, not even if its
+/// length was what was damaged.
 fn is_torn_tail(rest: &[u8]) -> bool {
-    let Some((header, payload)) = rest.split_first_chunk::<4>() else { return true };
-    let end = (u32::from_le_bytes(*header) as usize).saturating_add(HEADER - 4);
-    payload.get(end..).is_none_or(|behind| next_record(behind).is_none())
+    (1..rest.len()).all(|at| next_record(&rest[at..]).is_none())
 }
 
 fn checksum(payload: &[u8]) -> [u8; 8] {
@@ -280,10 +279,14 @@ mod tests {
         *bad.last_mut().unwrap() ^= 1;
         std::fs::write(&path, &bad).unwrap();
         assert_eq!(load(&path).unwrap().facts, facts[..4]);
-        let mut bad = whole.clone();
-        bad[MAGIC.len() + 2 * HEADER + 8] ^= 1;
-        std::fs::write(&path, &bad).unwrap();
-        assert!(matches!(load(&path), Err(StoreError::Damaged { .. })));
+        // The first flush with facts begins behind the empty one that a new log opens with.
+        let first = MAGIC.len() + HEADER + 1;
+        for at in first..first + HEADER + 6 {
+            let mut bad = whole.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            assert!(matches!(load(&path), Err(StoreError::Damaged { .. })), "{at}");
+        }
         std::fs::write(&path, b"something else").unwrap();
         assert!(matches!(load(&path), Err(StoreError::Magic { .. })));
     }

@@ -215,3 +215,16 @@ fn an_unanswered_receipt_is_repeated_over_a_link_that_holds() {
     rig.say(ToWorker::Rejected { nonce: task.nonce, task: task.id, reason: "late".into() });
     assert_eq!(rig.outcome(&task), Some(&Outcome::Rejected("late".into())));
 }
+
+#[test]
+fn a_task_that_fails_here_frees_its_slot() {
+    for failure in [TaskFailure::Failed("a corrupt data file".into()), TaskFailure::Cancelled] {
+        let mut rig = Rig::welcomed();
+        let (first, second) = (train(1, 0), train(2, 1));
+        rig.assign(&first);
+        rig.fetch(&first);
+        rig.input(Event::TaskEnded { nonce: first.nonce, result: Err(failure) });
+        assert!(!asks_for(&rig, |effect| matches!(effect, Effect::CancelTask(_))), "nothing runs any more");
+        rig.finish(&second);
+    }
+}
