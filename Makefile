@@ -21,6 +21,7 @@ test: verify tests ## verify, then every test: what CI runs
 
 # The runner's summary is the last line that this prints.
 tests: $(NPM)
+	contracts/build.sh test
 	cargo build --locked --workspace --bins
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  cargo nextest run --locked --workspace --no-fail-fast --status-level slow --final-status-level slow; \
@@ -32,7 +33,8 @@ verify: $(NPM) wasm ## check formatting, lints, generated files; writes nothing
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	contracts/build.sh check
-	cargo run --locked --quiet -p cli -- help-pages --check docs/cli
+	cargo run --locked --quiet -p cli -- help-pages target/cli-pages >/dev/null
+	diff -r docs/cli target/cli-pages || { echo 'docs/cli is stale: run make fix'; exit 1; }
 
 # What must stay free of the host: protocol without its `quic` feature.
 wasm:
