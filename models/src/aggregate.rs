@@ -8,6 +8,7 @@ use std::io::Read;
 
 use protocol::limits::ROUND_WEIGHT_MAX;
 
+use crate::kernels::vectorized;
 use crate::update::{HEADER_BYTES, SCALE_BITS_MAX, UpdateCheck, UpdateError};
 
 /// Updates folded in one pass over the sums.
@@ -178,11 +179,8 @@ impl Accumulator {
         if self.weight == 0 {
             return Err(AggregateError::Empty);
         }
-        let scale = 1.0 / (1u32 << scale_bits) as f32;
-        let mut new = Vec::with_capacity(parameters);
-        for (&sum, &old) in self.sums.iter().zip(base) {
-            new.push(old + div_round_half_even(sum, self.weight) as f32 * scale);
-        }
+        let mut new = base.to_vec();
+        apply_mean(&mut new, &self.sums, self.weight as i64, 1.0 / (1u32 << scale_bits) as f32);
         match new.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(AggregateError::NotFinite { at }),
             None => Ok(new),
@@ -237,12 +235,28 @@ fn fill(
     check.push(bytes).map_err(|source| AggregateError::Update { at, source })
 }
 
-/// sum / weight, rounded to the nearest integer, halves to the even one.
-fn div_round_half_even(sum: i64, weight: u64) -> i64 {
-    let weight = weight as i64;
-    let (quotient, rest) = (sum.div_euclid(weight), sum.rem_euclid(weight));
-    let up = 2 * rest > weight || (2 * rest == weight && quotient % 2 != 0);
-    quotient + i64::from(up)
+vectorized! {
+    /// Adds the mean of each sum, times `scale`, to its weight.
+    fn apply_mean(weights: &mut [f32], sums: &[i64], divisor: i64, scale: f32) {
+        let reciprocal = 1.0 / divisor as f64;
+        for (weight, &sum) in weights.iter_mut().zip(sums) {
+            *weight += div_round_half_even(sum, divisor, reciprocal) as f32 * scale;
+        }
+    }
+}
+
+/// sum / divisor, rounded to the nearest integer, halves to the even one.
+///
+/// Means are below 2^31, so the floating-point quotient is off by far less than one half: the guess is at most one
+/// away, and the exact remainder says which way. (A 64-bit division would take most of the time of a round's end.)
+#[inline(always)]
+fn div_round_half_even(sum: i64, divisor: i64, reciprocal: f64) -> i64 {
+    let guess = (sum as f64 * reciprocal).round_ties_even() as i64;
+    let rest = 2 * (sum - guess * divisor);
+    let odd = guess & 1 == 1;
+    let up = rest > divisor || (rest == divisor && odd);
+    let down = rest < -divisor || (rest == -divisor && odd);
+    guess + i64::from(up) - i64::from(down)
 }
 
 /// Adds each update's weighted values to the sums, all of them in one pass.

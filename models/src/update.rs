@@ -11,6 +11,8 @@
 //! Parameters stand in canonical order ([`crate::weights`]). A change that does not fit is clamped to ±(2^31 − 1);
 //! −2^31 is refused, so that every change has its negative.
 
+use crate::kernels::vectorized;
+
 /// Bytes before the first value.
 pub const HEADER_BYTES: usize = 16;
 /// The finest scale.
@@ -86,21 +88,31 @@ pub fn encode(base: &[f32], trained: &[f32], scale_bits: u8) -> Result<Vec<u8>, 
     if base.len() != trained.len() {
         return Err(UpdateError::Parameters { got: trained.len() as u64, want: base.len() as u64 });
     }
-    let scale = f64::from(1u32 << scale_bits);
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + 4 * base.len());
-    bytes.extend(MAGIC);
-    bytes.extend([scale_bits, 0, 0, 0]);
-    bytes.extend((base.len() as u64).to_le_bytes());
-    for (at, (&old, &new)) in base.iter().zip(trained).enumerate() {
-        let change = (f64::from(new) - f64::from(old)) * scale;
-        if !change.is_finite() {
-            return Err(UpdateError::NotFinite { at: at as u64 });
-        }
-        let most = f64::from(i32::MAX);
-        let q = change.round_ties_even().clamp(-most, most) as i32;
-        bytes.extend(q.to_le_bytes());
+    let mut bytes = vec![0; HEADER_BYTES + 4 * base.len()];
+    let (header, payload) = bytes.split_at_mut(HEADER_BYTES);
+    header[..4].copy_from_slice(&MAGIC);
+    header[4] = scale_bits;
+    header[8..].copy_from_slice(&(base.len() as u64).to_le_bytes());
+    if !quantize(base, trained, f64::from(1u32 << scale_bits), payload.as_chunks_mut().0) {
+        let wild = |(old, new): (&f32, &f32)| !(f64::from(*new) - f64::from(*old)).is_finite();
+        let at = base.iter().zip(trained).position(wild).unwrap_or(0) as u64;
+        return Err(UpdateError::NotFinite { at });
     }
     Ok(bytes)
+}
+
+vectorized! {
+    /// Writes the fixed-point changes; whether all were finite.
+    fn quantize(base: &[f32], trained: &[f32], scale: f64, values: &mut [[u8; 4]]) -> bool {
+        let most = f64::from(i32::MAX);
+        let mut finite = true;
+        for ((&old, &new), value) in base.iter().zip(trained).zip(values) {
+            let change = (f64::from(new) - f64::from(old)) * scale;
+            finite &= change.abs() < f64::INFINITY;
+            *value = (change.round_ties_even().clamp(-most, most) as i32).to_le_bytes();
+        }
+        finite
+    }
 }
 
 /// A whole update whose bytes were checked.

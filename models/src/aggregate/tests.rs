@@ -20,11 +20,31 @@ fn fold_all(parameters: usize, updates: &[(Vec<u8>, u32)], group: usize) -> Accu
     sum
 }
 
+fn mean(sum: i64, weight: i64) -> i64 {
+    div_round_half_even(sum, weight, 1.0 / weight as f64)
+}
+
+#[test]
+fn the_mean_of_extremes_is_exact() {
+    let most = i64::from(i32::MAX);
+    for weight in [1, 2, 3, (1 << 31) - 1, 1 << 31] {
+        for off in -2..=2 {
+            for q in [most - 1, -most + 1, most / 2, 1, 0] {
+                let sum = q * weight + off;
+                let exact = sum as f64 / weight as f64;
+                let nearest = (sum.div_euclid(weight)..).take(2);
+                let best = nearest.min_by_key(|m| ((2 * (sum - m * weight)).unsigned_abs(), m & 1)).unwrap();
+                assert_eq!(mean(sum, weight), best, "{sum} / {weight} = {exact}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_mean_rounds_halves_to_the_even_neighbour() {
     assert_eq!(
         [(5, 2), (7, 2), (-5, 2), (-7, 2), (1, 3), (2, 3), (-1, 3), (-2, 3), (6, 4)]
-            .map(|(sum, weight)| div_round_half_even(sum, weight)),
+            .map(|(sum, weight)| mean(sum, weight)),
         [2, 4, -2, -4, 0, 1, 0, -1, 2]
     );
 }
@@ -118,7 +138,7 @@ proptest! {
                 })
                 .sum();
             prop_assert_eq!(i128::from(sum.sums()[at]), exact);
-            let mean = i128::from(div_round_half_even(sum.sums()[at], sum.total_weight()));
+            let mean = i128::from(mean(sum.sums()[at], sum.total_weight() as i64));
             let off = 2 * (exact - mean * total).abs();
             prop_assert!(off < total || (off == total && mean % 2 == 0));
         }
