@@ -21,8 +21,8 @@ const STYLES: Styles = Styles::styled()
 
 /// A Layer 2 for AI work: federated training and inference on edge workers, paid through an Ethereum rollup.
 ///
-/// stdout is the answer and nothing else; progress, warnings and errors go to stderr. The exit code is 0 if the answer
-/// is yes, 1 if it is no (the audit does not match, the job failed), 2 if there is none.
+/// stdout is the answer and nothing else; progress, warnings and errors go to stderr. The exit code is 0 if
+/// the answer is yes, 1 if it is no (the audit does not match, the job failed), 2 if there is none.
 #[derive(Debug, Parser)]
 #[command(name = "fedroll", version, styles = STYLES, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "\
@@ -111,17 +111,43 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a whole network on this machine: chain, coordinator, workers
+    ///
+    /// Starts a development chain, a coordinator and some workers as processes of their own, makes their
+    /// keys, deploys the rollup, gives the requester development tokens, and hands every worker its own shard
+    /// of MNIST. Everything lies in one directory; a second `up` on the same directory goes on where the
+    /// first one stopped. Ctrl-C stops what it started.
     Up(local::Up),
     /// Train, pay, audit, claim and infer once, on real data, and show the figures
+    ///
+    /// Starts a network of its own (as `fedroll up` does), trains a CNN on MNIST with workers whose shards
+    /// are unlike each other, posts and finalises the batches, audits them from the chain alone, claims one
+    /// worker's reward, and lets the workers answer 500 held-out digits. Ends with the figures. The exit code
+    /// is 0 only if the audit holds and the model is accurate enough. The network is stopped at the end; its
+    /// directory stays.
     Demo(local::Demo),
     /// Describe, price, submit, watch and fetch jobs
     #[command(subcommand)]
     Job(job::Job),
     /// Answer a file of examples with a trained model
+    ///
+    /// Cuts the input into tasks, shows the price and asks, submits an inference job, and writes the answers
+    /// in the order of the input, one JSON object a line: {"item": 0, "label": 7, "scores": […]}.
     Infer(job::Infer),
     /// Rebuild every balance from the base layer and compare it with what was committed there
+    ///
+    /// Reads the queue and the posted batches from a base-layer RPC, applies every operation, and compares
+    /// every state root. It asks the coordinator nothing, unless --evidence names one: then it also checks
+    /// the receipts' signatures, the acceptances, and the results roots. Exit code 1 means that something
+    /// does not match.
+    ///
+    /// The fraud proof is not there yet: until then the operator is trusted, and an audit that fails shows a
+    /// fraud without being able to reverse it.
     Audit(money::Audit),
     /// Take out what a worker earned, or what a job did not spend
+    ///
+    /// Rebuilds the state from the base layer, makes the proof and sends the claim; the coordinator is not
+    /// asked and may be gone. Any key with some of the chain's own coin may send it: the money goes to the
+    /// payout address of the worker, or to the requester of the job.
     Claim(money::Claim),
     /// Say for every round what a worker was asked, what was accepted, and what it was paid
     Explain(money::Explain),
@@ -135,7 +161,7 @@ pub enum Command {
     Worker(Passed),
     /// Run fedroll-coordinator, which lies beside this program
     Coordinator(Passed),
-    /// Write the pages of docs/cli
+    /// Write the pages of docs/cli, or check them
     #[command(hide = true)]
     HelpPages(HelpPages),
 }
@@ -152,15 +178,18 @@ pub struct Passed {
 /// `fedroll help-pages`
 #[derive(Debug, Args)]
 pub struct HelpPages {
-    /// The directory to write them to
+    /// Their directory
     pub dir: PathBuf,
+    /// Write nothing; exit code 1 if the directory holds anything else
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Which network: flags, over variables, over the network directory.
 #[derive(Clone, Debug, Default, Args)]
 pub struct NetworkArgs {
-    /// A directory that `fedroll up` made; it knows the chain, the rollup, the coordinator and a requester's key.
-    /// [default: .fedroll, if it is there]
+    /// A directory that `fedroll up` made; it knows the chain, the rollup, the coordinator and a requester's
+    /// key. [default: .fedroll, if it is there]
     #[arg(long, value_name = "DIR", env = env::NETWORK, hide_env_values = true, help_heading = "Network")]
     pub network: Option<PathBuf>,
     /// The base layer's JSON-RPC
@@ -185,7 +214,8 @@ pub struct CoordinatorArgs {
 /// The key to sign with.
 #[derive(Clone, Debug, Default, Args)]
 pub struct KeyArgs {
-    /// The file with the secp256k1 key to sign with (mode 0600) [default: the network directory's requester.key]
+    /// The file with the secp256k1 key to sign with (mode 0600) [default: the network directory's
+    /// requester.key]
     #[arg(long, value_name = "FILE", env = env::KEY_FILE, hide_env_values = true)]
     pub key_file: Option<PathBuf>,
 }
@@ -200,7 +230,8 @@ mod tests {
     fn the_tree_is_sound_and_everything_is_documented() {
         fn check(command: &clap::Command, path: &str) {
             let name = format!("{path} {}", command.get_name());
-            assert!(command.get_about().is_some(), "{name} has no text");
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(about.starts_with(char::is_uppercase), "{name} has no text: {about}");
             for argument in command.get_arguments() {
                 assert!(argument.get_help().is_some(), "{name}: {} has no text", argument.get_id());
             }

@@ -1,4 +1,5 @@
-//! Every environment variable that the command line reads. clap shows them in `--help`; nothing else reads variables.
+//! Every environment variable that the command line reads. clap shows them in `--help`; nothing else reads
+//! variables.
 //!
 //! None of them holds a secret: keys are files.
 
@@ -8,7 +9,8 @@ pub const FORMAT: &str = "FEDROLL_FORMAT";
 pub const COLOR: &str = "FEDROLL_COLOR";
 /// What is logged to stderr, as a tracing filter: `warn`, `info`, `cli=debug`.
 pub const LOG: &str = "FEDROLL_LOG";
-/// The directory of a network that `fedroll up` made: it knows the chain, the rollup, the coordinator and a key.
+/// The directory of a network that `fedroll up` made: it knows the chain, the rollup, the coordinator and a
+/// key.
 pub const NETWORK: &str = "FEDROLL_NETWORK";
 /// The coordinator's HTTP API.
 pub const COORDINATOR: &str = "FEDROLL_COORDINATOR";

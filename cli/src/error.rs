@@ -195,7 +195,7 @@ impl CliError {
             }
             Self::Unknown { fix, .. } => fix.clone(),
             Self::NoTerminal => "pass --yes to go on without being asked".into(),
-            Self::Url { .. } => "write it as http://host:port".into(),
+            Self::Url { .. } => "write it as http://host:port or https://host".into(),
             Self::Unreachable { .. } => {
                 "check that the coordinator runs there, or name another with --coordinator URL".into()
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use protocol::api::{JobPhase, JobStatus, RoundStatus};
+use protocol::api::{JobPhase, JobStatus, RoundStatus, RunningTask};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::job::JobRef;
@@ -17,6 +17,9 @@ use crate::page::{bytes, percent};
 const LOOK_MS: u64 = 400;
 /// Seconds that a coordinator may be silent (it may be restarting) before following it ends.
 const SILENCE_S_MAX: u64 = 120;
+
+/// Seconds without a line after which it is time to say why nothing happens.
+const QUIET_S_MAX: u64 = 15;
 
 /// Looks at a job until `done` says so; every status goes to `seen` first.
 ///
@@ -80,22 +83,31 @@ pub fn phase_word(phase: JobPhase) -> &'static str {
     }
 }
 
-/// The progress of one job: a bar on a terminal, a line for every round that closes.
+/// The progress of one job: bars on a terminal, a line for every round that closes, and a word on why it
+/// waits.
 #[derive(Debug)]
 pub struct Progress<'a> {
     out: &'a Output,
     bar: ProgressBar,
-    closed: usize,
+    steps: ProgressBar,
+    shown: usize,
     settled: u32,
-    why: String,
+    quiet: Stopwatch,
     suffix: String,
 }
 
 impl<'a> Progress<'a> {
     /// Starts with nothing seen.
     pub fn new(out: &'a Output, label: &str) -> Self {
-        let (closed, settled) = (0, 0);
-        Self { out, bar: out.bar(0, label), closed, settled, why: String::new(), suffix: String::new() }
+        Self {
+            out,
+            bar: out.bar(0, label),
+            steps: out.bar(0, "this round"),
+            shown: 0,
+            settled: 0,
+            quiet: Stopwatch::start(),
+            suffix: String::new(),
+        }
     }
 
     /// Words to add to every line (gas, for example).
@@ -106,42 +118,68 @@ impl<'a> Progress<'a> {
     /// Shows what has changed.
     pub fn show(&mut self, status: &JobStatus) {
         self.bar.set_length(status.settlements.into());
-        let rounds = status.rounds.iter().filter(|round| round.closed_ms.is_some());
-        for round in rounds.skip(self.closed) {
-            self.closed += 1;
-            self.out.note(self.with_suffix(format!(
-                "{} · {} up, {} down",
-                round_line(round, status.settlements),
-                bytes(status.bytes_up),
-                bytes(status.bytes_down)
-            )));
+        let closed = status.rounds.iter().filter(|round| round.closed_ms.is_some()).count();
+        while self.shown < closed && is_judged(status, self.shown, closed) {
+            let line = round_line(&status.rounds[self.shown], status.settlements);
+            let (up, down) = (bytes(status.bytes_up), bytes(status.bytes_down));
+            self.shown += 1;
+            self.say(format!("{line} · {up} up, {down} down"));
         }
         if status.kind == "infer" && status.settled > self.settled {
             self.settled = status.settled;
-            self.out.note(self.with_suffix(format!(
-                "group {}/{} · {} items answered",
-                status.settled, status.settlements, status.items
-            )));
+            let (done, of) = (status.settled, status.settlements);
+            self.say(format!("group {done}/{of} · {} items answered", status.items));
         }
-        if status.why != self.why {
-            self.why.clone_from(&status.why);
-            if !self.why.is_empty() {
-                self.out.note(format_args!("waiting: {}", self.why));
-            }
+        if !status.why.is_empty() && self.quiet.elapsed().as_secs() >= QUIET_S_MAX {
+            self.say(format!("{}: {}", phase_word(status.phase), status.why));
         }
-        let position = if status.kind == "infer" { status.settled as usize } else { self.closed };
+        let position = if status.kind == "infer" { status.settled as usize } else { closed };
         self.bar.set_position(position as u64);
-        self.bar.set_message(now_line(status));
+        self.bar.set_message(if status.why.is_empty() {
+            phase_word(status.phase).into()
+        } else {
+            status.why.clone()
+        });
+        self.show_steps(status);
     }
 
-    /// Takes the bar away.
+    fn show_steps(&self, status: &JobStatus) {
+        let Some(round) = status.rounds.iter().rev().find(|round| round.closed_ms.is_none()) else {
+            self.steps.set_message("");
+            return;
+        };
+        let sum =
+            |part: fn(&RunningTask) -> u32| round.running.iter().map(|task| u64::from(part(task))).sum();
+        self.steps.set_length(sum(|task| task.of));
+        self.steps.set_position(sum(|task| task.done));
+        self.steps.set_message(format!("steps · {}/{} updates", round.accepted, round.asked));
+    }
+
+    /// Takes the bars away.
     pub fn finish(self) {
+        self.steps.finish_and_clear();
         self.bar.finish_and_clear();
     }
 
-    fn with_suffix(&self, line: String) -> String {
-        if self.suffix.is_empty() { line } else { format!("{line} · {}", self.suffix) }
+    fn say(&mut self, line: String) {
+        self.quiet = Stopwatch::start();
+        let line = if self.suffix.is_empty() { line } else { format!("{line} · {}", self.suffix) };
+        self.out.note(line);
     }
+}
+
+/// Whether nothing more will be known of a closed round: a job's rounds are judged a little after they close,
+/// or never.
+fn is_judged(status: &JobStatus, round: usize, closed: usize) -> bool {
+    let is_judging = closed == 1 || status.rounds.iter().any(|round| round.evaluated.is_some());
+    status.rounds[round].evaluated.is_some() || !is_judging || closed > round + 1
+}
+
+/// Whether all work of a training job is over and its last round judged, as far as one can wait for that.
+pub fn is_over_and_judged(status: &JobStatus) -> bool {
+    let closed = status.rounds.iter().filter(|round| round.closed_ms.is_some()).count();
+    let all = closed == 0 || is_judged(status, closed - 1, closed);
+    is_over(status) && (all || status.phase != JobPhase::Settling)
 }
 
 /// One round in one line.
@@ -158,18 +196,6 @@ pub fn round_line(round: &RoundStatus, of: u32) -> String {
         line += &format!(" · {:.1} s", closed.saturating_sub(round.began_ms) as f64 / 1000.0);
     }
     line
-}
-
-fn now_line(status: &JobStatus) -> String {
-    let Some(round) = status.rounds.iter().rev().find(|round| round.closed_ms.is_none()) else {
-        return phase_word(status.phase).to_owned();
-    };
-    let (done, of) = round
-        .running
-        .iter()
-        .fold((0, 0), |(done, of), task| (done + u64::from(task.done), of + u64::from(task.of)));
-    let steps = if of == 0 { String::new() } else { format!(" · step {done}/{of}") };
-    format!("{}/{} updates{steps}", round.accepted, round.asked)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! From a checked spec to a job the coordinator works on: hand it in, upload what it names, fund it on the base layer,
-//! wait until the coordinator has seen that.
+//! From a checked spec to a job the coordinator works on: hand it in, upload what it names, fund it on the
+//! base layer, wait until the coordinator has seen that.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use contracts::base_layer::{BaseLayer, BaseLayerWriter};
 use contracts::rpc::RpcChain;
 use protocol::amount::Amount;
-use protocol::api::{Info, JobPhase};
+use protocol::api::Info;
 use protocol::hash::Digest;
 use protocol::ids::JobId;
 use protocol::job::JobSpec;
@@ -21,13 +21,16 @@ use crate::client::{Client, Signer};
 use crate::clock::Stopwatch;
 use crate::error::CliError;
 use crate::files;
-use crate::follow;
 use crate::network::Network;
 use crate::output::Output;
 use crate::page::bytes;
 
-/// How long the coordinator may take to see a funding: a real chain makes a block final after about 13 minutes.
+/// How long the coordinator may take to see a funding: a real chain makes a block final after about 13
+/// minutes.
 const SEEN_MAX: Duration = Duration::from_secs(3600);
+
+/// How long between two looks for it.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Where the bytes of a blob are.
 #[derive(Debug)]
@@ -101,7 +104,7 @@ impl Requester<'_> {
         let chain = chain.with_key(self.key);
         let (job, cost) = chain.fund_job(info.operator, spec.hash(), spec.terms(), budget).await?;
         spinner.set_prefix(format!("job {job}: waiting for the coordinator to see its funding"));
-        self.wait_until_seen(&spec, out).await?;
+        self.wait_until_seen(job).await?;
         spinner.finish_and_clear();
         Ok(Placed { job, funded: budget, gas: cost.gas })
     }
@@ -163,18 +166,19 @@ impl Requester<'_> {
         Ok(())
     }
 
-    async fn wait_until_seen(&self, spec: &JobSpec, out: &Output) -> anyhow::Result<()> {
+    /// The coordinator knows a job by its number once it has seen its funding in a final block.
+    async fn wait_until_seen(&self, job: JobId) -> Result<(), CliError> {
         let since = Stopwatch::start();
-        let job = JobRef::Spec(spec.hash());
-        let late = || since.elapsed() > SEEN_MAX;
-        let seen = |phase: JobPhase| phase != JobPhase::Unfunded;
-        let status =
-            follow::until(self.client, out, job, |_| (), |status| seen(status.phase) || late()).await?;
-        if seen(status.phase) {
-            Ok(())
-        } else {
-            let what = "the coordinator's seeing the job's funding".to_owned();
-            Err(CliError::Late { what, limit: SEEN_MAX }.into())
+        let mut ticks = tokio::time::interval(LOOK);
+        while since.elapsed() < SEEN_MAX {
+            ticks.tick().await;
+            match self.client.job(JobRef::Id(job)).await {
+                Ok(_) => return Ok(()),
+                Err(CliError::Refused { status: 404, .. } | CliError::Unreachable { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
+        let what = format!("the coordinator's seeing the funding of job {job}");
+        Err(CliError::Late { what, limit: SEEN_MAX })
     }
 }

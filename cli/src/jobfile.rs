@@ -1,6 +1,7 @@
 //! A job as its requester writes it: one versioned TOML file, with the files it names, made into a `JobSpec`.
 //!
-//! Every error points at the line. Unknown keys are refused: a misspelt `quorm` must not silently become the default.
+//! Every error points at the line. Unknown keys are refused: a misspelt `quorm` must not silently become the
+//! default.
 
 mod fields;
 mod place;
@@ -169,7 +170,7 @@ impl Reader<'_> {
 
     /// Notes a local file for upload; relative paths start at the job file.
     fn upload(&mut self, key: &str, named: &Path) -> Result<Digest, JobFileError> {
-        let path = files::parent(self.path).join(named);
+        let path = self.path.parent().unwrap_or(Path::new("")).join(named);
         let bytes = files::read(&path, BLOB_BYTES_MAX)
             .map_err(|error| JobFileError::File(Place::of_key(self.path, self.text, key), error))?;
         let digest = Digest::of(&bytes);

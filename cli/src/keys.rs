@@ -1,4 +1,5 @@
-//! Key files: 64 hexadecimal characters and a newline, mode 0600. A key is made here, read here, and never shown.
+//! Key files: 64 hexadecimal characters and a newline, mode 0600. A key is made here, read here, and never
+//! shown.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! A network on this machine: a development chain, a coordinator and workers, each a process of its own, in one
-//! directory. `up` keeps it running; `demo` uses it and stops it.
+//! A network on this machine: a development chain, a coordinator and workers, each a process of its own, in
+//! one directory. `up` keeps it running; `demo` uses it and stops it.
 
 mod child;
 mod data;

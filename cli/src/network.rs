@@ -1,5 +1,5 @@
-//! Which chain, rollup, coordinator and key a command works with: a flag, over a variable (both by clap), over the
-//! network directory that `fedroll up` made.
+//! Which chain, rollup, coordinator and key a command works with: a flag, over a variable (both by clap),
+//! over the network directory that `fedroll up` made.
 
 use std::path::{Path, PathBuf};
 

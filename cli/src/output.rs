@@ -1,7 +1,7 @@
 //! The only file that prints.
 //!
-//! stdout gets the answer and nothing else: text, or one JSON document. stderr gets the talk: progress, warnings,
-//! questions, errors. A reader that hangs up (`| head`) ends the command quietly.
+//! stdout gets the answer and nothing else: text, or one JSON document. stderr gets the talk: progress,
+//! warnings, questions, errors. A reader that hangs up (`| head`) ends the command quietly.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -127,7 +127,8 @@ impl<W: Write> Output<W> {
         Ok(status)
     }
 
-    /// Prints a part of the answer before the rest is known, in text only: the JSON document comes at the end.
+    /// Prints a part of the answer before the rest is known, in text only: the JSON document comes at the
+    /// end.
     pub fn line(&self, text: impl Display) -> anyhow::Result<()> {
         if self.is_json() { Ok(()) } else { self.print(&format!("{text}\n")) }
     }

@@ -1,4 +1,5 @@
-//! The text form of a report: headings, lines, facts and tables, put together in memory. `output.rs` prints it.
+//! The text form of a report: headings, lines, facts and tables, put together in memory. `output.rs` prints
+//! it.
 
 use std::fmt::{Display, Write as _};
 

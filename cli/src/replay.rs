@@ -40,9 +40,8 @@ impl Replay {
 
 /// Reads all of a rollup's history and applies it from the empty state.
 ///
-/// # Errors
-/// What the base layer's node refuses, and a history with holes in it. A batch that does not hold is no error: it is
-/// what one looks for.
+/// # Errors What the base layer's node refuses, and a history with holes in it. A batch that does not hold is
+/// no error: it is what one looks for.
 pub async fn replay(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<Replay> {
     let head = chain.finalized().await?;
     let final_batch = chain.final_batch().await?;

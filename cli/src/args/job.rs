@@ -10,7 +10,7 @@ use protocol::ids::{JobId, SpecHash};
 use super::{CoordinatorArgs, KeyArgs};
 use crate::jobfile::Duration;
 
-/// Describe, price, submit, watch and fetch jobs
+/// `fedroll job …`
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -175,10 +175,7 @@ pub struct Fetch {
     pub coordinator: CoordinatorArgs,
 }
 
-/// Answer a file of examples with a trained model
-///
-/// Cuts the input into tasks, shows the price and asks, submits an inference job, and writes the answers in the order of
-/// the input, one JSON object a line: {"item": 0, "label": 7, "scores": […]}.
+/// `fedroll infer`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

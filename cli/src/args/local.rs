@@ -6,11 +6,7 @@ use clap::Args;
 
 use crate::env;
 
-/// Run a whole network on this machine: chain, coordinator, workers
-///
-/// Starts a development chain, a coordinator and some workers as processes of their own, makes their keys, deploys the
-/// rollup, gives the requester development tokens, and hands every worker its own shard of MNIST. Everything lies in
-/// one directory; a second `up` on the same directory goes on where the first one stopped. Ctrl-C stops what it started.
+/// `fedroll up`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -79,15 +75,11 @@ impl std::str::FromStr for Split {
     }
 }
 
-/// Train, pay, audit, claim and infer once, on real data, and show the figures
-///
-/// Starts a network of its own (as `fedroll up` does), trains a CNN on MNIST with workers whose shards are unlike each
-/// other, posts and finalises the batches, audits them from the chain alone, claims one worker's reward, and lets the
-/// workers answer 500 held-out digits. Ends with the figures. The exit code is 0 only if the audit holds and the model
-/// is accurate enough. The network is stopped at the end; its directory stays.
+/// `fedroll demo`
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Where everything lies [default: a fresh directory under target/demo of the workspace, or of the temporary files]
+    /// Where everything lies [default: a fresh directory under target/demo of the workspace, or of the
+    /// temporary files]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// The training job [default: jobs/mnist-demo.toml of the workspace]

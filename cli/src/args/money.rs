@@ -9,14 +9,7 @@ use protocol::ids::{AccountIndex, Address, JobId, WorkerId};
 use super::{CoordinatorArgs, KeyArgs, NetworkArgs};
 use crate::jobfile::Duration;
 
-/// Rebuild every balance from the base layer and compare it with what was committed there
-///
-/// Reads the queue and the posted batches from a base-layer RPC, applies every operation, and compares every state root.
-/// It asks the coordinator nothing, unless --evidence names one: then it also checks the receipts' signatures, the
-/// acceptances, and the results roots. Exit code 1 means that something does not match.
-///
-/// The fraud proof is not there yet: until then the operator is trusted, and an audit that fails shows a fraud without
-/// being able to reverse it.
+/// `fedroll audit`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,11 +24,7 @@ pub struct Audit {
     pub evidence: Option<String>,
 }
 
-/// Take out what a worker earned, or what a job did not spend
-///
-/// Rebuilds the state from the base layer, makes the proof and sends the claim; the coordinator is not asked and may be
-/// gone. Any key with some of the chain's own coin may send it: the money goes to the payout address of the worker, or
-/// to the requester of the job.
+/// `fedroll claim`
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true))]
 #[command(after_help = "\
@@ -67,7 +56,7 @@ pub struct Claim {
     pub key: KeyArgs,
 }
 
-/// Say for every round what a worker was asked, what was accepted, and what it was paid
+/// `fedroll explain`
 #[derive(Debug, Args)]
 pub struct Explain {
     /// The worker
@@ -81,7 +70,7 @@ pub struct Explain {
     pub coordinator: CoordinatorArgs,
 }
 
-/// Make and show keys
+/// `fedroll key …`
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -115,10 +104,13 @@ pub enum KeyKind {
     Node,
 }
 
-/// Run a development chain, deploy the rollup, look at it
+/// `fedroll chain …`
 #[derive(Debug, Subcommand)]
 pub enum Chain {
     /// Run a development chain: an Ethereum JSON-RPC on loopback, with free coins and tokens
+    ///
+    /// It runs the same contract bytecode as a real chain, in a store of its own, and serves Ethereum JSON-
+    /// RPC that stock tools can talk to. Its coins and tokens are worth nothing, and everyone knows its keys.
     Dev(Dev),
     /// Deploy the rollup, and on a development chain its token
     Deploy(Deploy),
@@ -127,9 +119,6 @@ pub enum Chain {
 }
 
 /// `fedroll chain dev`
-///
-/// It runs the same contract bytecode as a real chain, in a store of its own, and serves Ethereum JSON-RPC that stock
-/// tools can talk to. Its coins and tokens are worth nothing, and everyone knows its keys.
 #[derive(Debug, Args)]
 pub struct Dev {
     /// Where the chain is stored

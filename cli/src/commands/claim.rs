@@ -1,4 +1,5 @@
-//! `fedroll claim`: the state rebuilt from the base layer, the proof made here, the claim sent by whoever pays the gas.
+//! `fedroll claim`: the state rebuilt from the base layer, the proof made here, the claim sent by whoever
+//! pays the gas.
 
 use contracts::base_layer::{
     BaseLayer, BaseLayerWriter, BatchOnChain, CLAIMS_MAX, ClaimOutcome, ProvenAccount, ProvenJob,

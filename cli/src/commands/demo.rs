@@ -113,9 +113,11 @@ impl<'a> Stage<'a> {
         let model_file = self.dir.join("model.safetensors");
         let model = trained.model.ok_or_else(|| CliError::Input("the job left no model".to_owned()))?;
         self.client.save_blob(model, &model_file, |_, _| ()).await?;
-        let answered = self.infer(&trained, model, out).await?;
-        let trained = self.wait_until_final(&trained, out).await?;
-        self.wait_until_final_id(JobRef::Id(answered.job), out).await?;
+        let mut answered = self.infer(&trained, model, out).await?;
+        let trained =
+            self.wait_until_final(trained.job.map_or(JobRef::Spec(trained.spec), JobRef::Id), out).await?;
+        let inferred = self.wait_until_final(JobRef::Id(answered.job), out).await?;
+        (answered.spent, answered.bytes_up) = (inferred.spent, inferred.bytes_up);
         let audit = audit::audit(&self.rpc, self.rollup, None, out).await?;
         let claimed = self.claim(out).await?;
         let costs = gas::measure(&self.client, &self.rpc, self.rollup, &self.key, &self.workers).await?;
@@ -132,7 +134,7 @@ impl<'a> Stage<'a> {
             progress.set_suffix(format!("{} gas", meter.gas()));
             progress.show(status);
         };
-        let status = follow::until(&self.client, out, job, seen, follow::is_over).await?;
+        let status = follow::until(&self.client, out, job, seen, follow::is_over_and_judged).await?;
         progress.finish();
         failed_is_error(&status)?;
         Ok(status)
@@ -161,12 +163,7 @@ impl<'a> Stage<'a> {
         infer::answer(&requester, asked, &examples, cut, &self.dir.join("answers.jsonl"), true, out).await
     }
 
-    async fn wait_until_final(&self, status: &JobStatus, out: &Output) -> anyhow::Result<JobStatus> {
-        let job = status.job.map_or(JobRef::Spec(status.spec), JobRef::Id);
-        self.wait_until_final_id(job, out).await
-    }
-
-    async fn wait_until_final_id(&self, job: JobRef, out: &Output) -> anyhow::Result<JobStatus> {
+    async fn wait_until_final(&self, job: JobRef, out: &Output) -> anyhow::Result<JobStatus> {
         let spinner = out.spinner(&format!("waiting until job {job} is final on the base layer"));
         let seen = |status: &JobStatus| {
             spinner.set_message(format!("{}/{} settlements", status.settled, status.settlements));

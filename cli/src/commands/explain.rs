@@ -135,3 +135,49 @@ pub async fn run(args: &Explain, out: &Output) -> anyhow::Result<ExitStatus> {
     let is_final = sum(&|line| line.batch_state.as_deref() == Some("final"))?;
     out.answer(&Explained { worker: history.worker, tasks, owed, credited, is_final })
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::hash::Keccak;
+
+    use super::*;
+
+    fn task(slot: u32, outcome: &str, why: &str, units: u128, batch: Option<u64>) -> TaskHistory {
+        TaskHistory {
+            task: TaskId { job: JobId(0), settlement: 2, slot },
+            assigned_ms: 0,
+            outcome: outcome.to_owned(),
+            why: why.to_owned(),
+            owed: Amount::units(units),
+            batch: batch.map(BatchId),
+        }
+    }
+
+    #[test]
+    fn every_task_says_what_was_expected_what_became_of_it_and_when_it_is_final() {
+        let batch = |number, state: &str, final_at| BatchStatus {
+            batch: BatchId(number),
+            state: state.to_owned(),
+            root: Keccak::ZERO,
+            credits: 1,
+            bytes: 1,
+            transaction: None,
+            gas: None,
+            final_at,
+        };
+        let batches = [batch(1, "final", Some(50)), batch(2, "posted", Some(99))];
+        let batches = batches.into_iter().map(|batch| (batch.batch, batch)).collect();
+        let kinds = BTreeMap::from([(JobId(0), "train".to_owned())]);
+        let lines = [
+            task(0, "accepted", "", 1_500_000, Some(1)),
+            task(1, "accepted", "", 1_500_000, Some(2)),
+            task(2, "accepted", "", 1_500_000, None),
+            task(3, "rejected", "the update has a NaN", 0, None),
+        ];
+        let lines = lines.map(|task| Line::new(task, &kinds, &batches));
+        let said: Vec<_> = lines.iter().map(|line| (line.expected.as_str(), line.settled())).collect();
+        let want = ["final", "posted, final at 99 (Unix s)", "in no batch yet", "-"];
+        assert_eq!(said, want.map(|settled| ("an update in round 3", settled.to_owned())));
+        assert_eq!(lines[3].why, "the update has a NaN");
+    }
+}

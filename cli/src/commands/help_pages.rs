@@ -6,34 +6,61 @@ use clap::{Command, CommandFactory as _};
 use serde::Serialize;
 
 use crate::args::{Cli, HelpPages};
+use crate::error::file;
 use crate::exit::ExitStatus;
 use crate::files;
 use crate::output::{Output, Report};
 use crate::page::Page;
 
 #[derive(Serialize)]
-struct Written {
-    files: Vec<PathBuf>,
+struct Pages {
+    written: Vec<PathBuf>,
+    stale: Vec<PathBuf>,
 }
 
-impl Report for Written {
+impl Report for Pages {
     fn text(&self, page: &mut Page) {
-        for file in &self.files {
+        for file in &self.written {
             page.line(file.display());
         }
+        for file in &self.stale {
+            page.line(format_args!("{} is stale: `make fix` rewrites it", file.display()));
+        }
+    }
+
+    fn status(&self) -> ExitStatus {
+        ExitStatus::from_answer(self.stale.is_empty())
     }
 }
 
-/// Writes one page a command.
+/// Writes one page a command, or compares.
 pub fn run(args: &HelpPages, out: &Output) -> anyhow::Result<ExitStatus> {
-    files::make_dir(&args.dir)?;
-    let mut written = Vec::new();
-    for (name, text) in pages() {
-        let path = args.dir.join(name);
-        files::write(&path, text.as_bytes())?;
-        written.push(path);
+    let pages = pages();
+    let mut report = Pages { written: Vec::new(), stale: Vec::new() };
+    if !args.check {
+        files::make_dir(&args.dir)?;
     }
-    out.answer(&Written { files: written })
+    for (name, text) in &pages {
+        let path = args.dir.join(name);
+        if !args.check {
+            files::write(&path, text.as_bytes())?;
+            report.written.push(path);
+        } else if std::fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+            report.stale.push(path);
+        }
+    }
+    for entry in std::fs::read_dir(&args.dir).map_err(file("read", &args.dir))? {
+        let path = entry.map_err(file("read", &args.dir))?.path();
+        let is_page =
+            pages.iter().any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
+        if !is_page && !args.check {
+            // A page of a command that is gone.
+            std::fs::remove_file(&path).map_err(file("remove", &path))?;
+        } else if !is_page {
+            report.stale.push(path);
+        }
+    }
+    out.answer(&report)
 }
 
 /// File names and texts.

@@ -46,7 +46,8 @@ impl Place {
         Self { file: file.to_owned(), spot: Some(spot) }
     }
 
-    /// The value of a dotted key; if the file does not have it, the table it would be in; else the whole file.
+    /// The value of a dotted key; if the file does not have it, the table it would be in; else the whole
+    /// file.
     pub fn of_key(file: &Path, text: &str, key: &str) -> Self {
         match DeTable::parse(text).ok().and_then(|table| span_of(table.get_ref(), key)) {
             Some(span) => Self::at(file, text, span),
@@ -54,7 +55,8 @@ impl Place {
         }
     }
 
-    /// `message` as an error at this place: `file:line:column`, then the line with a mark under what is meant.
+    /// `message` as an error at this place: `file:line:column`, then the line with a mark under what is
+    /// meant.
     pub fn say(&self, message: &dyn Display) -> String {
         let file = self.file.display();
         match &self.spot {

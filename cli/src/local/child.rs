@@ -1,5 +1,5 @@
-//! A process that this one started and answers for: it says when it is ready, its words go to a log, and it does not
-//! outlive its parent.
+//! A process that this one started and answers for: it says when it is ready, its words go to a log, and it
+//! does not outlive its parent.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -111,8 +111,8 @@ impl Child {
     }
 }
 
-/// Puts the process into a group of its own, so that Ctrl-C reaches it through its parent only, in order; and has the
-/// system end it should the parent die without a word.
+/// Puts the process into a group of its own, so that Ctrl-C reaches it through its parent only, in order; and
+/// has the system end it should the parent die without a word.
 #[cfg(unix)]
 fn bind_to_parent(command: &mut Command) {
     command.process_group(0);
@@ -120,8 +120,8 @@ fn bind_to_parent(command: &mut Command) {
     {
         let set =
             || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?);
-        // SAFETY: between fork and exec only async-signal-safe calls are allowed; `set` is one plain prctl system call,
-        // allocates nothing and takes no lock.
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed; `set` is one plain prctl
+        // system call, allocates nothing and takes no lock.
         unsafe { command.pre_exec(set) };
     }
 }

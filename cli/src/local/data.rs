@@ -1,4 +1,5 @@
-//! MNIST, split among the workers of a local network: each gets its own shard in its own directory, and sees only that.
+//! MNIST, split among the workers of a local network: each gets its own shard in its own directory, and sees
+//! only that.
 
 use std::path::{Path, PathBuf};
 
@@ -33,8 +34,8 @@ impl DataFiles {
     }
 }
 
-/// Finds the MNIST files: where the flag says, else in the workspace around this program, else in the one it was built
-/// in.
+/// Finds the MNIST files: where the flag says, else in the workspace around this program, else in the one it
+/// was built in.
 pub fn find_data(given: Option<&Path>) -> Result<DataFiles, CliError> {
     let dir = match given {
         Some(dir) => dir.to_owned(),

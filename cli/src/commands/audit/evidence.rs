@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::api::{self, CreditEvidence};
 use protocol::hash::{Digest, Keccak};
-use protocol::ids::{AccountIndex, Address, BatchId, WorkerId};
+use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
 use protocol::job::{Receipt, SignedAcceptance};
 use protocol::ledger::op::{Credit, Op};
 use protocol::ledger::results::{ResultLeaf, results_root, results_tree};
@@ -26,6 +26,7 @@ pub struct Evidence {
     domain: Domain,
     operator: Address,
     workers: BTreeMap<AccountIndex, (WorkerId, Address)>,
+    specs: BTreeMap<JobId, SpecHash>,
     receipts: u64,
     acceptances: u64,
     unaccepted: u64,
@@ -42,11 +43,15 @@ pub fn no_results() -> Keccak {
 impl Evidence {
     /// Nothing checked yet.
     pub fn new(domain: Domain, operator: Address, replay: &Replay) -> Self {
-        let accounts = replay.deriver.state().accounts();
+        let state = replay.deriver.state();
         Self {
             domain,
             operator,
-            workers: accounts.map(|(index, account)| (index, (account.worker, account.payout))).collect(),
+            workers: state
+                .accounts()
+                .map(|(index, account)| (index, (account.worker, account.payout)))
+                .collect(),
+            specs: state.jobs().map(|(id, job)| (id, job.spec)).collect(),
             receipts: 0,
             acceptances: 0,
             unaccepted: 0,
@@ -162,6 +167,12 @@ impl Evidence {
         {
             return Err("the acceptance is about another credit".to_owned());
         }
+        if self.specs.get(&said.job) != Some(&said.spec) {
+            return Err(format!(
+                "the acceptance is for the spec {}, which is not job {}'s",
+                said.spec, said.job
+            ));
+        }
         if u128::from(said.owed) != shown.amount.as_units() || said.tasks != u32::from(shown.tasks) {
             return Err(format!(
                 "{} units for {} tasks were promised, {} for {} were credited",
@@ -193,7 +204,7 @@ impl Evidence {
 }
 
 /// A batch's credits in their order.
-fn credits_of(replayed: &Replayed) -> Vec<(protocol::ids::JobId, u32, Credit)> {
+fn credits_of(replayed: &Replayed) -> Vec<(JobId, u32, Credit)> {
     let ops = replayed.verdict.chunks.iter().flat_map(|chunk| &chunk.parsed.ops);
     ops.filter_map(|op| match op {
         Op::Credits(credits) => Some(credits),
@@ -205,7 +216,10 @@ fn credits_of(replayed: &Replayed) -> Vec<(protocol::ids::JobId, u32, Credit)> {
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
-    if digits.len() % 2 != 0 || digits.len() > 2 * EVIDENCE_BYTES_MAX || !digits.is_ascii() {
+    if digits.len() % 2 != 0
+        || digits.len() > 2 * EVIDENCE_BYTES_MAX
+        || !digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
         return None;
     }
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()

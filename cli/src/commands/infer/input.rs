@@ -94,8 +94,8 @@ fn open(path: &Path) -> Result<BufReader<File>, CliError> {
     File::open(path).map(BufReader::new).map_err(file("read", path))
 }
 
-/// The stream with the header's field `name` called `label`, which is what the reader of tables looks for, and with
-/// every other field called something else.
+/// The stream with the header's field `name` called `label`, which is what the reader of tables looks for,
+/// and with every other field called something else.
 fn with_label_column(mut stream: BufReader<File>, name: &str, path: &Path) -> anyhow::Result<impl Read> {
     let mut line = Vec::new();
     (&mut stream).take(HEADER_BYTES_MAX).read_until(b'\n', &mut line).map_err(file("read", path))?;

@@ -3,7 +3,8 @@
 use protocol::api::LogEntry;
 use serde::Serialize;
 
-use crate::args::job::Logs;
+use crate::args::job::{JobRef, Logs};
+use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::follow;
 use crate::network;
@@ -23,9 +24,15 @@ impl Report for Entries {
 /// Shows a job's log; with `--follow` until the job's work is over.
 pub async fn run(args: &Logs, out: &Output) -> anyhow::Result<ExitStatus> {
     let (client, _) = network::coordinator(&args.coordinator)?;
+    // The log goes by number: a spec's hash is looked up first.
+    let status = client.job(args.job).await?;
+    let job = status.job.map(JobRef::Id).ok_or_else(|| CliError::Mismatch {
+        what: format!("job {} is not funded: nothing has happened to it", status.name),
+        fix: "fund it: fedroll job submit",
+    })?;
     let (mut after, mut entries, mut over) = (args.after, Vec::new(), !args.follow);
     loop {
-        let page = client.log(args.job, after, !over).await?.entries;
+        let page = client.log(job, after, !over).await?.entries;
         for entry in &page {
             out.line(format_args!("{:>5}  {}  {}", entry.seq, clock_text(entry.at_ms), entry.text))?;
             after = after.max(entry.seq);
@@ -38,7 +45,7 @@ pub async fn run(args: &Logs, out: &Output) -> anyhow::Result<ExitStatus> {
             return out.answer(&Entries { entries });
         }
         // What is said between this look and the end is fetched by one more turn.
-        over = over || follow::is_over(&client.job(args.job).await?);
+        over = over || follow::is_over(&client.job(job).await?);
     }
 }
 

@@ -55,17 +55,16 @@ impl Report for One {
         let done = format!("{} of {} settlements", job.settled, job.settlements);
         let money = format!("{} of {} tokens", job.spent, job.funded);
         let moved = format!("{} up, {} down", bytes(job.bytes_up), bytes(job.bytes_down));
+        let phase = phase_word(job.phase);
+        let phase = if job.why.is_empty() { phase.to_owned() } else { format!("{phase}: {}", job.why) };
         page.facts(&[
-            ("phase", &phase_word(job.phase)),
+            ("phase", &phase),
             ("settled", &done),
             ("spent", &money),
             ("moved", &moved),
             ("model", &or_dash(job.model)),
             ("spec", &job.spec),
         ]);
-        if !job.why.is_empty() {
-            page.facts(&[("why", &job.why)]);
-        }
         if job.kind == "infer" {
             page.facts(&[("items answered", &job.items)]);
         } else {
@@ -115,4 +114,91 @@ pub async fn list(args: &Ls, out: &Output) -> anyhow::Result<ExitStatus> {
 pub async fn status(args: &OneJob, out: &Output) -> anyhow::Result<ExitStatus> {
     let (client, _) = network::coordinator(&args.coordinator)?;
     out.answer(&One(client.job(args.job).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::amount::Amount;
+    use protocol::api::{JobPhase, RoundStatus};
+    use protocol::hash::Digest;
+    use protocol::ids::{JobId, SpecHash};
+    use protocol::job::Evaluated;
+
+    use super::*;
+
+    fn status() -> JobStatus {
+        let round = RoundStatus {
+            round: 0,
+            began_ms: 1_000,
+            closed_ms: Some(3_500),
+            asked: 4,
+            accepted: 4,
+            model: Some(Digest([0xab; 32])),
+            loss: Some(0.5),
+            evaluated: Some(Evaluated { examples: 200, correct: 190, loss: 0.25.try_into().unwrap() }),
+            running: Vec::new(),
+        };
+        let open = RoundStatus {
+            round: 1,
+            closed_ms: None,
+            accepted: 1,
+            model: None,
+            loss: None,
+            evaluated: None,
+            ..round.clone()
+        };
+        JobStatus {
+            schema: 1,
+            job: Some(JobId(3)),
+            spec: SpecHash([0x12; 32]),
+            name: "digits".to_owned(),
+            kind: "train".to_owned(),
+            requester: None,
+            phase: JobPhase::Running,
+            why: "waiting for 3 updates".to_owned(),
+            funded: Amount::units(12_000_000),
+            spent: Amount::units(1_500_000),
+            settled: 1,
+            settlements: 8,
+            model: Some(Digest([0xab; 32])),
+            evaluated: round.evaluated,
+            items: 0,
+            answers: Vec::new(),
+            bytes_up: 1_500,
+            bytes_down: 2_000_000,
+            rounds: vec![round, open],
+        }
+    }
+
+    #[test]
+    fn a_job_reads_at_a_glance() {
+        let mut page = Page::new(false);
+        One(status()).text(&mut page);
+        let want = "\
+Job 3 · digits (train)
+phase    running: waiting for 3 updates
+settled  1 of 8 settlements
+spent    1.5 of 12 tokens
+moved    1.5 kB up, 2.0 MB down
+model    0xabababababababababababababababababababababababababababababababab
+spec     0x1212121212121212121212121212121212121212121212121212121212121212
+
+Rounds
+round  accuracy    loss  training loss  updates  seconds  model
+    1   95.00 %  0.2500         0.5000      4/4      2.5  0xabababab…
+    2         -       -              -      1/4        -  -
+";
+        assert_eq!(page.into_text(), want);
+    }
+
+    #[test]
+    fn a_list_has_a_line_a_job() {
+        let mut page = Page::new(false);
+        Jobs { jobs: vec![status(), JobStatus { job: None, evaluated: None, ..status() }] }.text(&mut page);
+        let want = "        job  name    kind   phase    done  accuracy  spent  funded
+          3  digits  train  running   1/8   95.00 %    1.5      12
+0x12121212…  digits  train  running   1/8         -    1.5      12
+";
+        assert_eq!(page.into_text(), want);
+    }
 }

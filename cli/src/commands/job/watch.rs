@@ -40,7 +40,8 @@ pub async fn run(args: &OneJob, out: &Output) -> anyhow::Result<ExitStatus> {
 /// Shows a job's progress until its work is over.
 pub async fn watch(client: &Client, out: &Output, job: JobRef) -> anyhow::Result<JobStatus> {
     let mut progress = Progress::new(out, &format!("job {job}"));
-    let status = follow::until(client, out, job, |status| progress.show(status), follow::is_over).await?;
+    let status =
+        follow::until(client, out, job, |status| progress.show(status), follow::is_over_and_judged).await?;
     progress.finish();
     Ok(status)
 }
