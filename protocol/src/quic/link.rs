@@ -90,12 +90,11 @@ impl Link {
     /// [`LinkError::TooLarge`] before anything over `bytes_max` is read, [`LinkError::DigestMismatch`] if it is not the blob.
     pub async fn fetch(&self, digest: Digest, bytes_max: u64) -> Result<Vec<u8>, LinkError> {
         let (mut receive, bytes) = self.begin_fetch(digest, 0, bytes_max).await?;
-        let mut blob = Vec::new();
-        let mut chunk = vec![0; CHUNK_BYTES];
-        while (blob.len() as u64) < bytes {
-            let missing = bytes - blob.len() as u64;
-            let (count, ended) = fill(&mut receive, &mut chunk, missing, self.stall_ms).await;
-            blob.extend_from_slice(&chunk[..count]);
+        // Zeroed memory costs nothing until it is written, so this spends what arrives, not what was announced.
+        let mut blob = vec![0; bytes as usize];
+        for chunk in blob.chunks_mut(CHUNK_BYTES) {
+            let want = chunk.len() as u64;
+            let (_, ended) = fill(&mut receive, chunk, want, self.stall_ms).await;
             ended?;
         }
         expect_end(&mut receive, bytes, self.stall_ms).await?;
