@@ -18,7 +18,7 @@ contract VectorsTest is Fixture {
 
     string private constant FOLDER = "../protocol/vectors/";
 
-    function at(string memory key, uint256 i) private pure returns (string memory) {
+    function nth(string memory key, uint256 i) private pure returns (string memory) {
         return string.concat(key, "[", vm.toString(i), "]");
     }
 
@@ -63,7 +63,7 @@ contract VectorsTest is Fixture {
         uint256[] memory earned = uints(json, ".accounts.earned");
         for (uint256 i = 0; i < leaves.length; ++i) {
             AccountLeaf memory leaf = AccountLeaf(0, workers[i], payouts[i], uint128(earned[i]));
-            same(this.accountHash(leaf), leaves[i], at("account", i));
+            same(this.accountHash(leaf), leaves[i], nth("account", i));
         }
         check(leaves.length > 2, "there are cases");
     }
@@ -94,7 +94,7 @@ contract VectorsTest is Fixture {
             leaf.terms.feeBps = uint16(uints(json, ".jobs.feeBps")[i]);
             leaf.terms.approve = vm.parseJsonBoolArray(json, ".jobs.approve")[i];
             leaf.terms.kind = uint8(uints(json, ".jobs.kind")[i]);
-            same(leaf.hash(), leaves[i], at("job", i));
+            same(leaf.hash(), leaves[i], nth("job", i));
         }
         check(leaves.length > 2, "there are cases");
     }
@@ -110,7 +110,7 @@ contract VectorsTest is Fixture {
                 uint32(uints(json, ".states.nextJob")[i]),
                 uint64(uints(json, ".states.queuePosition")[i])
             );
-            same(parts.hash(), roots[i], at("state", i));
+            same(parts.hash(), roots[i], nth("state", i));
         }
         (, bytes32 genesis) = rollup.latest();
         same(genesis, roots[0], "the empty state comes first");
@@ -135,14 +135,14 @@ contract VectorsTest is Fixture {
         bytes32[] memory roots = words(json, ".proofs.root");
         uint256 compared = 0;
         for (uint256 i = 0; i < valid.length; ++i) {
-            bytes32[] memory given = words(json, at(".proofs.siblings", i));
+            bytes32[] memory given = words(json, nth(".proofs.siblings", i));
             (bool sayable, bytes32[] memory siblings) = spell(bitmaps[i], indices[i], given);
             if (!sayable) {
-                check(!valid[i], at("a valid proof can be spelled out", i));
+                check(!valid[i], nth("a valid proof can be spelled out", i));
                 continue;
             }
             bool proves = this.rootOf(leaves[i], indices[i], siblings) == roots[i];
-            check(proves == valid[i], at("proof", i));
+            check(proves == valid[i], nth("proof", i));
             ++compared;
         }
         check(compared > 10, "there are cases");
@@ -188,7 +188,7 @@ contract VectorsTest is Fixture {
                 terms_[i]
             );
             previous = item.hash(previous, i);
-            same(previous, hashes[i], at("item", i));
+            same(previous, hashes[i], nth("item", i));
         }
         check(hashes.length > 2, "there are cases");
     }
@@ -207,10 +207,10 @@ contract VectorsTest is Fixture {
             summary.resultsRoot = words(json, ".resultsRoot")[i];
             (summary.chunksRoot, summary.postRoot, summary.creditCount) =
                 this.commit(payloads[i], summary.preRoot);
-            same(summary.chunksRoot, words(json, ".chunksRoot")[i], at("chunks root", i));
-            same(summary.postRoot, words(json, ".postRoot")[i], at("post root", i));
-            same(summary.creditCount, uints(json, ".creditCount")[i], at("credits", i));
-            same(summary.commitment(), words(json, ".commitment")[i], at("commitment", i));
+            same(summary.chunksRoot, words(json, ".chunksRoot")[i], nth("chunks root", i));
+            same(summary.postRoot, words(json, ".postRoot")[i], nth("post root", i));
+            same(summary.creditCount, uints(json, ".creditCount")[i], nth("credits", i));
+            same(summary.commitment(), words(json, ".commitment")[i], nth("commitment", i));
         }
         check(payloads.length > 2, "there are cases");
     }

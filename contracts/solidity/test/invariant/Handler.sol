@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import { DevToken } from "../../src/DevToken.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { BatchHeader, BatchSummary } from "../../src/types/Batch.sol";
 import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
 import { Terms } from "../../src/types/Terms.sol";
+import { IToken } from "../support/IToken.sol";
 import { Vm } from "../support/Vm.sol";
 import { Store } from "./Store.sol";
 
@@ -20,12 +20,12 @@ contract Handler {
     uint64 private constant GRACE = 48 hours;
 
     IRollup private immutable rollup;
-    DevToken private immutable token;
+    IToken private immutable token;
     Store private immutable store;
     address private immutable proposer;
     address private immutable requester;
 
-    constructor(IRollup rollup_, DevToken token_, Store store_, address proposer_, address requester_) {
+    constructor(IRollup rollup_, IToken token_, Store store_, address proposer_, address requester_) {
         (rollup, token, store, proposer, requester) = (rollup_, token_, store_, proposer_, requester_);
     }
 
@@ -120,10 +120,10 @@ contract Handler {
 
     function claimJob(uint8 batch, uint8 which, bool fees) external {
         if (store.batchCount() == 0) return;
-        uint256 at = batch % store.batchCount();
-        (bool exists, JobLeaf memory leaf, bytes32[] memory siblings) = store.jobAt(at, which % 4);
+        uint256 place = batch % store.batchCount();
+        (bool exists, JobLeaf memory leaf, bytes32[] memory siblings) = store.jobAt(place, which % 4);
         if (!exists) return;
-        (BatchSummary memory summary, StateParts memory parts) = store.batchAt(at);
+        (BatchSummary memory summary, StateParts memory parts) = store.batchAt(place);
         uint256 before = token.balanceOf(address(rollup));
         if (fees) {
             try rollup.claimFees(summary, parts, leaf, siblings) { }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import { DevToken } from "../../src/DevToken.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { BatchHeader } from "../../src/types/Batch.sol";
 import { Config } from "../../src/types/Config.sol";
 import { AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
 import { Terms } from "../../src/types/Terms.sol";
+import { IToken } from "./IToken.sol";
 import { Vm } from "./Vm.sol";
 
 /// @dev A deployed rollup, three parties, and the few things that every test says.
@@ -27,12 +27,12 @@ abstract contract Fixture {
     address internal immutable worker = vm.addr(WORKER_KEY);
     bytes32 internal immutable empty = StateTree.emptyRoot(StateTree.DEPTH);
 
-    DevToken internal token;
+    IToken internal token;
     IRollup internal rollup;
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
-        token = new DevToken();
+        token = IToken(fromCode(vm.getCode("DevToken.sol:DevToken")));
         rollup = deploy(Config(address(token), 1, proposer, CHALLENGE, INCLUSION, GRACE));
         token.mint(requester, 1e15);
         vm.prank(requester);
@@ -40,8 +40,11 @@ abstract contract Fixture {
     }
 
     /// @dev From the compiled artifact: were its code part of every test contract, compiling would take minutes.
-    function deploy(Config memory config) internal returns (IRollup made) {
-        bytes memory code = bytes.concat(vm.getCode("Rollup.sol:Rollup"), abi.encode(config));
+    function deploy(Config memory config) internal returns (IRollup) {
+        return IRollup(fromCode(bytes.concat(vm.getCode("Rollup.sol:Rollup"), abi.encode(config))));
+    }
+
+    function fromCode(bytes memory code) private returns (address made) {
         assembly ("memory-safe") {
             made := create(0, add(code, 32), mload(code))
         }

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import { DevToken } from "../../src/DevToken.sol";
+import { ERC20 } from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
 
+abstract contract MintableToken is ERC20("test", "TEST") {
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+}
+
 /// @dev Keeps one base unit of every transfer.
-contract FeeToken is DevToken {
+contract FeeToken is MintableToken {
     function _update(address from, address to, uint256 value) internal override {
         super._update(from, to, value);
         if (from != address(0) && to != address(0)) super._update(to, address(this), 1);
@@ -13,7 +19,7 @@ contract FeeToken is DevToken {
 }
 
 /// @dev Pays nobody on its list.
-contract RefusingToken is DevToken {
+contract RefusingToken is MintableToken {
     error Refused(address to);
 
     mapping(address who => bool) public refused;
@@ -29,7 +35,7 @@ contract RefusingToken is DevToken {
 }
 
 /// @dev Calls back into the rollup in the middle of a transfer.
-contract ReenteringToken is DevToken {
+contract ReenteringToken is MintableToken {
     IRollup public target;
 
     function aim(IRollup rollup) external {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import { DevToken } from "../../src/DevToken.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
 import { Config } from "../../src/types/Config.sol";
 import { QueueKind } from "../../src/types/Queue.sol";
 import { Terms } from "../../src/types/Terms.sol";
 import { Fixture } from "../support/Fixture.sol";
-import { FeeToken, ReenteringToken } from "../support/Tokens.sol";
+import { FeeToken, MintableToken, ReenteringToken } from "../support/Tokens.sol";
 
 contract QueueTest is Fixture {
     bytes32 private constant SPEC = keccak256("spec");
@@ -55,7 +54,7 @@ contract QueueTest is Fixture {
         rollup.fundJob(proposer, SPEC, terms(), limit + 1);
     }
 
-    function on(DevToken other) private returns (IRollup made) {
+    function on(MintableToken other) private returns (IRollup made) {
         made = deploy(Config(address(other), 1, proposer, CHALLENGE, INCLUSION, GRACE));
         other.mint(requester, 1e12);
         vm.prank(requester);
