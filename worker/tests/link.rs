@@ -273,11 +273,12 @@ async fn a_refusal_is_told_by_status_and_another_coordinators_key_ends_the_proce
     let process = Process::start(home.config(&coordinator.address()));
     coordinator.refuse("bring an invitation").await;
     // The refusal is durable before anything else is looked at.
-    let (left, ()) = tokio::join!(process.leave(), async {});
-    left.unwrap();
+    process.leave().await.unwrap();
     let address = coordinator.address();
     let other = CoordinatorAddress::new(CoordinatorId([1; 32]), address.host(), address.port()).unwrap();
-    let error = Process::start(home.config(&other)).end().await.unwrap_err();
+    let process = Process::start(home.config(&other));
+    let (ended, ()) = tokio::join!(process.end(), coordinator.not_be_believed());
+    let error = ended.unwrap_err();
     assert!(
         matches!(&error, NodeError::Refused(reason) if reason.as_str().contains("is not coordinator")),
         "{error}"

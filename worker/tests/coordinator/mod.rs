@@ -130,6 +130,11 @@ impl Coordinator {
         conversation.peer.closed().await;
     }
 
+    /// The next worker expects somebody else.
+    pub async fn not_be_believed(&self) {
+        assert!(self.server.accept().await.unwrap().finish().await.is_err());
+    }
+
     pub fn accept(&self, task: &Task, receipt: &Unverified<Receipt>) -> ToWorker {
         let acceptance = Acceptance {
             job: task.id.job,
