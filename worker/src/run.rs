@@ -1,5 +1,7 @@
 //! The three commands.
 
+use std::io::IsTerminal as _;
+
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -40,8 +42,10 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<(), NodeError> {
 
 fn log_to_stderr(filter: &str) -> Result<(), NodeError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| NodeError::LogFilter(error.to_string()))?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal);
     // A second subscriber in one process (tests) keeps the first.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = log.with_writer(std::io::stderr).try_init();
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! The worker's decisions: a pure state machine.
 //!
-//!     link, disk, executor, timer ─▶ shell ─Input─▶ Worker::step ─Effects─▶ shell ─▶ link, disk, executor, timer
+//! ```text
+//! link, disk, executor, timer ─▶ shell ─Input─▶ Worker::step ─Effects─▶ shell ─▶ link, disk, executor, timer
+//! ```
 //!
 //! A task's way: `Assign` → [`Fact::Taken`] → blobs fetched → computed → [`Fact::Computed`] → uploaded → receipt signed →
 //! [`Fact::Finished`] → receipt sent, again after every reconnect → answered → [`Fact::Accepted`], the proof of what is
@@ -19,6 +21,7 @@ mod policy;
 mod records;
 mod session;
 mod tasks;
+mod transfers;
 
 use std::collections::BTreeSet;
 

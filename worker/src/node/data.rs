@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use models::data::csv::CsvOptions;
 use models::data::{DataError, Dataset, csv, idx};
@@ -78,6 +79,9 @@ pub struct Shard {
     /// workers with the same key and other data differ, and one worker with the same data never does.
     pub seed: u64,
 }
+
+/// A shard and its tag, shared by those who use it.
+pub type TaggedShard = (Name, Arc<Shard>);
 
 impl DataSource {
     /// Reads all examples.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::cache::{Cache, Results};
 use super::clock::Clock;
-use super::data::{DataSource, Shard};
+use super::data::{DataSource, Shard, TaggedShard};
 use super::limits::{INFER_ITEMS_AT_ONCE, PROGRESS_MS_MIN};
 use crate::core::{Event, Output, TaskFailure};
 
@@ -34,7 +34,7 @@ struct Shared {
     clock: Clock,
     events: mpsc::Sender<Event>,
     /// The data set used last: the next round most likely needs it again.
-    shard: Mutex<Option<(Name, Arc<Shard>)>>,
+    shard: Mutex<Option<TaggedShard>>,
     /// The model used last, in nobody's hands: the next inference task most likely needs it again.
     model: Mutex<Option<(Digest, Loaded)>>,
 }
@@ -59,7 +59,7 @@ impl Executor {
         cache: Arc<Cache>,
         results: Results,
         sources: Vec<DataSource>,
-        shard: Option<(Name, Arc<Shard>)>,
+        shard: Option<TaggedShard>,
         clock: Clock,
         events: mpsc::Sender<Event>,
     ) -> Self {

@@ -26,7 +26,7 @@ use crate::core::{self, Event, Worker};
 use crate::error::NodeError;
 use cache::{Cache, Results};
 use clock::Clock;
-use data::Shard;
+use data::TaggedShard;
 use event_loop::{Ended, Shell};
 use executor::Executor;
 use link::Links;
@@ -168,7 +168,7 @@ fn software() -> Name {
 
 /// Reads every data set once: a file that is missing or corrupt is said at the start, not in the first round. The last
 /// one stays in memory.
-fn read_data(config: &Config) -> Result<(DataSets, Option<(Name, Arc<Shard>)>), NodeError> {
+fn read_data(config: &Config) -> Result<(DataSets, Option<TaggedShard>), NodeError> {
     let (mut sets, mut last) = (Vec::new(), None);
     for source in &config.data {
         // Gone before the next one comes: never both in memory.
