@@ -1,5 +1,5 @@
 //! One worker, no network: trains a model on the digits of `models/data/mnist` and prints its accuracy by epoch.
-//! `cargo run --release -p models --example train_local -- [logistic|mlp|cnn-fedavg|cnn-flower] [epochs] [minibatch] [rate] [momentum]`
+//! `cargo run --release -p models --example train_local -- [logistic|mlp|cnn-fedavg|cnn-flower] [epochs] [minibatch] [rate] [momentum] [file to save]`
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "an example prints, and measures time")]
 
 use std::path::Path;
@@ -52,6 +52,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             trained.loss,
             100.0 * found.accuracy()
         );
+    }
+    if let Some(path) = args.get(5) {
+        std::fs::write(path, weights.to_bytes())?;
     }
     println!("model {}", weights.digest());
     Ok(())

@@ -123,8 +123,8 @@ impl Accumulator {
         self.fold_range(0, updates)
     }
 
-    /// Enters updates into the total weight, without their values: call it once for a group, then [`fold_range`]
-    /// (`Self::fold_range`) for every range of it.
+    /// Enters updates into the total weight, without their values: call it once for a group, then
+    /// [`fold_range`](Self::fold_range) for every range of it.
     pub fn count(&mut self, weights: &[u32]) -> Result<(), AggregateError> {
         if let Some(&got) = weights.iter().find(|&&weight| weight == 0 || i32::try_from(weight).is_err()) {
             return Err(AggregateError::WeightRange { got });
@@ -309,7 +309,10 @@ mod wide {
     }
 
     macro_rules! fold {
-        ($name:ident, $feature:literal, $lanes:literal, $vector:ty, $set:ident, $zero_sum:ident, $store:ident, $read:expr, $mul:ident, $add:ident) => {
+        (
+            $name:ident, $feature:literal, $lanes:literal, $set:ident, $load:ident, $store:ident, $read:expr,
+            $mul:ident, $add:ident
+        ) => {
             /// # Safety
             /// Each of `values` has at least as many values as `sums`.
             #[target_feature(enable = $feature)]
@@ -329,7 +332,7 @@ mod wide {
                     unsafe {
                         let low = sums.as_mut_ptr().add(at);
                         let high = low.add($lanes);
-                        let (mut a, mut b) = ($zero_sum(low.cast()), $zero_sum(high.cast()));
+                        let (mut a, mut b) = ($load(low.cast()), $load(high.cast()));
                         for (values, &factor) in values.iter().zip(&factors) {
                             let from = values.as_ptr().add(at);
                             a = $add(a, $mul($read(from.cast()), factor));
@@ -348,7 +351,6 @@ mod wide {
         avx512,
         "avx512f",
         8,
-        __m512i,
         _mm512_set1_epi64,
         _mm512_loadu_si512,
         _mm512_storeu_si512,
@@ -360,7 +362,6 @@ mod wide {
         avx2,
         "avx2",
         4,
-        __m256i,
         _mm256_set1_epi64x,
         _mm256_loadu_si256,
         _mm256_storeu_si256,

@@ -236,7 +236,10 @@ mod x86 {
     use super::PANEL;
 
     macro_rules! block {
-        ($name:ident, $feature:literal, $lanes:literal, $zero:ident, $set:ident, $load:ident, $store:ident, $mul:ident, $add:ident) => {
+        (
+            $name:ident, $feature:literal, $lanes:literal, $zero:ident, $set:ident, $load:ident, $store:ident,
+            $mul:ident, $add:ident
+        ) => {
             /// # Safety
             /// As for [`super::block_sums`], for MR rows and NV vectors of columns.
             #[target_feature(enable = $feature)]
