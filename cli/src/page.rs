@@ -134,6 +134,11 @@ pub fn short(id: impl Display) -> String {
     if text.chars().count() > 12 { text.chars().take(10).chain(['…']).collect() } else { text }
 }
 
+/// A number of things: `1 batch`, `2 batches`.
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// The text of an optional value, or a dash.
 pub fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -153,7 +158,14 @@ mod tests {
             [vec!["one".to_owned(), "1.5".to_owned()], vec!["another".to_owned(), "12".to_owned()]],
             "no workers",
         );
-        let want = "Workers\nchain           31337\nrollup address  0x12\nworker   earned\none         1.5\nanother      12\n";
+        let want = "\
+Workers
+chain           31337
+rollup address  0x12
+worker   earned
+one         1.5
+another      12
+";
         assert_eq!(page.into_text(), want);
     }
 

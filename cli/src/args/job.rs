@@ -167,9 +167,9 @@ pub struct Fetch {
     /// The file to write [default: job-N.safetensors]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The model after this round (from 0) instead of the newest
+    /// The model after this round (the first is 1) instead of the newest
     #[arg(long, value_name = "N")]
-    pub round: Option<u32>,
+    pub round: Option<std::num::NonZeroU32>,
     /// Whom to ask.
     #[command(flatten)]
     pub coordinator: CoordinatorArgs,
@@ -211,10 +211,12 @@ pub struct Infer {
     #[arg(long, default_value = "0.001", value_name = "TOKENS")]
     pub price: Amount,
     /// Examples in one task
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65535))]
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65535))]
     pub per_task: u32,
     /// Tasks that are settled together
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10000))]
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10000))]
     pub group: u32,
     /// How long a worker has for one task before another gets it
     #[arg(long, default_value = "60s", value_name = "TIME")]

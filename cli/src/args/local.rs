@@ -92,7 +92,8 @@ pub struct Demo {
     #[arg(long, default_value_t = 0.97, value_name = "SHARE")]
     pub accuracy: f64,
     /// Held-out digits for the inference job
-    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=2000))]
     pub digits: u32,
 }
 

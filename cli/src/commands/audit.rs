@@ -19,7 +19,7 @@ use crate::client::Client;
 use crate::exit::ExitStatus;
 use crate::network::Network;
 use crate::output::Output;
-use crate::page::bytes;
+use crate::page::{bytes, count};
 use crate::replay::{self, Replay};
 
 /// Accounts and jobs for which the token's flow is compared one by one (a call to the node each).
@@ -79,11 +79,14 @@ async fn check_contract(chain: &RpcChain, replay: &Replay, report: &mut AuditRep
         report.problems.push("the state rebuilt is not the one the newest batch states".to_owned());
     }
     report.checked.push(format!(
-        "{} batches ({} of payload): every operation applied again, every state root, queue hash and commitment compared",
-        replay.batches.len(),
+        "{} ({} of payload): every operation applied again, \
+         every state root, queue hash and commitment compared",
+        count(replay.batches.len() as u64, "batch", "batches"),
         bytes(replay.batches.iter().map(|replayed| replayed.batch.posted.payload.len() as u64).sum())
     ));
-    report.checked.push(format!("{} queue items in their order", replay.deriver.queue().len()));
+    report
+        .checked
+        .push(format!("{} in their order", count(replay.deriver.queue().len(), "queue item", "queue items")));
     Ok(())
 }
 

@@ -26,6 +26,9 @@ pub struct Claimed {
     #[serde(with = "text::option")]
     batch: Option<BatchId>,
     dry_run: bool,
+    /// What has to happen before there is something to claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<String>,
     /// What was paid, or would be.
     pub paid: Vec<Payment>,
     skipped: Vec<String>,
@@ -58,6 +61,9 @@ impl Report for Claimed {
             .iter()
             .map(|paid| vec![paid.what.clone(), paid.to.to_string(), paid.amount.to_string()]);
         page.table(&columns, rows, "there is nothing to claim in final batches");
+        if let Some(waits_for) = &self.waits_for {
+            page.line(waits_for);
+        }
         for skipped in &self.skipped {
             page.line(format_args!("skipped: {skipped}"));
         }
@@ -93,7 +99,10 @@ pub async fn run(args: &Claim, out: &Output) -> anyhow::Result<ExitStatus> {
     if let Some(job) = args.refund {
         let claim = claims.refund(job).await?;
         let report = match (claim, args.dry_run) {
-            (None, _) => Claimed { batch: Some(claims.batch.number()), ..Claimed::default() },
+            (None, _) => {
+                let waits_for = claims.refund_waits_for(job);
+                Claimed { batch: Some(claims.batch.number()), waits_for, ..Claimed::default() }
+            }
             (Some((_, payment)), true) => claims.planned(vec![payment]),
             (Some((proven, payment)), false) => {
                 claims.with_key(&network.key(&args.key)?).pay_refund(&proven, payment).await?
@@ -169,6 +178,21 @@ impl<C: BaseLayer> Claims<C> {
         let proof = self.state.prove_job(id).expect("the state lists this job");
         let payment = Payment { what: format!("refund of job {id}"), to: job.requester, amount };
         Ok(Some((ProvenJob { id, job: *job, proof }, payment)))
+    }
+
+    /// Why a job has nothing to give back.
+    fn refund_waits_for(&self, id: JobId) -> Option<String> {
+        let job = self.state.job(id)?;
+        let (closing, time) = (job.closing, self.batch.posted.header.time);
+        if closing == 0 {
+            return Some(format!("job {id} is open: `fedroll job cancel {id}` closes it"));
+        }
+        (time <= closing).then(|| {
+            format!(
+                "job {id} may settle until {closing} (Unix s); no batch after that is final, \
+                 the last one is of {time}"
+            )
+        })
     }
 
     fn planned(&self, paid: Vec<Payment>) -> Claimed {

@@ -127,8 +127,8 @@ pub async fn run(args: &Explain, out: &Output) -> anyhow::Result<ExitStatus> {
     let tasks = history.tasks.into_iter().filter(|task| args.job.is_none_or(|job| job == task.task.job));
     let tasks: Vec<Line> = tasks.map(|task| Line::new(task, &kinds, &batches)).collect();
     let sum = |keep: &dyn Fn(&&Line) -> bool| {
-        let amounts = tasks.iter().filter(keep).map(|line| line.owed);
-        amounts.fold(Ok(Amount::ZERO), |sum: Result<_, _>, owed| sum.and_then(|sum| owed.add(sum)))
+        let mut amounts = tasks.iter().filter(keep).map(|line| line.owed);
+        amounts.try_fold(Amount::ZERO, Amount::add)
     };
     let owed = sum(&|_| true)?;
     let credited = sum(&|line| line.batch.is_some())?;

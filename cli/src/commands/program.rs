@@ -41,7 +41,7 @@ impl Program {
         let said = String::from_utf8_lossy(&said.stdout);
         // clap's form: the name, a space, the version.
         match said.split_whitespace().last() {
-            Some(version) if version == env!("CARGO_PKG_VERSION") => Ok(path),
+            Some(env!("CARGO_PKG_VERSION")) => Ok(path),
             other => {
                 let other = other.unwrap_or("unknown");
                 let why = format!(

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     file: PathBuf,
-    spot: Option<Spot>,
+    spot: Option<Box<Spot>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Place {
         let length = text[start..end].chars().count().min(left).max(1);
         let line = before.matches('\n').count() + 1;
         let spot = Spot { line, column: column + 1, length, text: line_text.to_owned() };
-        Self { file: file.to_owned(), spot: Some(spot) }
+        Self { file: file.to_owned(), spot: Some(Box::new(spot)) }
     }
 
     /// The value of a dotted key; if the file does not have it, the table it would be in; else the whole
@@ -59,7 +59,7 @@ impl Place {
     /// meant.
     pub fn say(&self, message: &dyn Display) -> String {
         let file = self.file.display();
-        match &self.spot {
+        match self.spot.as_deref() {
             None => format!("{file}: {message}"),
             Some(Spot { line, column, length, text }) => {
                 let gutter = " ".repeat(line.to_string().len());

@@ -40,7 +40,11 @@ fn a_short_job_file_gets_sane_defaults() {
 
 #[test]
 fn a_wrong_value_is_shown_in_its_line() {
-    let want = "job.toml:11:10: training.rounds is 0; it must lie between 1 and 1000000\n   |\n11 | rounds = 0\n   |          ^";
+    let want = "\
+job.toml:11:10: training.rounds is 0; it must lie between 1 and 1000000
+   |
+11 | rounds = 0
+   |          ^";
     assert_eq!(error("rounds = 5", "rounds = 0"), want);
     let many = error("workers = 4", "workers = 4\nquorum = 5");
     assert!(many.starts_with("job.toml:15:10: round.quorum is 5, more than round.workers (4)"), "{many}");
@@ -108,10 +112,10 @@ fn the_commented_examples_hold() {
     assert_eq!(example.spec.model().kind, ModelKind::Logistic);
     for entry in std::fs::read_dir(jobs).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            if let Err(error) = Job::read(&path) {
-                panic!("{error}");
-            }
+        if path.extension().is_some_and(|extension| extension == "toml")
+            && let Err(error) = Job::read(&path)
+        {
+            panic!("{error}");
         }
     }
 }

@@ -15,6 +15,7 @@ use protocol::wire::codec;
 
 use super::report::AuditReport;
 use crate::error::CliError;
+use crate::page::count;
 use crate::replay::{Replay, Replayed};
 
 /// Bytes of one receipt or acceptance.
@@ -192,8 +193,10 @@ impl Evidence {
     /// Adds what was found to the report.
     pub fn conclude(self, report: &mut AuditReport) {
         report.checked.push(format!(
-            "evidence of {} batches: {} receipts signed by their workers, {} acceptances signed by the operator, results roots",
-            self.batches, self.receipts, self.acceptances
+            "evidence of {}: {} signed by their workers, {} signed by the operator, results roots",
+            count(self.batches, "batch", "batches"),
+            count(self.receipts, "receipt", "receipts"),
+            count(self.acceptances, "acceptance", "acceptances")
         ));
         if self.unaccepted > 0 {
             report.not_checked.push(format!("acceptances of {} credits: none is shown", self.unaccepted));
@@ -216,7 +219,7 @@ fn credits_of(replayed: &Replayed) -> Vec<(JobId, u32, Credit)> {
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
-    if digits.len() % 2 != 0
+    if !digits.len().is_multiple_of(2)
         || digits.len() > 2 * EVIDENCE_BYTES_MAX
         || !digits.bytes().all(|byte| byte.is_ascii_hexdigit())
     {

@@ -179,7 +179,8 @@ impl Report for DemoReport {
             let good = page.good("the audit holds, and the accuracy is reached");
             page.line(good);
         }
-        page.line("Development chain; unaudited. The fraud proof is not there yet: until then the operator is trusted.");
+        page.line("Development chain; unaudited.");
+        page.line("The fraud proof is not there yet: until then the operator is trusted.");
     }
 
     fn status(&self) -> ExitStatus {

@@ -37,7 +37,8 @@ impl Report for Cancelled {
             self.grace_seconds, self.unspent
         ));
         page.line(format_args!(
-            "claim them with `fedroll claim --refund {job}` once a batch later than that is final ({} s after it is posted)",
+            "claim them with `fedroll claim --refund {job}` once a batch later than that is final \
+             ({} s after it is posted)",
             self.challenge_seconds
         ));
     }

@@ -1,5 +1,6 @@
 //! `fedroll job fetch`
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use protocol::api::JobStatus;
@@ -43,7 +44,7 @@ pub async fn run(args: &Fetch, out: &Output) -> anyhow::Result<ExitStatus> {
     out.answer(&Fetched { file, model, bytes: length })
 }
 
-fn model_of(status: &JobStatus, round: Option<u32>) -> Result<Digest, CliError> {
+fn model_of(status: &JobStatus, round: Option<NonZeroU32>) -> Result<Digest, CliError> {
     let nothing = |what: String, fix: &'static str| CliError::Mismatch { what, fix };
     match round {
         None => status.model.ok_or_else(|| {
@@ -51,7 +52,7 @@ fn model_of(status: &JobStatus, round: Option<u32>) -> Result<Digest, CliError> 
             nothing(what, "wait for its first round: fedroll job watch")
         }),
         Some(number) => {
-            let found = status.rounds.iter().find(|round| round.round == number);
+            let found = status.rounds.iter().find(|round| round.round + 1 == number.get());
             found.and_then(|round| round.model).ok_or_else(|| {
                 nothing(
                     format!("round {number} of job {} has no model", status.name),
