@@ -134,6 +134,12 @@ impl NodeKey {
         Signed(Unverified { body, signer: self.id(), signature })
     }
 
+    /// A secret of its own for one purpose, which tells nothing about the key. The purpose must be a constant of the
+    /// program, as blake3's key derivation asks.
+    pub fn derive(&self, purpose: &'static str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.0.to_bytes())
+    }
+
     /// Signs raw bytes: for TLS only, whose messages carry a context of their own (RFC 8446 section 4.4.3).
     pub fn sign_tls(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()

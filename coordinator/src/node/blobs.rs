@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::hash::Digest;
+use protocol::ids::WorkerId;
 
 use crate::error::NodeError;
 
@@ -109,12 +110,39 @@ impl Blobs {
         Ok(path)
     }
 
-    /// Forgets one. It may be gone already.
+    /// Notes, durably, that a worker has sent this blob itself: whoever only knows its name has done no work.
+    pub fn mark(&self, digest: &Digest, sender: WorkerId) -> io::Result<()> {
+        let path = self.mark_path(digest, sender);
+        File::create(&path)?.sync_all()?;
+        File::open(path.parent().expect("blobs lie in folders"))?.sync_all()
+    }
+
+    /// Whether a blob is here and this worker has sent it.
+    pub fn has_from(&self, digest: &Digest, sender: WorkerId) -> bool {
+        self.has(digest) && self.mark_path(digest, sender).is_file()
+    }
+
+    fn mark_path(&self, digest: &Digest, sender: WorkerId) -> PathBuf {
+        let mut path = self.path(digest).into_os_string();
+        path.push(format!(".{}", &sender.to_string()[2..]));
+        path.into()
+    }
+
+    /// Forgets one, and who sent it. It may be gone already.
     pub fn remove(&self, digest: &Digest) -> io::Result<()> {
-        match fs::remove_file(self.path(digest)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let path = self.path(digest);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
+                fs::remove_file(entry.path())?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -130,9 +158,13 @@ mod tests {
         assert_eq!((digest, blobs.len(&digest)), (Digest::of(b"hello"), Some(5)));
         assert_eq!(blobs.read(&digest, 5).unwrap(), b"hello");
         assert!(blobs.read(&digest, 4).is_err());
+        let worker = WorkerId([7; 32]);
+        assert!(!blobs.has_from(&digest, worker));
+        blobs.mark(&digest, worker).unwrap();
+        assert!(blobs.has_from(&digest, worker) && !blobs.has_from(&digest, WorkerId([8; 32])));
         blobs.remove(&digest).unwrap();
         blobs.remove(&digest).unwrap();
-        assert!(!blobs.has(&digest));
+        assert!(!blobs.has(&digest) && !blobs.has_from(&digest, worker));
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Node {
         let seed = key_file::load_or_create(&config.data_dir.join("identity.key"))?;
         let node_key = NodeKey::from_seed(&seed);
         // Derived from the identity, so that a restart knows its own nonces and nobody else does.
-        let secret = blake3::derive_key("fedroll 1 assignment nonces", &*seed);
+        let secret = node_key.derive("fedroll 1 assignment nonces");
         let operator = Arc::new(read_key(&config.key_file)?);
         let layer = RpcChain::connect(&config.rpc, config.rollup).await?.with_key(&operator);
         let proposer = layer.config().proposer;

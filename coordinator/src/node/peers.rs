@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use models::update::UpdateCheck;
@@ -26,6 +27,8 @@ use crate::core::{Event, ExpectedResult};
 
 /// Messages that may wait for one worker; one that reads slower is cut off, and gets them again when it is back.
 const OUTGOING_MAX: usize = 256;
+/// How long a connection may take to say hello.
+const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of an answers blob for each item, scores and all, beyond 24 for each class.
 const ANSWER_BYTES: u64 = 256;
 /// Bytes of the model kept in memory to be handed out.
@@ -132,7 +135,9 @@ impl Peers {
     async fn talk(self: &Arc<Self>, peer: &Peer) -> Result<(), LinkError> {
         let worker = peer.worker();
         let (sender, mut receiver) = peer.accept_control::<ToWorker, ToCoordinator>().await?;
-        let Some(ToCoordinator::Hello(hello)) = receiver.recv().await? else {
+        let first = tokio::time::timeout(HELLO_WAIT, receiver.recv()).await;
+        let Ok(Some(ToCoordinator::Hello(hello))) = first.map_err(|_| LinkError::Unexpected("silence"))?
+        else {
             return Err(LinkError::Unexpected("first message, which must be a hello"));
         };
         tracing::info!(%worker, address = %peer.remote_address(), software = %hello.software, "hello");
@@ -250,7 +255,7 @@ impl Peers {
             Err(reason) => Err(reason),
             Ok(expected) => {
                 let (blobs, body) = (self.blobs.clone(), receipt.body().clone());
-                tokio::task::spawn_blocking(move || check_stored(&blobs, &body, &expected))
+                tokio::task::spawn_blocking(move || check_stored(&blobs, worker, &body, &expected))
                     .await
                     .unwrap_or_else(|_| Err("the result could not be checked".into()))
             }
@@ -326,7 +331,7 @@ impl Peers {
             }
             Err(Stopped) => return Ok(()),
         };
-        if self.blobs.len(&digest) == Some(upload.bytes()) {
+        if self.blobs.has_from(&digest, worker) && self.blobs.len(&digest) == Some(upload.bytes()) {
             return upload.already_stored().await;
         }
         let (bytes_max, inspect) = match inspector(&expected) {
@@ -348,7 +353,15 @@ impl Peers {
         let spool = Spool { partial: self.blobs.partial(&name), stored, bytes_max, sync: true };
         let received = upload.receive(spool, inspect).await?;
         self.metrics.bytes_up.inc_by(received.bytes_received());
-        received.confirm().await
+        let blobs = self.blobs.clone();
+        match tokio::task::spawn_blocking(move || blobs.mark(&digest, worker)).await {
+            Ok(Ok(())) => received.confirm().await,
+            failed => {
+                tracing::error!(?failed, "cannot note an upload");
+                received.refuse("the coordinator's disk refuses".into()).await;
+                Ok(())
+            }
+        }
     }
 }
 
@@ -399,8 +412,14 @@ impl Inspect for ResultCheck {
 }
 
 /// Whether the result that a receipt names lies on disk and is what the task must return.
-fn check_stored(blobs: &Blobs, receipt: &Receipt, expected: &ExpectedResult) -> Result<(), Reason> {
-    let Some(length) = blobs.len(&receipt.result) else {
+fn check_stored(
+    blobs: &Blobs,
+    worker: WorkerId,
+    receipt: &Receipt,
+    expected: &ExpectedResult,
+) -> Result<(), Reason> {
+    let length = blobs.len(&receipt.result).filter(|_| blobs.has_from(&receipt.result, worker));
+    let Some(length) = length else {
         return Err("the result was not uploaded before its receipt".into());
     };
     if length != receipt.result_bytes {

@@ -15,6 +15,7 @@ use super::identity;
 use super::limits::{ADDRESSES_MAX, ClientLimits, FAREWELL_MS, HANDSHAKE_MS, STAGGER_MS, ServerLimits};
 use super::link::Link;
 use super::peer::Peer;
+use super::reset;
 use crate::ids::CoordinatorId;
 use crate::limits::WIRE_VERSION;
 use crate::sign::NodeKey;
@@ -67,8 +68,9 @@ impl Server {
             .incoming_buffer_size_total(limits.handshakes as u64 * 16 * 1024);
 
         let socket = socket(address, limits.link.udp_buffer_bytes)?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
-            .map_err(|source| LinkError::Socket { address, source })?;
+        let endpoint =
+            Endpoint::new(reset::endpoint_config(key), Some(config), socket, Arc::new(TokioRuntime))
+                .map_err(|source| LinkError::Socket { address, source })?;
         let budget = Budget {
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             fetches: Arc::new(Semaphore::new(limits.fetches)),

@@ -13,6 +13,7 @@ pub mod key_file;
 pub mod limits;
 pub mod link;
 pub mod peer;
+mod reset;
 pub mod stream;
 pub mod transfer;
 

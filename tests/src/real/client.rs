@@ -62,7 +62,8 @@ impl Client {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = Arc::new(NodeKey::from_seed(&seed));
-        let client = QuicClient::new(key.clone(), ClientLimits::default())?;
+        let limits = ClientLimits { keep_alive_ms: 500, ..ClientLimits::default() };
+        let client = QuicClient::new(key.clone(), limits)?;
         let link = client.connect(&address.parse()?).await?;
         let (mut sender, mut receiver) = link.open_control::<ToCoordinator, ToWorker>().await?;
         let mut payout = [1; 20];
