@@ -150,8 +150,11 @@ impl<'a> Progress<'a> {
         };
         let sum =
             |part: fn(&RunningTask) -> u32| round.running.iter().map(|task| u64::from(part(task))).sum();
-        self.steps.set_length(sum(|task| task.of));
-        self.steps.set_position(sum(|task| task.done));
+        // Both at once: a bar must not show the end of one round beside the length of the next.
+        self.steps.update(|bar| {
+            bar.set_len(sum(|task| task.of));
+            bar.set_pos(sum(|task| task.done));
+        });
         self.steps.set_message(format!("steps · {}/{} updates", round.accepted, round.asked));
     }
 

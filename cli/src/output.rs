@@ -9,12 +9,14 @@ use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use contracts::error::ChainError;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::args::{Color, Format};
 use crate::error::CliError;
 use crate::exit::ExitStatus;
+use crate::jobfile::JobFileError;
 use crate::page::Page;
 
 /// The version of every JSON document that the command line writes.
@@ -262,8 +264,33 @@ fn error_body(error: &anyhow::Error) -> ErrorBody {
             causes.push(cause);
         }
     }
-    let code = known.map_or("failed", CliError::code).to_owned();
-    ErrorBody { code, message, causes, fix: known.and_then(CliError::fix) }
+    let (code, fix) = match known {
+        Some(known) => (known.code(), known.fix()),
+        None => error.chain().find_map(verdict).unwrap_or(("failed", None)),
+    };
+    ErrorBody { code: code.to_owned(), message, causes, fix }
+}
+
+/// The word for an error of another room, and what to do about it.
+fn verdict<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<(&'a str, Option<String>)> {
+    if let Some(error) = cause.downcast_ref::<JobFileError>() {
+        let known = match error {
+            JobFileError::Read(error) | JobFileError::File(_, error) => error.fix(),
+            _ => Some("correct that line; `fedroll job init` writes a commented example".to_owned()),
+        };
+        return Some(("job-file", known));
+    }
+    let error = cause.downcast_ref::<ChainError>()?;
+    let fix = match error {
+        ChainError::Unreachable { .. } => {
+            "check that the base layer's node runs there, or name another with --rpc URL"
+        }
+        ChainError::NoRollup { .. } => "check --rollup and --rpc: they must be of one network",
+        ChainError::NoEther { .. } => "send that address some of the chain's own coin for gas",
+        error if error.is_retry() => "try again: nothing is done twice",
+        _ => return Some(("chain", None)),
+    };
+    Some(("chain", Some(fix.to_owned())))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
