@@ -8,15 +8,12 @@ set -eu
 cd "$(dirname "$0")"
 mode="${1:-}"
 
+# npm carries Foundry 1.7.1 for one platform; elsewhere the one on the PATH must do.
 case "$(uname -s)-$(uname -m)" in
-  Linux-x86_64) platform=linux-amd64 ;;
-  Linux-aarch64) platform=linux-arm64 ;;
-  Darwin-x86_64) platform=darwin-amd64 ;;
-  Darwin-arm64) platform=darwin-arm64 ;;
-  *) echo "contracts/build.sh: no forge for $(uname -s) $(uname -m)" >&2; exit 2 ;;
+  Linux-x86_64) forge=node_modules/@foundry-rs/forge-linux-amd64/bin/forge ;;
+  *) forge=forge ;;
 esac
-forge="node_modules/@foundry-rs/forge-$platform/bin/forge"
-if [ ! -x "$forge" ] || [ ! -d node_modules/solc ]; then
+if ! command -v "$forge" >/dev/null || [ ! -d node_modules/solc ]; then
   echo "contracts/build.sh: the Solidity toolchain is missing; run: npm ci --prefix contracts" >&2
   exit 2
 fi

@@ -203,3 +203,29 @@ pub(crate) fn queue_item(event: &Rollup::QueueItem) -> Option<ours::QueueItem> {
     let job = protocol::ids::JobId(event.job);
     Some(ours::QueueItem { job, time: event.time, sender: from_evm(event.sender), action })
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::hash::node;
+    use protocol::ledger::state::StateTree;
+
+    use super::*;
+
+    #[test]
+    fn the_contracts_form_of_a_proof_leads_to_the_same_root() {
+        let mut tree = StateTree::default();
+        let leaves: Vec<_> = [0, 1, 2, 5, 1 << 23].map(|index| (index, Keccak([7; 32]))).to_vec();
+        tree.update(&leaves);
+        for (index, leaf) in leaves {
+            let proof = tree.proof(index).unwrap();
+            let siblings = siblings(&proof);
+            assert_eq!(index >> siblings.len(), 0, "the path reaches the index");
+            let mut root = leaf;
+            for (level, empty) in empty_nodes().into_iter().take(24).enumerate() {
+                let sibling = siblings.get(level).map_or(empty, |word| from_word(*word));
+                root = if index >> level & 1 == 0 { node(&root, &sibling) } else { node(&sibling, &root) };
+            }
+            assert_eq!(root, tree.root());
+        }
+    }
+}

@@ -64,7 +64,9 @@ fn job_or_claim(error: &R) -> String {
         }
         R::ZeroRecipient(_) => "nobody would receive the money".into(),
         R::NotSignedByPayout(e) => format!("account {} was not signed for by its payout key", e.index),
-        other => plain(&format!("{other:?}")),
+        R::ReentrancyGuardReentrantCall(_) => "the token called back in the middle of a transfer".into(),
+        R::SafeERC20FailedOperation(e) => format!("the token {} refused the transfer", e.token),
+        other => format!("the contract reported {}", plain(&format!("{other:?}"))),
     }
 }
 
@@ -77,11 +79,38 @@ pub(crate) fn token(error: &T) -> String {
         T::ERC20InsufficientAllowance(e) => {
             format!("{} may take {} base units of the token and needs {}", e.spender, e.allowance, e.needed)
         }
-        other => plain(&format!("{other:?}")),
+        other => format!("the token reported {}", plain(&format!("{other:?}"))),
     }
 }
 
 /// `Name(Name { … })`, as derived `Debug` writes an enum of structs, without the repetition.
 fn plain(debug: &str) -> String {
     debug.split_once('(').map_or(debug, |(_, inner)| inner.strip_suffix(')').unwrap_or(inner)).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Reason;
+
+    #[test]
+    fn every_reason_of_the_rollup_has_a_sentence() {
+        // Zeros are valid values of every error's fields: enough for the longest.
+        for selector in R::SELECTORS {
+            let mut data = selector.to_vec();
+            data.resize(4 + 32 * 4, 0);
+            let Reason::Rollup(error) = Reason::decode(&data) else { panic!("{selector:02x?}") };
+            let text = rollup(&error);
+            assert!(text.contains(' '), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_reasons_are_shown_as_they_are() {
+        assert_eq!(Reason::decode(&[]).to_string(), "no reason given");
+        assert_eq!(Reason::decode(&[1, 2, 3, 4]).to_string(), "unknown reason 0x01020304");
+        let text = alloy::sol_types::Revert::from("because");
+        let data = alloy::sol_types::SolError::abi_encode(&text);
+        assert_eq!(Reason::decode(&data).to_string(), "because");
+    }
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use alloy::consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
 use alloy::consensus::transaction::Recovered;
 use alloy::consensus::{
-    Eip658Value, Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Sealable as _, Sealed, Transaction as _,
-    TxEnvelope, TxReceipt as _, TxType,
+    Eip658Value, Header, Receipt, ReceiptEnvelope, Sealable as _, Sealed, Transaction as _, TxEnvelope,
+    TxReceipt as _,
 };
-use alloy::eips::eip2718::Decodable2718 as _;
 use alloy::primitives::{Address, B256, Bytes, Keccak256, Log, TxKind, U256};
 use alloy::rpc::types::TransactionRequest;
 use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction, Output, ResultAndState};
@@ -21,11 +20,9 @@ use revm::{
     Context, Database as _, DatabaseCommit as _, ExecuteEvm as _, MainBuilder as _, MainContext as _,
 };
 
-use protocol::sign::EthSignature;
-
 use super::error::Refusal;
+use super::tx::{decode, envelope, invalid, tx_env};
 use crate::base_layer::DEVELOPMENT_CHAIN_ID;
-use crate::bindings::{from_word, to_evm};
 
 /// Wei per gas of every block: a market of one needs no price.
 pub(super) const BASE_FEE: u64 = 1_000_000_000;
@@ -332,80 +329,6 @@ impl Chain {
             error => invalid(error),
         }
     }
-}
-
-/// Decodes a raw transaction and recovers its sender.
-fn decode(raw: &[u8]) -> Result<Recovered<TxEnvelope>, Refusal> {
-    let mut rest = raw;
-    let tx = TxEnvelope::decode_2718(&mut rest)
-        .map_err(|error| Refusal::params(format!("not a signed transaction: {error}")))?;
-    if !rest.is_empty() {
-        return Err(Refusal::params("bytes follow the transaction"));
-    }
-    if matches!(tx.tx_type(), TxType::Eip4844 | TxType::Eip7702) {
-        return Err(Refusal::server(
-            "transaction type not supported: blobs and authorisations are not served here",
-        ));
-    }
-    if tx.chain_id().is_some_and(|id| id != DEVELOPMENT_CHAIN_ID) {
-        return Err(Refusal::server("invalid chain id for signer"));
-    }
-    let signature = EthSignature {
-        r: tx.signature().r().to_be_bytes(),
-        s: tx.signature().s().to_be_bytes(),
-        v: 27 + u8::from(tx.signature().v()),
-    };
-    let sender = signature.recover(&from_word(tx.signature_hash()));
-    let sender = sender.ok_or_else(|| Refusal::server("invalid sender: the signature recovers to nobody"))?;
-    Ok(Recovered::new_unchecked(tx, to_evm(sender)))
-}
-
-fn tx_env(tx: &Recovered<TxEnvelope>) -> Result<TxEnv, Refusal> {
-    TxEnv::builder()
-        .tx_type(Some(tx.tx_type() as u8))
-        .caller(tx.signer())
-        .nonce(tx.nonce())
-        .gas_limit(tx.gas_limit())
-        .gas_price(tx.max_fee_per_gas())
-        .gas_priority_fee(tx.max_priority_fee_per_gas())
-        .kind(tx.kind())
-        .value(tx.value())
-        .data(tx.input().clone())
-        .access_list(tx.access_list().cloned().unwrap_or_default())
-        .chain_id(tx.chain_id())
-        .build()
-        .map_err(|error| Refusal::params(format!("not a transaction: {error:?}")))
-}
-
-fn envelope(kind: TxType, receipt: Receipt) -> ReceiptEnvelope {
-    let receipt: ReceiptWithBloom = receipt.with_bloom();
-    match kind {
-        TxType::Legacy => ReceiptEnvelope::Legacy(receipt),
-        TxType::Eip2930 => ReceiptEnvelope::Eip2930(receipt),
-        TxType::Eip1559 => ReceiptEnvelope::Eip1559(receipt),
-        TxType::Eip4844 => ReceiptEnvelope::Eip4844(receipt),
-        TxType::Eip7702 => ReceiptEnvelope::Eip7702(receipt),
-    }
-}
-
-/// In the words that tools look for.
-fn invalid(error: &EVMError<core::convert::Infallible, InvalidTransaction>) -> Refusal {
-    use InvalidTransaction as I;
-    Refusal::server(match error {
-        EVMError::Transaction(I::NonceTooLow { tx, state }) => {
-            format!("nonce too low: next nonce {state}, tx nonce {tx}")
-        }
-        EVMError::Transaction(I::LackOfFundForMaxFee { fee, balance }) => {
-            format!("insufficient funds for gas * price + value: have {balance} want {fee}")
-        }
-        EVMError::Transaction(I::GasPriceLessThanBasefee) => {
-            format!("max fee per gas less than block base fee: {BASE_FEE} wei")
-        }
-        EVMError::Transaction(I::CallGasCostMoreThanGasLimit { .. } | I::GasFloorMoreThanGasLimit { .. }) => {
-            format!("intrinsic gas too low: {error:?}")
-        }
-        other => format!("invalid transaction: {other}"),
-    })
 }
 
 /// Chains a block's changes onto those before it, in an order of their own.

@@ -4,13 +4,14 @@
 //! outside is Ethereum JSON-RPC on loopback, so `cast` and every other tool can look. There is no consensus, no
 //! history of states and no security: its money is worth nothing, and it says so wherever it names itself.
 //!
-//! `chain` executes and asks no clock, `journal` remembers, `methods` answers, this file serves HTTP.
+//! `chain` executes (`tx` reads what it executes) and asks no clock, `journal` remembers, `methods` answers, this file serves HTTP.
 
 mod chain;
 mod clock;
 mod error;
 mod journal;
 mod methods;
+mod tx;
 mod views;
 
 use std::future::Future;

@@ -32,7 +32,7 @@ contract Handler {
     // --- money in
 
     function fund(uint64 amount) external {
-        if (amount == 0 || store.jobCount() == 4) return;
+        if (amount == 0 || store.jobCount() == 2) return;
         vm.prank(requester);
         uint32 job = rollup.fundJob(proposer, keccak256("spec"), Terms(1, 1, 1, 1, 1, 0, false, 0), amount);
         store.queued(job, amount, false);
@@ -87,20 +87,28 @@ contract Handler {
         store.posted(summary, parts);
     }
 
-    function wait(uint32 time) external {
-        vm.warp(vm.getBlockTimestamp() + time % (2 * CHALLENGE));
+    /// @dev A while, a job's grace, or a window.
+    function wait(uint8 how, uint16 time) external {
+        uint64[3] memory base = [0, GRACE, CHALLENGE];
+        vm.warp(vm.getBlockTimestamp() + base[how % 3] + time);
+    }
+
+    /// @dev Mostly one of the latest batches: the first ones soon have nothing left to claim.
+    function pick(uint8 batch) private view returns (uint256) {
+        uint256 count = store.batchCount();
+        return count - 1 - (batch % 8) % count;
     }
 
     // --- money out
 
     function claim(uint8 batch, uint8 which) external {
         if (store.batchCount() == 0) return;
-        AccountClaim memory c = store.accountAt(batch % store.batchCount(), which % 4);
+        AccountClaim memory c = store.accountAt(pick(batch), which % 4);
         uint256 before = token.balanceOf(c.account.payout);
         try rollup.claimEarnings(c.account, c.siblings) {
             store.paidOut(token.balanceOf(c.account.payout) - before);
         } catch (bytes memory reason) {
-            store.refused(bytes4(reason), rollup.isFinal(uint64(batch % store.batchCount()) + 1));
+            store.refused(bytes4(reason), rollup.isFinal(uint64(pick(batch)) + 1));
         }
     }
 
@@ -108,20 +116,20 @@ contract Handler {
         if (store.batchCount() == 0) return;
         AccountClaim[] memory claims = new AccountClaim[](4);
         for (uint32 i = 0; i < 4; ++i) {
-            claims[i] = store.accountAt(batch % store.batchCount(), i);
+            claims[i] = store.accountAt(pick(batch), i);
         }
         uint256 before = token.balanceOf(address(rollup));
         try rollup.claimMany(claims) {
             store.paidOut(before - token.balanceOf(address(rollup)));
         } catch (bytes memory reason) {
-            store.refused(bytes4(reason), rollup.isFinal(uint64(batch % store.batchCount()) + 1));
+            store.refused(bytes4(reason), rollup.isFinal(uint64(pick(batch)) + 1));
         }
     }
 
     function claimJob(uint8 batch, uint8 which, bool fees) external {
         if (store.batchCount() == 0) return;
-        uint256 place = batch % store.batchCount();
-        (bool exists, JobLeaf memory leaf, bytes32[] memory siblings) = store.jobAt(place, which % 4);
+        uint256 place = pick(batch);
+        (bool exists, JobLeaf memory leaf, bytes32[] memory siblings) = store.jobAt(place, which % 2);
         if (!exists) return;
         (BatchSummary memory summary, StateParts memory parts) = store.batchAt(place);
         uint256 before = token.balanceOf(address(rollup));

@@ -136,6 +136,21 @@ contract Store {
         return (true, jobsThen[batch][index], siblingsIn(leaves, index, 4));
     }
 
+    /// @notice What the contract owes by these books: pay, fees, unspent escrow, and money the ledger has not seen yet.
+    /// @dev Reverts if anybody was paid more than is due.
+    function owed(IRollup rollup) external view returns (uint256 sum) {
+        for (uint32 i = 0; i < 4; ++i) {
+            sum += earned[i] - rollup.claimed(i);
+        }
+        for (uint32 i = 0; i < jobs.length; ++i) {
+            sum += jobs[i].fees - rollup.claimedFees(i);
+            sum += jobs[i].funded - jobs[i].spent + jobs[i].refundable - rollup.claimedRefund(i);
+        }
+        for (uint256 i = consumed; i < queue.length; ++i) {
+            sum += queue[i].amount;
+        }
+    }
+
     // --- four leaves
 
     function accountLeaf(uint32 index, uint128 amount) private pure returns (AccountLeaf memory) {
