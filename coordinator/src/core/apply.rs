@@ -37,8 +37,11 @@ impl Coordinator {
                         let round = &mut job.rounds[*number as usize];
                         round.model = Some(*model);
                         round.evaluated = evaluated.or(round.evaluated);
-                        let text =
-                            format!("round {number}: model {model}{}", judged(round.evaluated.as_ref()));
+                        let text = format!(
+                            "round {}: model {model}{}",
+                            number + 1,
+                            judged(round.evaluated.as_ref())
+                        );
                         job.note(at, text);
                     }
                 }
@@ -140,7 +143,8 @@ impl Coordinator {
                 evaluated: None,
                 updates: Vec::new(),
             });
-            job.note(at, format!("round {number} began"));
+            // For people rounds count from 1; settlements count from 0, as in the ledger.
+            job.note(at, format!("round {} began", number + 1));
         }
     }
 
@@ -181,7 +185,9 @@ impl Coordinator {
                 let loss = body.loss.map_or(String::new(), |loss| format!(", loss {:.4}", loss.get()));
                 format!(
                     "round {}: update {} of {} examples{loss} by {worker}",
-                    task.settlement, round.accepted, body.examples
+                    task.settlement + 1,
+                    round.accepted,
+                    body.examples
                 )
             }
             Work::Infer(infer) => {
@@ -217,7 +223,7 @@ impl Coordinator {
             if live && settlement.accepted > 0 {
                 job.finishing = Some(number);
             }
-            job.note(at, format!("round {number} closed with {} updates", settlement.accepted));
+            job.note(at, format!("round {} closed with {} updates", number + 1, settlement.accepted));
         }
         job.closed.insert(number, settlement);
         Self::settle_phase(job);
@@ -248,7 +254,8 @@ impl Coordinator {
         self.restarted = true;
     }
 
-    /// At the first step after a restart: however long it took, workers get their time to come back with what they have.
+    /// At the first step after a restart: however long it took, workers get their time to come back with what they
+    /// have.
     pub(super) fn await_workers(&mut self) {
         let until = self.now.plus(self.config.reconnect_grace_ms);
         let held: Vec<_> =

@@ -153,8 +153,8 @@ impl Coordinator {
         if settlement.accepted as usize == settlement.slots.len() {
             return self.close(id, number, "the group is complete", effects);
         }
-        // With all who are here barred nobody is left to try. Each gets another chance, but not at once: one worker that
-        // refuses everything would else use up all of a task's tries while the others are away.
+        // With all who are here barred nobody is left to try. Each gets another chance, but not at once: one worker
+        // that refuses everything would else use up all of a task's tries while the others are away.
         let stuck = settlement.assignments().next().is_none() && !settlement.barred.is_empty();
         if stuck && now >= settlement.deadline {
             settlement.deadline = now.plus(deadline_ms);
@@ -312,7 +312,7 @@ impl Coordinator {
             );
         }
         if let Some(round) = job.finishing {
-            return format!("round {round} is being aggregated");
+            return format!("round {} is being aggregated", round + 1);
         }
         match (&spec.work, job.open.iter().next()) {
             (Work::Train(_), None) if job.model.is_none() => "the initial model is being made".into(),
@@ -322,7 +322,8 @@ impl Coordinator {
                 let ends = Millis(open.deadline.since(self.now)).secs();
                 let want = train.round.workers;
                 let mut text = format!(
-                    "round {number}: {} of {want} updates are in, {running} under way",
+                    "round {}: {} of {want} updates are in, {running} under way",
+                    number + 1,
                     open.accepted
                 );
                 if open.accepted < want && running == 0 {

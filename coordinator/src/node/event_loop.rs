@@ -26,10 +26,13 @@ const COMMANDS_MAX: usize = 4_096;
 /// Commands that share one flush.
 const GROUP_MAX: usize = 1_024;
 
+/// A look at the core by somebody else.
+type Reader = Box<dyn FnOnce(&Coordinator) + Send>;
+
 /// Something for the core's thread.
 enum Command {
     Event(Box<Event>),
-    Read(Box<dyn FnOnce(&Coordinator) + Send>),
+    Read(Reader),
     Stop,
 }
 
@@ -153,7 +156,7 @@ impl EventLoop {
                 None => Ok(runtime.block_on(inlet.recv())),
             };
             let mut effects = Vec::new();
-            let mut readers: Vec<Box<dyn FnOnce(&Coordinator) + Send>> = Vec::new();
+            let mut readers: Vec<Reader> = Vec::new();
             let mut stop = false;
             let mut next = match first {
                 Err(_elapsed) => {
