@@ -1,24 +1,18 @@
-//! Batches: seal one, ask for it to be posted, learn that it was, learn that it is final.
+//! Batches: what was sealed, what of it is posted, what is final, and the ledger that follows from them.
 //!
 //! One batch at most waits to be posted: the next builds on what the base layer has.
 
 use protocol::hash::Keccak;
 use protocol::ids::{BatchId, JobId};
 use protocol::ledger::batch::{decode_payload, summarise};
-use protocol::ledger::share::{AcceptedTask, Reward, divide};
 use protocol::ledger::{
-    self, BatchBuilder, BatchHeader, BatchStart, Context, Deployment, Op, Queue, QueueItem, SealError, State,
-    Terms, apply_chunk,
+    self, BatchHeader, Context, Deployment, Op, Queue, QueueItem, State, Terms, apply_chunk,
 };
 use protocol::time::Millis;
 use serde::{Deserialize, Serialize};
 
+use super::Coordinator;
 use super::config::Config;
-use super::fact::Fact;
-use super::jobs::Job;
-use super::limits::BATCH_CREDITS_MAX;
-use super::timers::Timer;
-use super::{Coordinator, Effect};
 
 /// A batch as it is posted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,16 +26,16 @@ pub struct SealedBatch {
 /// The ledger at the newest batch, the base layer's queue, and every batch.
 #[derive(Clone, Debug)]
 pub struct Batches {
-    deployment: Deployment,
+    pub(super) deployment: Deployment,
     proposer: protocol::ids::Address,
-    state: State,
-    queue: Queue,
-    records: Vec<BatchRecord>,
+    pub(super) state: State,
+    pub(super) queue: Queue,
+    pub(super) records: Vec<BatchRecord>,
     /// Whether the newest waits to be posted: its bytes and the state before it.
-    unposted: Option<(SealedBatch, State)>,
+    pub(super) unposted: Option<(SealedBatch, State)>,
     finalised: usize,
     /// Since when there is something to seal.
-    pending_since: Option<Millis>,
+    pub(super) pending_since: Option<Millis>,
 }
 
 /// What is kept of a batch.
@@ -227,149 +221,6 @@ impl Batches {
 }
 
 impl Coordinator {
-    /// Seals what waits, once it has waited long enough and the batch before is on the base layer.
-    pub(super) fn seal(&mut self, effects: &mut Vec<Effect>) {
-        if !self.has_something_to_seal() {
-            self.batches.pending_since = None;
-            match self.next_refund() {
-                Some(at) => self.timers.set(Timer::Seal, at),
-                None => self.timers.cancel(&Timer::Seal),
-            }
-            return;
-        }
-        let since = *self.batches.pending_since.get_or_insert(self.now);
-        if self.batches.unposted.is_some() {
-            return;
-        }
-        let due = since.plus(self.config.seal_after_ms);
-        if self.now < due && self.waiting_credits() < BATCH_CREDITS_MAX {
-            self.timers.set(Timer::Seal, due);
-            return;
-        }
-        match self.build_batch() {
-            Some(batch) => {
-                self.record(Fact::Sealed(Box::new(batch.clone())), effects);
-                effects.push(Effect::Post(Box::new(batch)));
-            }
-            // Everything that waits is held up by a limit that time lifts (a job's spending rate): look again then.
-            None => {
-                self.batches.pending_since = Some(self.now);
-                self.timers.set(Timer::Seal, self.now.plus(self.config.seal_after_ms.max(1_000)));
-            }
-        }
-    }
-
-    fn has_something_to_seal(&self) -> bool {
-        self.batches.state.queue_position() < self.batches.queue.len()
-            || (self.batches.state.next_account() as usize) < self.workers.len()
-            || self.unsealed_settlements().next().is_some()
-            || self.refund_waits_for_time()
-    }
-
-    /// Closed settlements that are not (wholly) sealed, in order of job and number.
-    fn unsealed_settlements(&self) -> impl Iterator<Item = (&Job, u32)> {
-        self.jobs
-            .values()
-            .flat_map(|job| job.closed.range(job.next_sealed..).map(move |(number, _)| (job, *number)))
-    }
-
-    fn waiting_credits(&self) -> usize {
-        self.unsealed_settlements().map(|(job, number)| job.closed[&number].accepted as usize).sum()
-    }
-
-    /// A job that its requester closed pays its refund once a batch is dated past its closing; an empty one will do.
-    /// Jobs of other coordinators count, too: nobody else posts.
-    fn refund_waits_for_time(&self) -> bool {
-        let (dated, now) = (self.dated(), self.now.secs());
-        self.batches.state.jobs().any(|(_, leaf)| leaf.refund_at(now) > leaf.refund_at(dated))
-    }
-
-    /// When the next refund can be made possible, if nothing else is sealed before.
-    fn next_refund(&self) -> Option<Millis> {
-        let dated = self.dated();
-        let waiting = self.batches.state.jobs().filter(|(_, leaf)| {
-            leaf.closing >= dated && leaf.refund_at(leaf.closing + 1) > leaf.refund_at(dated)
-        });
-        waiting.map(|(_, leaf)| Millis((leaf.closing + 1).saturating_mul(1_000))).min()
-    }
-
-    /// Unix seconds of the newest batch.
-    fn dated(&self) -> u64 {
-        self.batches.records.last().map_or(0, |record| record.header.time)
-    }
-
-    fn build_batch(&self) -> Option<SealedBatch> {
-        let batches = &self.batches;
-        let before = self.dated();
-        let start = BatchStart {
-            number: BatchId(batches.records.len() as u64 + 1),
-            time: self.now.secs().max(before),
-            proposer: self.config.operator,
-            queue_end: batches.queue.len(),
-        };
-        let mut builder = BatchBuilder::new(batches.state.clone(), start, batches.deployment, &batches.queue)
-            .expect("the batch sees the queue as far as it is known");
-        builder.consume_queue().expect("the base layer numbers jobs as the ledger does");
-        let mut full = false;
-        for account in batches.state.next_account()..self.workers.len() as u32 {
-            let account = protocol::ids::AccountIndex(account);
-            let (id, worker) = self.workers.by_account(account).expect("accounts are given out without gaps");
-            match builder.register(id, worker.payout) {
-                Ok(index) => {
-                    assert_eq!(index, account, "registrations are sealed in the order of their accounts")
-                }
-                Err(SealError::Full) => {
-                    full = true;
-                    break;
-                }
-                Err(error) => unreachable!("a registration with a payout address always holds: {error}"),
-            }
-        }
-        if !full {
-            self.settle_into(&mut builder);
-        }
-        let dated = self.refund_waits_for_time();
-        if builder.is_empty() && !dated {
-            return None;
-        }
-        let (batch, _) = builder.seal();
-        Some(SealedBatch { header: batch.header, payload: batch.payload() })
-    }
-
-    fn settle_into(&self, builder: &mut BatchBuilder<'_>) {
-        let mut held_up = None;
-        for (job, number) in self.unsealed_settlements() {
-            if held_up == Some(job.id) {
-                continue; // a job's settlements go in order
-            }
-            match builder.settle(&self.ledger_settlement(job, number)) {
-                Ok(ledger::Progress::Closed) => {}
-                Ok(ledger::Progress::Continues { .. }) | Err(SealError::Full) => return,
-                Err(_) => held_up = Some(job.id),
-            }
-        }
-    }
-
-    /// A closed settlement as the ledger pays it: one credit an account.
-    pub fn ledger_settlement(&self, job: &Job, number: u32) -> ledger::Settlement {
-        let spec = job.spec.as_ref().expect("settlements close only under a known spec");
-        let settlement = &job.closed[&number];
-        let training = matches!(spec.work, protocol::job::Work::Train(_));
-        let tasks: Vec<_> = settlement
-            .receipts()
-            .map(|(_, accepted)| AcceptedTask {
-                account: accepted.account,
-                weight: accepted.receipt.body().examples,
-                receipt: accepted.digest,
-                result: accepted.receipt.body().result,
-            })
-            .collect();
-        let price = protocol::amount::Amount::units(spec.price.into());
-        let reward = if training { Reward::PerTask(price) } else { Reward::PerWeight(price) };
-        let credits = divide(reward, &tasks).expect("JobSpec::new bounds what a settlement can cost");
-        ledger::Settlement { job: job.id, number, approval: None, credits }
-    }
-
     pub(super) fn apply_sealed(&mut self, at: Millis, batch: &SealedBatch) {
         self.batches.append(batch);
         let record = self.batches.records.last().expect("just appended");

@@ -16,6 +16,7 @@ pub mod limits;
 mod receipts;
 mod rounds;
 mod schedule;
+mod sealing;
 pub mod settlement;
 pub mod timers;
 pub mod workers;
