@@ -67,6 +67,8 @@ pub struct Oracle {
     pub sealed: BTreeMap<u64, Keccak>,
     /// Assignments that reached a worker.
     pub reached: BTreeSet<(WorkerId, TaskId, Nonce)>,
+    /// Results that workers sent themselves.
+    pub uploaded: BTreeSet<(WorkerId, Digest)>,
     /// Acceptances that left: units by tasks.
     pub promises: BTreeMap<(JobId, u32, AccountIndex), BTreeMap<u32, u64>>,
     /// Updates added to running sums since the coordinator started.
@@ -89,6 +91,7 @@ impl Oracle {
             models: BTreeMap::new(),
             sealed: BTreeMap::new(),
             reached: BTreeSet::new(),
+            uploaded: BTreeSet::new(),
             promises: BTreeMap::new(),
             folded: BTreeMap::new(),
         }

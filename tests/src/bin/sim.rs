@@ -10,9 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use tests::sim::bugs::Bug;
 use tests::sim::event_log::EventLog;
 use tests::sim::swarm::Params;
-use tests::sim::{Failure, Sim, run_params, run_seed};
+use tests::sim::{Failure, Sim, run_params};
 
 #[derive(Debug, Parser)]
 #[command(about = "Runs simulated clusters: the real cores, everything around them made up from a seed")]
@@ -29,6 +30,9 @@ struct Args {
     /// Runs a logged run again and compares.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "runs"])]
     replay: Option<PathBuf>,
+    /// Plants a bug, by its name in `sim::bugs`: a good simulator fails then.
+    #[arg(long, value_name = "NAME")]
+    bug: Option<String>,
     /// Goes on after a failed run.
     #[arg(long)]
     keep_going: bool,
@@ -54,9 +58,10 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     if args.runs == 1 {
         say(&format!("seed {}:\n{}", args.seed, Params::from_seed(args.seed)));
     }
+    let bug = args.bug.as_deref().map(planted).transpose()?;
     let (mut events, mut failed) = (0, 0);
     for (seed, number) in (args.seed..).zip(1..=args.runs) {
-        match run_seed(seed) {
+        match run_params(Params::from_seed(seed), bug) {
             Ok(steps) => events += steps,
             Err(failure) => {
                 failed += 1;
@@ -72,6 +77,12 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     }
     say(&format!("{} clusters, {events} events, {failed} failed", args.runs));
     Ok(failed == 0)
+}
+
+fn planted(name: &str) -> anyhow::Result<Bug> {
+    let known = || Bug::ALL.iter().map(|bug| format!("{bug:?}")).collect::<Vec<_>>().join(", ");
+    let bug = Bug::ALL.iter().copied().find(|bug| format!("{bug:?}") == name);
+    bug.with_context(|| format!("there is no bug '{name}' to plant; there are {}", known()))
 }
 
 fn report(failure: &Failure, logs: &Path) -> anyhow::Result<()> {

@@ -23,7 +23,10 @@ pub fn said(oracle: &Oracle, to: WorkerId, message: &ToWorker) -> Checked {
             })?;
             welcome.expected.iter().try_for_each(|(task, nonce)| assigned(oracle, to, *task, nonce))
         }
-        ToWorker::Assign(task) => assigned(oracle, to, task.id, &task.nonce),
+        ToWorker::Assign(task) => {
+            assigned(oracle, to, task.id, &task.nonce)?;
+            super::earned::told(oracle, task)
+        }
         ToWorker::Cancel { task, nonce, .. } => require(oracle.ended.contains_key(nonce), PROPERTY, || {
             format!("task {task} is cancelled, and no fact says that it ended")
         }),

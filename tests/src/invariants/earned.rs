@@ -1,7 +1,8 @@
-//! A receipt is accepted only for an assignment that really reached its worker, and at the spec's price.
+//! A receipt is accepted only for an assignment that really reached its worker, for a result that this worker itself
+//! sent, and at the spec's price.
 
-use protocol::ids::TaskId;
-use protocol::job::Work;
+use protocol::ids::{JobId, TaskId};
+use protocol::job::{Task, Work};
 
 use super::{Checked, require};
 use crate::oracle::{Accepted, Oracle};
@@ -21,23 +22,54 @@ pub fn accepted(oracle: &Oracle, task: TaskId, accepted: &Accepted) -> Checked {
     require(oracle.reached.contains(&(worker, task, nonce)), PROPERTY, || {
         format!("task {task} is accepted from {worker:?}, whom it never reached")
     })?;
+    require(oracle.uploaded.contains(&(worker, accepted.result)), PROPERTY, || {
+        format!("task {task} is accepted from {worker:?}, who never sent its result {}", accepted.result)
+    })?;
     let ended = oracle.ended.get(&nonce);
     require(ended.is_none(), PROPERTY, || format!("task {task} is accepted after it was {ended:?}"))?;
     require(!oracle.closed.contains(&(task.job, task.settlement)), PROPERTY, || {
         format!("task {task} is accepted after its settlement closed")
     })?;
-    let price = oracle.spec(task.job).map(|spec| match &spec.work {
-        Work::Train(_) => (spec.price, accepted.examples > 0),
-        Work::Infer(infer) => {
-            let at = (task.settlement * infer.group_tasks + task.slot) as usize;
-            let items = infer.inputs.get(at).map_or(0, |input| u64::from(input.items));
-            (spec.price * items, accepted.examples == items)
-        }
-    });
-    require(price == Some((accepted.owed, true)), PROPERTY, || {
+    let price = price(oracle, task);
+    let counts = match price {
+        Some((_, Some(items))) => accepted.examples == items,
+        _ => accepted.examples > 0,
+    };
+    require(price.map(|(units, _)| units) == Some(accepted.owed) && counts, PROPERTY, || {
         format!(
             "task {task} earns {} for {} examples, its price is {price:?}",
             accepted.owed, accepted.examples
         )
     })
+}
+
+/// A worker is told what a task is worth.
+///
+/// # Errors
+/// If the spec says otherwise.
+pub fn told(oracle: &Oracle, task: &Task) -> Checked {
+    let price = price(oracle, task.id).map(|(units, _)| units);
+    require(price == Some(task.price) && is_spec_of(oracle, task.id.job, task), PROPERTY, || {
+        format!(
+            "task {} is offered for {} units under {:?}; the spec says {price:?}",
+            task.id, task.price, task.spec
+        )
+    })
+}
+
+fn is_spec_of(oracle: &Oracle, job: JobId, task: &Task) -> bool {
+    oracle.jobs.get(&job) == Some(&task.spec)
+}
+
+/// What the spec pays for a task, and how many items it has, if it is of that kind.
+fn price(oracle: &Oracle, task: TaskId) -> Option<(u64, Option<u64>)> {
+    let spec = oracle.spec(task.job)?;
+    match &spec.work {
+        Work::Train(_) => Some((spec.price, None)),
+        Work::Infer(infer) => {
+            let at = (task.settlement * infer.group_tasks + task.slot) as usize;
+            let items = u64::from(infer.inputs.get(at)?.items);
+            Some((spec.price * items, Some(items)))
+        }
+    }
 }

@@ -35,8 +35,8 @@ pub fn kept(oracle: &Oracle, ledger: &Ledger) -> Checked {
         let paid = paid.copied().unwrap_or(Paid::default());
         require(paid.tasks >= *tasks && paid.units >= *owed, PROPERTY, || {
             format!(
-                "account {account} was promised {owed} units for {tasks} tasks of settlement {settlement} of job {job}, \
-                 and got {paid:?}"
+                "account {account} was promised {owed} units for {tasks} tasks of settlement {settlement} of \
+                 job {job}, and got {paid:?}"
             )
         })?;
     }

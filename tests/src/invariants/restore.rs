@@ -1,5 +1,5 @@
-//! A coordinator restored from its facts is the one that wrote them: everything but sessions, timers and progress, which
-//! a crash may forget.
+//! A coordinator restored from its facts is the one that wrote them: everything but sessions, timers and progress,
+//! which a crash may forget.
 
 use coordinator::core::Coordinator;
 use coordinator::core::jobs::Job;

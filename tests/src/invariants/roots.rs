@@ -1,4 +1,5 @@
-//! From what stands on the base layer an auditor rebuilds every root that was posted, and every posted op does something.
+//! From what stands on the base layer an auditor rebuilds every root that was posted, and every posted op does
+//! something.
 
 use protocol::ledger::Verdict;
 

@@ -1,5 +1,5 @@
-//! Money is neither made nor lost: what accounts earned and coordinators took is what jobs spent, and no job spends more
-//! than it has.
+//! Money is neither made nor lost: what accounts earned and coordinators took is what jobs spent, and no job spends
+//! more than it has.
 
 use protocol::ledger::State;
 

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod honest;
 pub mod liar;
+mod tasks;
 
 use std::collections::BTreeMap;
 

@@ -154,7 +154,8 @@ impl Sim {
         let training = core.jobs()[&task.job].spec.as_ref().map(|spec| matches!(spec.work, Work::Train(_)));
         body.examples = if training == Some(true) { body.examples.max(1) } else { body.examples };
         let (worker, receipt) = (held.worker, Box::new(key.sign(body)));
-        Some(Event::Receipt { worker, receipt, result: Ok(()) })
+        let result = self.judge_result(worker, receipt.body());
+        Some(Event::Receipt { worker, receipt, result })
     }
 
     /// Loses what a good disk keeps.

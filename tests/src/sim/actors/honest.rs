@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::hash::Digest;
 use protocol::ids::{CoordinatorId, Nonce, WorkerId};
-use protocol::job::{Task, TaskWork};
+use protocol::job::Task;
 use protocol::sign::NodeKey;
 use protocol::time::Millis;
 use worker::core::{
-    Config, Effect, Event, Fact, Input, LinkId, Outcome, Output, Policy, TaskFailure, TransferFailure, Worker,
+    Config, Effect, Event, Fact, Input, LinkId, Outcome, Policy, TaskFailure, TransferFailure, Worker,
 };
 
 use super::super::disk::Disk;
-use super::super::network::{End, UploadAsked};
+use super::super::network::End;
 use super::super::swarm::Params;
-use super::super::{Blob, Due, Peer, Sim};
+use super::super::{Due, Peer, Sim};
 use crate::invariants::{Checked, Violation, answers};
 
 /// Something due at a worker's process.
@@ -33,22 +33,22 @@ pub(in crate::sim) enum PeerDue {
 #[derive(Debug)]
 pub(in crate::sim) struct Honest {
     pub(in crate::sim) id: WorkerId,
-    config: Config,
-    who: usize,
+    pub(super) config: Config,
+    pub(in crate::sim) who: usize,
     pub(in crate::sim) life: u32,
     core: Option<Worker>,
     disk: Disk<Fact, Effect>,
     pub(in crate::sim) cached: BTreeSet<Digest>,
-    results: BTreeSet<Digest>,
+    pub(super) results: BTreeSet<Digest>,
     /// Tasks that are computed, and must be told to have ended, once.
-    running: BTreeSet<Nonce>,
+    pub(super) running: BTreeSet<Nonce>,
     /// Transfers under way.
-    transfers: BTreeMap<Transfer, LinkId>,
+    pub(super) transfers: BTreeMap<Transfer, LinkId>,
     wake: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Transfer {
+pub(super) enum Transfer {
     Fetch(Digest),
     Upload(Nonce),
 }
@@ -120,7 +120,7 @@ impl Sim {
         }
     }
 
-    fn honest_mut(&mut self, who: usize) -> &mut Honest {
+    pub(super) fn honest_mut(&mut self, who: usize) -> &mut Honest {
         match &mut self.peers[who] {
             Peer::Honest(honest) => honest,
             Peer::Liar(_) => unreachable!("only honest workers are asked for by this name"),
@@ -302,74 +302,6 @@ impl Sim {
         self.after(wait, Due::Honest { who, life, due: PeerDue::Start });
     }
 
-    fn honest_upload(
-        &mut self,
-        who: usize,
-        link: LinkId,
-        task: protocol::ids::TaskId,
-        nonce: Nonce,
-        digest: Digest,
-    ) {
-        if self.fault(self.params.vanished_files) {
-            self.honest_mut(who).results.remove(&digest);
-        }
-        if !self.honest(who).results.contains(&digest) {
-            let failure = TransferFailure::ResultMissing;
-            let life = self.honest(who).life;
-            let due = PeerDue::Input(Box::new(Event::UploadFailed { link, nonce, failure }));
-            self.after(1, Due::Honest { who, life, due });
-        } else if let Some(conn) = self.network.by_link(who, link) {
-            self.honest_mut(who).transfers.insert(Transfer::Upload(nonce), link);
-            self.ask_transfer(conn, Due::Upload(conn, Box::new(UploadAsked { task, nonce, digest })));
-        }
-    }
-
-    fn on_computed(&mut self, who: usize, task: Task) -> Checked {
-        let nonce = task.nonce;
-        if !self.honest_mut(who).running.remove(&nonce) {
-            return Ok(());
-        }
-        let result = self.compute(who, &task);
-        self.honest_input(who, Event::TaskEnded { nonce, result })?;
-        if self.fault(self.params.leaves) {
-            return self.honest_input(who, Event::Leave);
-        }
-        Ok(())
-    }
-
-    /// What a task comes to: the same for the same weights, task and examples, on every try.
-    fn compute(&mut self, who: usize, task: &Task) -> Result<Output, TaskFailure> {
-        if self.fault(self.params.vanished_files) {
-            self.honest_mut(who).cached.clear();
-            return Err(TaskFailure::BlobMissing);
-        }
-        if self.fault(self.params.task_failures) {
-            return Err(TaskFailure::Failed("a corrupt data file".into()));
-        }
-        let stale = self.fault(self.params.stale_results);
-        let honest = self.honest_mut(who);
-        let (mut result, blob, examples) = match &task.work {
-            TaskWork::Train(train) => {
-                let made = format!("update {} {} of shard {}", train.weights, train.seed, honest.who);
-                let blob = Blob::Update { scale_bits: train.scale_bits };
-                (made, blob, honest.config.abilities.data.examples(&train.data).unwrap_or(1))
-            }
-            TaskWork::Infer(infer) => {
-                let made = format!("answers {} {} from {}", infer.weights, infer.input, infer.first_item);
-                let blob = Blob::Answers { first_item: infer.first_item, items: infer.items };
-                (made, blob, infer.items.into())
-            }
-        };
-        if let (true, TaskWork::Train(train)) = (stale, &task.work) {
-            // A model that has converged: the update is the same, round after round.
-            result = format!("nothing learnt at scale {}", train.scale_bits);
-        }
-        let result = Digest::of(result.as_bytes());
-        honest.results.insert(result);
-        self.contents.insert(result, blob);
-        Ok(Output { result, result_bytes: 64, examples, loss: None, evaluated: None })
-    }
-
     pub(in crate::sim) fn honest_link_down(&mut self, who: usize, link: LinkId) -> Checked {
         let (reason, hopeless) = ("the link is gone".into(), false);
         self.honest_input(who, Event::LinkDown { link, reason, hopeless })?;
@@ -396,27 +328,10 @@ impl Sim {
         Ok(())
     }
 
-    fn honest_all(&self) -> impl Iterator<Item = &Honest> {
+    pub(in crate::sim) fn honest_all(&self) -> impl Iterator<Item = &Honest> {
         self.peers.iter().filter_map(|peer| match peer {
             Peer::Honest(honest) => Some(&**honest),
             Peer::Liar(_) => None,
         })
-    }
-
-    pub(in crate::sim) fn peers_unsettled(&self) -> Option<String> {
-        self.honest_all().find_map(|honest| {
-            let Some(core) = honest.core() else { return Some(format!("worker {} is down", honest.who)) };
-            if !core.is_welcomed() {
-                return Some(format!("worker {} is not welcomed", honest.who));
-            }
-            let open = core.records().open.values().next()?;
-            Some(format!("worker {} holds {} in {:?}", honest.who, open.task.id, open.stage))
-        })
-    }
-
-    pub(in crate::sim) fn check_answers(&self) -> Checked {
-        self.honest_all()
-            .filter_map(|honest| Some((honest.id, honest.core()?)))
-            .try_for_each(|(id, core)| answers::complete(&self.oracle, id, core.records()))
     }
 }

@@ -45,6 +45,7 @@ enum Lie {
     Decline,
     ResultMissing,
     JunkResult,
+    AnothersResult,
     WrongNonce,
     AnOldReceipt,
     AnothersTask,
@@ -57,11 +58,12 @@ enum Lie {
     DeclineAndReceipt,
 }
 
-const LIES: [Lie; 14] = [
+const LIES: [Lie; 15] = [
     Lie::Silence,
     Lie::Decline,
     Lie::ResultMissing,
     Lie::JunkResult,
+    Lie::AnothersResult,
     Lie::WrongNonce,
     Lie::AnOldReceipt,
     Lie::AnothersTask,
@@ -168,6 +170,13 @@ impl Sim {
                 let receipt = Receipt { result, ..honest };
                 self.upload_first(who, receipt.clone());
                 self.sign_and_send(who, receipt);
+            }
+            Lie::AnothersResult => {
+                let known: Vec<Digest> = self.coordinator.sent.iter().map(|(digest, _)| *digest).collect();
+                if !known.is_empty() {
+                    let result = known[self.rng.below(known.len() as u64) as usize];
+                    self.sign_and_send(who, Receipt { result, ..honest });
+                }
             }
             Lie::WrongNonce => {
                 let nonce = Nonce([self.rng.next() as u8; 32]);

@@ -1,0 +1,81 @@
+//! What an honest worker's machine does with a task: compute it, keep the result, send it. Files may vanish on the way.
+
+use protocol::hash::Digest;
+use protocol::ids::Nonce;
+use protocol::job::{Task, TaskWork};
+use worker::core::{Event, LinkId, Output, TaskFailure, TransferFailure};
+
+use super::super::network::UploadAsked;
+use super::super::{Blob, Due, Sim};
+use super::honest::{PeerDue, Transfer};
+use crate::invariants::Checked;
+
+impl Sim {
+    pub(super) fn honest_upload(
+        &mut self,
+        who: usize,
+        link: LinkId,
+        task: protocol::ids::TaskId,
+        nonce: Nonce,
+        digest: Digest,
+    ) {
+        if self.fault(self.params.vanished_files) {
+            self.honest_mut(who).results.remove(&digest);
+        }
+        if !self.honest(who).results.contains(&digest) {
+            let failure = TransferFailure::ResultMissing;
+            let life = self.honest(who).life;
+            let due = PeerDue::Input(Box::new(Event::UploadFailed { link, nonce, failure }));
+            self.after(1, Due::Honest { who, life, due });
+        } else if let Some(conn) = self.network.by_link(who, link) {
+            self.honest_mut(who).transfers.insert(Transfer::Upload(nonce), link);
+            self.ask_transfer(conn, Due::Upload(conn, Box::new(UploadAsked { task, nonce, digest })));
+        }
+    }
+
+    pub(super) fn on_computed(&mut self, who: usize, task: Task) -> Checked {
+        let nonce = task.nonce;
+        if !self.honest_mut(who).running.remove(&nonce) {
+            return Ok(());
+        }
+        let result = self.compute(who, &task);
+        self.honest_input(who, Event::TaskEnded { nonce, result })?;
+        if self.fault(self.params.leaves) {
+            return self.honest_input(who, Event::Leave);
+        }
+        Ok(())
+    }
+
+    /// What a task comes to: the same for the same weights, task and examples, on every try.
+    fn compute(&mut self, who: usize, task: &Task) -> Result<Output, TaskFailure> {
+        if self.fault(self.params.vanished_files) {
+            self.honest_mut(who).cached.clear();
+            return Err(TaskFailure::BlobMissing);
+        }
+        if self.fault(self.params.task_failures) {
+            return Err(TaskFailure::Failed("a corrupt data file".into()));
+        }
+        let stale = self.fault(self.params.stale_results);
+        let honest = self.honest_mut(who);
+        let (mut result, blob, examples) = match &task.work {
+            TaskWork::Train(train) => {
+                let made = format!("update {} {} of shard {}", train.weights, train.seed, honest.who);
+                let blob = Blob::Update { scale_bits: train.scale_bits };
+                (made, blob, honest.config.abilities.data.examples(&train.data).unwrap_or(1))
+            }
+            TaskWork::Infer(infer) => {
+                let made = format!("answers {} {} from {}", infer.weights, infer.input, infer.first_item);
+                let blob = Blob::Answers { first_item: infer.first_item, items: infer.items };
+                (made, blob, infer.items.into())
+            }
+        };
+        if let (true, TaskWork::Train(train)) = (stale, &task.work) {
+            // A model that has converged: the update is the same, round after round.
+            result = format!("nothing learnt at scale {}", train.scale_bits);
+        }
+        let result = Digest::of(result.as_bytes());
+        honest.results.insert(result);
+        self.contents.insert(result, blob);
+        Ok(Output { result, result_bytes: 64, examples, loss: None, evaluated: None })
+    }
+}
