@@ -1,6 +1,6 @@
 //! Training and inference, a step of each model: `cargo bench -p models --bench train`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 use divan::Bencher;
@@ -73,7 +73,7 @@ fn inference(bencher: Bencher<'_, '_>, name: &str) {
 fn training_by_candle(bencher: Bencher<'_, '_>, name: &str) {
     let (kind, n) = case(name);
     let padding = if kind == ModelKind::CnnFedavg { 2 } else { 0 };
-    let vars: HashMap<String, Var> = weights(kind)
+    let vars: BTreeMap<String, Var> = weights(kind)
         .tensors()
         .expect("tensors")
         .into_iter()
@@ -85,7 +85,7 @@ fn training_by_candle(bencher: Bencher<'_, '_>, name: &str) {
         .bench_local(|| candle_step(&vars, &data, padding).expect("it trains"));
 }
 
-fn candle_step(vars: &HashMap<String, Var>, data: &Dataset, padding: usize) -> candle_core::Result<()> {
+fn candle_step(vars: &BTreeMap<String, Var>, data: &Dataset, padding: usize) -> candle_core::Result<()> {
     let dense = |x: &Tensor, name: &str| {
         x.matmul(&vars[&format!("{name}.weight")].t()?)?.broadcast_add(&vars[&format!("{name}.bias")])
     };

@@ -1,5 +1,5 @@
 //! Federated averaging without a network: workers in turn, updates as integers, accuracy by round.
-//! `cargo run --release -p models --example fedavg -- workers=4 alpha=0.5 rounds=10 epochs=1 minibatch=32 rate=0.05 momentum=0.9 seed=1`
+//! `cargo run --release -p models --example fedavg -- workers=4 alpha=0.5 rounds=10 epochs=1 minibatch=32 rate=0.05 momentum=0.9 seed=1 split=1`
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "an example prints, and measures time")]
 
 use std::collections::BTreeMap;
@@ -42,10 +42,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let alpha = number("alpha", 0.5)?;
     let scheme = if alpha == 0.0 { Scheme::Iid } else { Scheme::Dirichlet { alpha } };
     let minibatch = number("minibatch", 32.0)? as u32;
-    let shards: Vec<Dataset> = split(&examples, number("workers", 4.0)? as u32, scheme, minibatch, seed)?
-        .iter()
-        .map(|shard| examples.subset(shard))
-        .collect();
+    let split_seed = number("split", seed as f64)? as u64;
+    let shards: Vec<Dataset> =
+        split(&examples, number("workers", 4.0)? as u32, scheme, minibatch, split_seed)?
+            .iter()
+            .map(|shard| examples.subset(shard))
+            .collect();
     println!("shards of {:?} examples", shards.iter().map(Dataset::len).collect::<Vec<_>>());
     let spec = ModelSpec { kind, input: examples.shape(), classes: 10 };
     let mut weights = Weights::init(&spec, seed)?;

@@ -113,7 +113,8 @@ pub fn memory_bytes(spec: &ModelSpec, minibatch: u32) -> Result<u64, ModelError>
         .map(|layer| {
             let routes = match layer.kind {
                 LayerKind::Conv(shape) => {
-                    shape.output_len().next_multiple_of(32) as u64 * 32u64.div_ceil(shape.filters as u64)
+                    let (rows, columns) = shape.pooled();
+                    (rows * columns * shape.filters.next_multiple_of(32)) as u64
                 }
                 LayerKind::Dense(_) => 0,
             };

@@ -206,8 +206,10 @@ fn positive(rng: &mut Rng) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+    use protocol::rng::Rng;
+
+    use super::*;
 
     fn set(count: u32, classes: u32) -> Dataset {
         Dataset::new(vec![0.0; count as usize], [1, 1, 1], (0..count).map(|at| at % classes).collect())

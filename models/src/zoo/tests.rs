@@ -1,6 +1,6 @@
 //! Each model against candle's own layers: values and gradients.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use candle_core::{Device, Var};
 use protocol::rng::Rng;
@@ -84,7 +84,7 @@ fn pool(x: &Tensor) -> Result<Tensor> {
 }
 
 /// The same model out of candle's layers.
-fn reference(kind: &ModelKind, vars: &HashMap<String, Tensor>, x: &Tensor) -> Result<Tensor> {
+fn reference(kind: &ModelKind, vars: &BTreeMap<String, Tensor>, x: &Tensor) -> Result<Tensor> {
     let dense = |x: &Tensor, name: &str| {
         x.matmul(&vars[&format!("{name}.weight")].t()?)?.broadcast_add(&vars[&format!("{name}.bias")])
     };
@@ -131,7 +131,7 @@ fn logits_agree_with_candle() {
         let weights = Weights::init(&spec, 8).unwrap();
         let x = examples(&spec, 5);
         let got = build(&spec, weights.var_builder().unwrap()).unwrap().forward(&x).unwrap();
-        let tensors = weights.tensors().unwrap().into_iter().collect();
+        let tensors = weights.tensors().unwrap();
         close(&format!("{kind:?} logits"), &got, &reference(&kind, &tensors, &x).unwrap());
     }
 }
@@ -143,7 +143,7 @@ fn a_training_step_agrees_with_candle() {
         let weights = Weights::init(&spec, 8).unwrap();
         let x = examples(&spec, 5);
         let labels = [3u32, 0, 9, 9, 1];
-        let vars: HashMap<String, Var> = weights
+        let vars: BTreeMap<String, Var> = weights
             .tensors()
             .unwrap()
             .into_iter()
