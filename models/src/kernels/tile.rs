@@ -256,15 +256,21 @@ mod x86 {
                 for &offset in offsets {
                     // SAFETY: as the caller promises.
                     unsafe {
-                        let a = a.add(offset as usize);
+                        let mut a = a.add(offset as usize);
                         let mut columns = [$zero(); NV];
                         for (v, column) in columns.iter_mut().enumerate() {
                             *column = $load(panel.add(v * $lanes));
                         }
                         for (row, sums) in sums.iter_mut().enumerate() {
-                            let x = $set(*a.add(row * stride));
+                            let x = $set(*if UNIT { a.add(row) } else { a });
                             for (sum, &column) in sums.iter_mut().zip(&columns) {
                                 *sum = $add(*sum, $mul(x, column));
+                            }
+                            if !UNIT {
+                                a = a.wrapping_add(stride);
+                                // Does nothing but hide where `a` came from: otherwise the compiler computes all
+                                // rows' addresses and loads first, and moves half of the sums out to the stack.
+                                std::arch::asm!("/* {0} */", inout(reg) a, options(pure, nomem, nostack, preserves_flags));
                             }
                         }
                         panel = panel.add(PANEL);
