@@ -43,13 +43,19 @@ impl Amount {
     }
 
     /// `self + other`.
-    #[expect(clippy::should_implement_trait, reason = "a sum of money can fail, which the operator could not say")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a sum of money can fail, which the operator could not say"
+    )]
     pub fn add(self, other: Self) -> Result<Self, AmountError> {
         self.0.checked_add(other.0).map(Self).ok_or(AmountError::OutOfRange)
     }
 
     /// `self − other`; an error below zero.
-    #[expect(clippy::should_implement_trait, reason = "a difference can fail, which the operator could not say")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a difference can fail, which the operator could not say"
+    )]
     pub fn sub(self, other: Self) -> Result<Self, AmountError> {
         self.0.checked_sub(other.0).map(Self).ok_or(AmountError::OutOfRange)
     }

@@ -1,5 +1,5 @@
 //! Every scenario across programs, in one binary: each more would link candle, alloy and revm again.
 
 mod cluster;
-mod tidy;
 mod network;
+mod tidy;

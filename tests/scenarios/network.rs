@@ -31,7 +31,13 @@ fn training(name: &str, rounds: u32, workers: u32) -> Result<JobSpec> {
             momentum: 0.0.try_into()?,
             seed: 1,
             scale_bits: 20,
-            round: RoundPolicy { workers, quorum: workers, over_select: 0, deadline_ms: 60_000, examples_cap: 1_000 },
+            round: RoundPolicy {
+                workers,
+                quorum: workers,
+                over_select: 0,
+                deadline_ms: 60_000,
+                examples_cap: 1_000,
+            },
             evaluation: Evaluation::None,
         }),
         price: 1_500_000,
@@ -44,7 +50,11 @@ fn training(name: &str, rounds: u32, workers: u32) -> Result<JobSpec> {
 
 fn good_update() -> Result<WorkKind> {
     let parameters = models::zoo::parameter_count(&model())?;
-    Ok(WorkKind::Update(Arc::new(models::update::encode(&vec![0.0; parameters], &vec![0.01; parameters], 20)?)))
+    Ok(WorkKind::Update(Arc::new(models::update::encode(
+        &vec![0.0; parameters],
+        &vec![0.01; parameters],
+        20,
+    )?)))
 }
 
 /// A worker that comes back whenever its link ends, as the real one does.
@@ -105,7 +115,8 @@ async fn a_job_goes_on_through_kills_of_the_coordinator_and_pays_everyone_once()
     assert!(done.rounds.iter().all(|round| round.accepted == workers), "{:?}", done.rounds);
 
     let deriver = derive(&network).await?;
-    let earned: Vec<u128> = deriver.state().accounts().map(|(_, account)| account.earned.as_units()).collect();
+    let earned: Vec<u128> =
+        deriver.state().accounts().map(|(_, account)| account.earned.as_units()).collect();
     assert_eq!(earned, vec![1_500_000 * u128::from(rounds); workers as usize]);
     let leaf = deriver.state().job(job).context("the job is in the ledger")?;
     let pay = 1_500_000 * u128::from(rounds * workers);
@@ -132,7 +143,8 @@ async fn a_lying_worker_is_told_why_and_not_paid() -> Result<()> {
     ];
     let turn = Semaphore::new(1);
     for (number, (quirk, kind, why)) in (0..).zip(lies) {
-        let mut liar = Client::join(&network.coordinator.worker_address, number, &format!("lie{number}")).await?;
+        let mut liar =
+            Client::join(&network.coordinator.worker_address, number, &format!("lie{number}")).await?;
         let mut fields: SpecFields = training("lies", 1, 1)?.into();
         if let Work::Train(train) = &mut fields.work {
             train.data = format!("lie{number}").parse()?;
@@ -146,13 +158,15 @@ async fn a_lying_worker_is_told_why_and_not_paid() -> Result<()> {
     }
     // Malformed bytes are refused while they arrive: the upload itself fails.
     for (number, kind) in [(90, nan), (91, short)] {
-        let mut liar = Client::join(&network.coordinator.worker_address, number, &format!("lie{number}")).await?;
+        let mut liar =
+            Client::join(&network.coordinator.worker_address, number, &format!("lie{number}")).await?;
         let mut fields: SpecFields = training("lies", 1, 1)?.into();
         if let Work::Train(train) = &mut fields.work {
             train.data = format!("lie{number}").parse()?;
         }
         network.requester.submit(&JobSpec::new(fields)?, &[]).await?;
-        let worked = tokio::time::timeout(Duration::from_secs(30), liar.work(&kind, Quirk::None, &turn, 1)).await?;
+        let worked =
+            tokio::time::timeout(Duration::from_secs(30), liar.work(&kind, Quirk::None, &turn, 1)).await?;
         assert!(worked.is_err(), "a malformed update was taken");
     }
     let workers: WorkerList = network.requester.get("/v1/workers").await?;
@@ -181,7 +195,8 @@ async fn a_repeated_receipt_is_answered_again_and_paid_once_and_evidence_shows_i
     }
     assert_eq!((credits.len(), credits[0].receipts.len(), credits[0].tasks), (1, 1, 1));
     let workers: WorkerList = network.requester.get("/v1/workers").await?;
-    let history: WorkerHistory = network.requester.get(&format!("/v1/workers/{}", workers.workers[0].worker)).await?;
+    let history: WorkerHistory =
+        network.requester.get(&format!("/v1/workers/{}", workers.workers[0].worker)).await?;
     assert_eq!((history.tasks.len(), history.tasks[0].outcome.as_str()), (1, "accepted"));
     assert!(history.tasks[0].batch.is_some(), "{history:?}");
     Ok(())
@@ -198,9 +213,15 @@ async fn a_coordinator_that_cannot_start_says_what_to_do() -> Result<()> {
     let other_data = text.replace("coordinator/data", "coordinator/other");
     let cases = [
         (text.clone(), "another coordinator is running"),
-        (other_data.replace("http = \"127.0.0.1:0\"", &format!("http = \"127.0.0.1:{port}\"")), "is the port busy?"),
+        (
+            other_data.replace("http = \"127.0.0.1:0\"", &format!("http = \"127.0.0.1:{port}\"")),
+            "is the port busy?",
+        ),
         (other_data.replace(&network.chain.url, "http://127.0.0.1:9"), "does not answer"),
-        (other_data.replace(&network.chain.rollup.to_string(), &format!("0x{}", "11".repeat(20))), "no fedroll rollup"),
+        (
+            other_data.replace(&network.chain.rollup.to_string(), &format!("0x{}", "11".repeat(20))),
+            "no fedroll rollup",
+        ),
         (other_data.replace("open = true", "opne = true"), "opne"),
     ];
     for (number, (text, want)) in cases.into_iter().enumerate() {
@@ -208,7 +229,8 @@ async fn a_coordinator_that_cannot_start_says_what_to_do() -> Result<()> {
         std::fs::write(&path, text)?;
         let log = dir.path().join(format!("{number}.log"));
         let path = path.to_str().context("a path in UTF-8")?;
-        let started = Process::start("fedroll-coordinator", &["--config", path, "--format", "json"], &log).await;
+        let started =
+            Process::start("fedroll-coordinator", &["--config", path, "--format", "json"], &log).await;
         let error = started.err().with_context(|| format!("case {number} started"))?.to_string();
         assert!(error.contains(want), "case {number}: {error}");
     }

@@ -48,8 +48,10 @@ const LICENCES: [&str; 16] = [
 ];
 
 /// Packages with another licence, each with the reason why that is all right.
-const LICENCE_EXCEPTIONS: [(&str, &str); 1] =
-    [("fastrlp", "MPL-2.0 asks for changes to its own files only, and none are made; an optional codec of ruint")];
+const LICENCE_EXCEPTIONS: [(&str, &str); 1] = [(
+    "fastrlp",
+    "MPL-2.0 asks for changes to its own files only, and none are made; an optional codec of ruint",
+)];
 
 /// What cargo knows, with the packages that this platform needs: others need not have been fetched.
 fn metadata() -> Value {

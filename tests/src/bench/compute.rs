@@ -62,7 +62,10 @@ fn aggregation() -> Result<Row> {
     }
     let limit = read_bandwidth() / 1e9;
     let rate = (parameters * 4 * 8) as f64 / seconds / 1e9;
-    Ok(Row::new("aggregation, one core", rate, "GB/s").against("measured read bandwidth", limit).limited_by(limit).at_least(20.0))
+    Ok(Row::new("aggregation, one core", rate, "GB/s")
+        .against("measured read bandwidth", limit)
+        .limited_by(limit)
+        .at_least(20.0))
 }
 
 fn trees() -> Result<Vec<Row>> {
@@ -85,12 +88,16 @@ fn trees() -> Result<Vec<Row>> {
     });
     let count = leaves.len() as f64;
     // A tree of n leaves is n − 1 node hashes.
-    Ok(vec![Row::new("Merkle tree", count / tree / 1e6, "M leaves/s").against("raw keccak of 64 bytes", count / raw / 1e6)])
+    Ok(vec![
+        Row::new("Merkle tree", count / tree / 1e6, "M leaves/s")
+            .against("raw keccak of 64 bytes", count / raw / 1e6),
+    ])
 }
 
 fn ledger() -> Result<Row> {
     let operator = Address([1; 20]);
-    let deployment = Deployment { domain: Domain { chain_id: 31_337, contract: Address([2; 20]) }, close_grace: 20 };
+    let deployment =
+        Deployment { domain: Domain { chain_id: 31_337, contract: Address([2; 20]) }, close_grace: 20 };
     let queue = Queue::default();
     let registrations = 1_800u32;
     let mut failed = None;

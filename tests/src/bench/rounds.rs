@@ -33,9 +33,30 @@ struct Size {
 
 fn sizes() -> [Size; 3] {
     [
-        Size { name: "4 KB", input: [1, 10, 10], hidden: vec![], flower_s: 22.0, round_s: 0.1, peak_mb: 100.0 },
-        Size { name: "4 MB", input: [1, 28, 28], hidden: vec![1_280], flower_s: 32.0, round_s: 2.0, peak_mb: 100.0 },
-        Size { name: "40 MB", input: [1, 28, 28], hidden: vec![12_800], flower_s: 105.0, round_s: 15.0, peak_mb: 300.0 },
+        Size {
+            name: "4 KB",
+            input: [1, 10, 10],
+            hidden: vec![],
+            flower_s: 22.0,
+            round_s: 0.1,
+            peak_mb: 100.0,
+        },
+        Size {
+            name: "4 MB",
+            input: [1, 28, 28],
+            hidden: vec![1_280],
+            flower_s: 32.0,
+            round_s: 2.0,
+            peak_mb: 100.0,
+        },
+        Size {
+            name: "40 MB",
+            input: [1, 28, 28],
+            hidden: vec![12_800],
+            flower_s: 105.0,
+            round_s: 15.0,
+            peak_mb: 300.0,
+        },
     ]
 }
 
@@ -56,7 +77,8 @@ pub async fn round_rows(only: &str) -> Result<Vec<Row>> {
 async fn measure(name: &str, size: &Size, workers: u32) -> Result<Vec<Row>> {
     let dir = tempfile::tempdir()?;
     let network = Network::start(dir.path(), "seal_after_ms = 200\n").await?;
-    let model = ModelSpec { kind: ModelKind::Mlp { hidden: size.hidden.clone() }, input: size.input, classes: 10 };
+    let model =
+        ModelSpec { kind: ModelKind::Mlp { hidden: size.hidden.clone() }, input: size.input, classes: 10 };
     let parameters = models::zoo::parameter_count(&model)?;
     let update = models::update::encode(&vec![0.0; parameters], &vec![0.001; parameters], 24)?;
     let kind = WorkKind::Update(Arc::new(update));
@@ -65,7 +87,8 @@ async fn measure(name: &str, size: &Size, workers: u32) -> Result<Vec<Row>> {
     for number in 0..workers {
         let mut client = Client::join(&network.coordinator.worker_address, number, "bench").await?;
         let (kind, turn) = (kind.clone(), turn.clone());
-        clients.push(tokio::spawn(async move { client.work(&kind, Quirk::None, &turn, ROUNDS as usize).await }));
+        clients
+            .push(tokio::spawn(async move { client.work(&kind, Quirk::None, &turn, ROUNDS as usize).await }));
     }
     let spec = JobSpec::new(SpecFields {
         version: SPEC_VERSION,
@@ -81,7 +104,13 @@ async fn measure(name: &str, size: &Size, workers: u32) -> Result<Vec<Row>> {
             momentum: 0.0.try_into()?,
             seed: 1,
             scale_bits: 24,
-            round: RoundPolicy { workers, quorum: workers, over_select: 0, deadline_ms: 600_000, examples_cap: 1_000 },
+            round: RoundPolicy {
+                workers,
+                quorum: workers,
+                over_select: 0,
+                deadline_ms: 600_000,
+                examples_cap: 1_000,
+            },
             evaluation: Evaluation::None,
         }),
         price: 1_000_000,
@@ -105,7 +134,8 @@ async fn measure(name: &str, size: &Size, workers: u32) -> Result<Vec<Row>> {
     }
     // From one round's beginning to the next's: handing out, uploads, checks, aggregation, the new model on disk.
     let began: Vec<u64> = done.rounds.iter().map(|round| round.began_ms).collect();
-    let mut lengths: Vec<f64> = began.windows(2).skip(1).map(|pair| (pair[1] - pair[0]) as f64 / 1000.0).collect();
+    let mut lengths: Vec<f64> =
+        began.windows(2).skip(1).map(|pair| (pair[1] - pair[0]) as f64 / 1000.0).collect();
     lengths.sort_by(f64::total_cmp);
     let round_s = lengths[lengths.len() / 2];
     let updates = f64::from(ROUNDS * workers);

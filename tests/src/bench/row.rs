@@ -32,13 +32,28 @@ impl Row {
     /// A figure on its own.
     pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
         let (reference, target) = (String::new(), String::new());
-        Self { name: name.into(), value, unit, reference, reference_value: None, ratio: None, limit: None, target, met: None }
+        Self {
+            name: name.into(),
+            value,
+            unit,
+            reference,
+            reference_value: None,
+            ratio: None,
+            limit: None,
+            target,
+            met: None,
+        }
     }
 
     /// Holds it against something.
     #[must_use]
     pub fn against(self, reference: impl Into<String>, value: f64) -> Self {
-        Self { reference: reference.into(), reference_value: Some(value), ratio: Some(self.value / value), ..self }
+        Self {
+            reference: reference.into(),
+            reference_value: Some(value),
+            ratio: Some(self.value / value),
+            ..self
+        }
     }
 
     /// States what bounds it.
@@ -69,7 +84,11 @@ fn short(value: f64) -> String {
 /// Writes the table for people.
 pub fn print_table(out: &mut impl std::io::Write, rows: &[Row]) -> Result<()> {
     let optional = |value: Option<f64>| value.map_or("–".to_owned(), short);
-    writeln!(out, "{:<44} {:>12} {:<10} {:>10} {:>7} {:>10} {:<9} met  reference", "figure", "value", "unit", "reference", "ratio", "limit", "target")?;
+    writeln!(
+        out,
+        "{:<44} {:>12} {:<10} {:>10} {:>7} {:>10} {:<9} met  reference",
+        "figure", "value", "unit", "reference", "ratio", "limit", "target"
+    )?;
     for row in rows {
         let met = match row.met {
             None => "",

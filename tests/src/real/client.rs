@@ -88,7 +88,13 @@ impl Client {
     }
 
     /// Does tasks until the link ends, or `tasks` receipts have been answered.
-    pub async fn work(&mut self, kind: &WorkKind, quirk: Quirk, turn: &Semaphore, tasks: usize) -> Result<()> {
+    pub async fn work(
+        &mut self,
+        kind: &WorkKind,
+        quirk: Quirk,
+        turn: &Semaphore,
+        tasks: usize,
+    ) -> Result<()> {
         while self.owed.len() + self.refused.len() < tasks {
             match self.receiver.recv().await? {
                 None => return Ok(()),
@@ -107,7 +113,13 @@ impl Client {
         Ok(())
     }
 
-    async fn do_task(&self, task: &Task, kind: &WorkKind, quirk: Quirk, turn: &Semaphore) -> Result<Signed<Receipt>> {
+    async fn do_task(
+        &self,
+        task: &Task,
+        kind: &WorkKind,
+        quirk: Quirk,
+        turn: &Semaphore,
+    ) -> Result<Signed<Receipt>> {
         let _turn = turn.acquire().await?;
         self.link.fetch(task.work.weights(), BLOB_BYTES_MAX).await?;
         let result = match kind {

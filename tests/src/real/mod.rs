@@ -46,7 +46,8 @@ impl Chain {
             let _ = stopped.await;
         }));
         let key = operator();
-        let deployed = deploy(&url, &key, TokenChoice::Development, Windows::DEVELOPMENT, key.address()).await?;
+        let deployed =
+            deploy(&url, &key, TokenChoice::Development, Windows::DEVELOPMENT, key.address()).await?;
         Ok(Self { url, rollup: deployed.rollup, _stop: stop })
     }
 

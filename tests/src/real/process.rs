@@ -171,8 +171,14 @@ impl Coordinator {
         let port = |address: &str| address.rsplit_once(':').map(|(_, port)| port.to_owned());
         let text = fs::read_to_string(&config)?;
         let fixed = text
-            .replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{}\"", port(&worker_address).context("a port")?))
-            .replace("http = \"127.0.0.1:0\"", &format!("http = \"127.0.0.1:{}\"", port(&http).context("a port")?));
+            .replace(
+                "listen = \"127.0.0.1:0\"",
+                &format!("listen = \"127.0.0.1:{}\"", port(&worker_address).context("a port")?),
+            )
+            .replace(
+                "http = \"127.0.0.1:0\"",
+                &format!("http = \"127.0.0.1:{}\"", port(&http).context("a port")?),
+            );
         fs::write(&config, fixed)?;
         Self::run(dir, config).await
     }

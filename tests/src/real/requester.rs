@@ -41,7 +41,13 @@ impl Requester {
         bank.mint(key.address(), Amount::units(10u128.pow(15))).await?;
         let http = reqwest::Client::new();
         let info = http.get(format!("{}/v1/info", coordinator.http)).send().await?.json().await?;
-        Ok(Self { key: EthKey::from_secret(&[0x42; 32])?, chain: chain.writer(&key).await?, http, base: coordinator.http.clone(), info })
+        Ok(Self {
+            key: EthKey::from_secret(&[0x42; 32])?,
+            chain: chain.writer(&key).await?,
+            http,
+            base: coordinator.http.clone(),
+            info,
+        })
     }
 
     fn domain(&self) -> Domain {
@@ -50,8 +56,12 @@ impl Requester {
 
     async fn signed(&self, method: reqwest::Method, path: &str, body: Vec<u8>) -> Result<reqwest::Response> {
         let now = std::time::UNIX_EPOCH.elapsed()?.as_secs();
-        let request =
-            HttpRequest { method: method.to_string(), path: path.into(), body: Digest::of(&body), expires: now + 60 };
+        let request = HttpRequest {
+            method: method.to_string(),
+            path: path.into(),
+            body: Digest::of(&body),
+            expires: now + 60,
+        };
         let signature = request.sign(&self.domain(), &self.key).to_bytes();
         let text = signature.iter().fold(String::from("0x"), |text, byte| text + &format!("{byte:02x}"));
         let response = self
@@ -111,7 +121,12 @@ impl Requester {
     }
 
     /// Looks at a job until it is as wanted; gives up after `seconds`, or when the job fails.
-    pub async fn wait(&self, job: JobId, seconds: u64, wanted: impl Fn(&JobStatus) -> bool) -> Result<JobStatus> {
+    pub async fn wait(
+        &self,
+        job: JobId,
+        seconds: u64,
+        wanted: impl Fn(&JobStatus) -> bool,
+    ) -> Result<JobStatus> {
         let looks = seconds * 1000 / LOOK_MS;
         let mut last = None;
         for _ in 0..looks {
