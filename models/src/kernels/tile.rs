@@ -270,7 +270,13 @@ mod x86 {
                                 a = a.wrapping_add(stride);
                                 // Does nothing but hide where `a` came from: otherwise the compiler computes all
                                 // rows' addresses and loads first, and moves half of the sums out to the stack.
-                                std::arch::asm!("/* {0} */", inout(reg) a, options(pure, nomem, nostack, preserves_flags));
+                                let mut address = a.addr();
+                                std::arch::asm!(
+                                    "/* {0} */",
+                                    inout(reg) address,
+                                    options(pure, nomem, nostack, preserves_flags)
+                                );
+                                a = a.with_addr(address);
                             }
                         }
                         panel = panel.add(PANEL);
