@@ -239,13 +239,14 @@ mod tests {
     fn every_fault_is_off_in_some_clusters_and_on_in_others() {
         let all: Vec<Params> = (0..200).map(Params::from_seed).collect();
         let on = |value: fn(&Params) -> u64| all.iter().filter(|params| value(params) > 0).count();
-        for value in [
-            |p: &Params| p.coordinator_crash_per_effect,
+        let values: [fn(&Params) -> u64; 5] = [
+            |p| p.coordinator_crash_per_effect,
             |p| p.worker_crash_per_effect,
             |p| p.cut_per_message,
             |p| p.reorganisations,
             |p| p.liars,
-        ] {
+        ];
+        for value in values {
             assert!((30..170).contains(&on(value)), "{}", on(value));
         }
     }
