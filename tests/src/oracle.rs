@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coordinator::core::{Fact, Outcome, Record, WeightedUpdate};
+use coordinator::core::{Event, Fact, Outcome, Record, WeightedUpdate};
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, JobId, Nonce, SpecHash, TaskId, WorkerId};
-use protocol::job::{Acceptance, JobSpec, Task, Work};
+use protocol::job::{Acceptance, JobSpec, Name, Task, Work};
 use protocol::ledger::QueueAction;
 use protocol::sign::eip712::Domain;
+use protocol::time::Millis;
+use protocol::wire::message::Hello;
 
-use crate::invariants::{Checked, earned, paid_once, promises, rounds};
+use crate::invariants::{Checked, Violation, earned, fair, paid_once, promises, rounds, selection};
 
 /// A receipt that the coordinator has, durably, found good.
 #[derive(Clone, Debug)]
@@ -67,6 +69,28 @@ pub struct Oracle {
     pub sealed: BTreeMap<u64, Keccak>,
     /// Assignments that reached a worker.
     pub reached: BTreeSet<(WorkerId, TaskId, Nonce)>,
+    /// Assignments under way.
+    pub live: BTreeMap<Nonce, (TaskId, WorkerId)>,
+    /// When each assignment was made.
+    pub given_at: BTreeMap<Nonce, Millis>,
+    /// When each settlement opened.
+    pub opened: BTreeMap<(JobId, u32), Millis>,
+    /// Jobs that failed, or that their requester closed.
+    pub over: BTreeSet<JobId>,
+    /// What each worker said when it came last.
+    pub offers: BTreeMap<WorkerId, Hello>,
+    /// Whether each worker is connected, and since when.
+    pub links: BTreeMap<WorkerId, (bool, Millis)>,
+    /// Workers that said that they leave, and when.
+    pub leaving: BTreeMap<WorkerId, Millis>,
+    /// Assignments that their workers declined.
+    pub declined: BTreeSet<(WorkerId, TaskId, Nonce)>,
+    /// Uses that each invitation is good for.
+    pub invitations: BTreeMap<Name, u32>,
+    /// When the coordinator started last.
+    pub started: Millis,
+    /// Milliseconds that a worker may be gone and keep its tasks.
+    pub reconnect_grace_ms: u64,
     /// Results that workers sent themselves.
     pub uploaded: BTreeSet<(WorkerId, Digest)>,
     /// Acceptances that left: units by tasks.
@@ -77,7 +101,7 @@ pub struct Oracle {
 
 impl Oracle {
     /// Before anything was promised.
-    pub const fn new(domain: Domain) -> Self {
+    pub const fn new(domain: Domain, reconnect_grace_ms: u64, invitations: BTreeMap<Name, u32>) -> Self {
         Self {
             domain,
             accounts: BTreeMap::new(),
@@ -91,6 +115,17 @@ impl Oracle {
             models: BTreeMap::new(),
             sealed: BTreeMap::new(),
             reached: BTreeSet::new(),
+            live: BTreeMap::new(),
+            given_at: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            over: BTreeSet::new(),
+            offers: BTreeMap::new(),
+            links: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            declined: BTreeSet::new(),
+            invitations,
+            started: Millis(0),
+            reconnect_grace_ms,
             uploaded: BTreeSet::new(),
             promises: BTreeMap::new(),
             folded: BTreeMap::new(),
@@ -124,26 +159,36 @@ impl Oracle {
     /// If it breaks a promise.
     pub fn learn(&mut self, record: &Record) -> Checked {
         match &record.fact {
-            Fact::Registered { worker, payout, account, .. } => {
+            Fact::Registered { worker, payout, account, invitation } => {
                 paid_once::account(self, *worker, *account)?;
+                self.admit(invitation.as_ref())?;
                 self.accounts.insert(*worker, (*account, *payout));
             }
             Fact::SpecKnown { spec, .. } => {
                 self.specs.insert(spec.hash(), (**spec).clone());
             }
-            Fact::Queued { item, .. } => {
-                if let QueueAction::Fund { spec, .. } = item.action {
+            Fact::Queued { item, .. } => match item.action {
+                QueueAction::Fund { spec, .. } => {
                     self.jobs.insert(item.job, spec);
                 }
-            }
+                QueueAction::Close => {
+                    self.over.insert(item.job);
+                }
+                QueueAction::TopUp { .. } => {}
+            },
             Fact::ModelReady { job, round, model, .. } => {
                 self.models.insert(*job, (*round, *model));
             }
             Fact::Assigned { task, worker, nonce } => {
                 paid_once::assignment(self, *task, *nonce)?;
+                selection::assigned(self, record.at, *task, *worker)?;
                 self.assigned.insert(*nonce, (*task, *worker));
+                self.live.insert(*nonce, (*task, *worker));
+                self.given_at.insert(*nonce, record.at);
             }
-            Fact::Ended { nonce, outcome, .. } => {
+            Fact::Ended { task, nonce, outcome, .. } => {
+                fair::ended(self, record.at, *task, *nonce, *outcome)?;
+                self.live.remove(nonce);
                 self.ended.insert(*nonce, *outcome);
             }
             Fact::Accepted { receipt, owed } => {
@@ -165,8 +210,16 @@ impl Oracle {
                 let book = book.entry(accepted.account).or_default();
                 *book = Owed { tasks: book.tasks + 1, units: book.units + owed };
                 self.accepted.insert(task, accepted);
+                self.live.remove(&nonce);
+            }
+            Fact::Opened { job, settlement, .. } => {
+                self.opened.insert((*job, *settlement), record.at);
+            }
+            Fact::Failed { job, .. } => {
+                self.over.insert(*job);
             }
             Fact::Closed { job, settlement } => {
+                selection::closed(self, *job, *settlement)?;
                 self.closed.insert((*job, *settlement));
             }
             Fact::Sealed(batch) => {
@@ -177,9 +230,53 @@ impl Oracle {
             Fact::Unsealed { number } => {
                 self.sealed.remove(&number.0);
             }
-            Fact::Opened { .. } | Fact::Failed { .. } | Fact::Posted { .. } | Fact::Final { .. } => {}
+            Fact::Posted { .. } | Fact::Final { .. } => {}
         }
         Ok(())
+    }
+
+    /// An invitation is used.
+    fn admit(&mut self, invitation: Option<&Name>) -> Checked {
+        let Some(invitation) = invitation else { return Ok(()) };
+        let left = self.invitations.get_mut(invitation).filter(|left| **left > 0);
+        let Some(left) = left else {
+            let found = format!("'{invitation}' lets in one more than it is good for");
+            return Err(Violation::new("an invitation is good for so many workers", found));
+        };
+        *left -= 1;
+        Ok(())
+    }
+
+    /// The coordinator has started: it knows no link.
+    pub fn started(&mut self, at: Millis) {
+        self.started = at;
+        self.links.clear();
+        self.leaving.clear();
+    }
+
+    /// Something reached the coordinator.
+    pub fn heard(&mut self, at: Millis, event: &Event) {
+        match event {
+            Event::Hello { worker, hello } => {
+                self.offers.insert(*worker, (**hello).clone());
+            }
+            Event::Lost { worker } if self.links.get(worker).is_some_and(|(connected, _)| *connected) => {
+                self.links.insert(*worker, (false, at));
+            }
+            Event::Leaving { worker } => {
+                self.leaving.entry(*worker).or_insert(at);
+            }
+            Event::Declined { worker, task, nonce, .. } => {
+                self.declined.insert((*worker, *task, *nonce));
+            }
+            _ => {}
+        }
+    }
+
+    /// A hello was not refused.
+    pub fn let_in(&mut self, at: Millis, worker: WorkerId) {
+        self.links.insert(worker, (true, at));
+        self.leaving.remove(&worker);
     }
 
     /// An assignment reached its worker.

@@ -21,11 +21,16 @@ pub fn said(oracle: &Oracle, to: WorkerId, message: &ToWorker) -> Checked {
             require(account == Some(&(welcome.account, welcome.payout)), PROPERTY, || {
                 format!("{to:?} is welcomed with account {}, the facts say {account:?}", welcome.account)
             })?;
+            let asked = oracle.offers.get(&to).map(|offer| offer.payout);
+            require(asked == Some(welcome.payout), "payout addresses are bound for ever", || {
+                format!("{to:?} asked to be paid at {asked:?} and is welcomed with {:?}", welcome.payout)
+            })?;
             welcome.expected.iter().try_for_each(|(task, nonce)| assigned(oracle, to, *task, nonce))
         }
         ToWorker::Assign(task) => {
             assigned(oracle, to, task.id, &task.nonce)?;
-            super::earned::told(oracle, task)
+            super::earned::told(oracle, task)?;
+            super::selection::told(oracle, task)
         }
         ToWorker::Cancel { task, nonce, .. } => require(oracle.ended.contains_key(nonce), PROPERTY, || {
             format!("task {task} is cancelled, and no fact says that it ended")

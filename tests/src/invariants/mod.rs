@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod durable_first;
 pub mod earned;
+pub mod fair;
 pub mod finality;
 pub mod paid_once;
 pub mod promises;
@@ -11,6 +12,7 @@ pub mod refunds;
 pub mod restore;
 pub mod roots;
 pub mod rounds;
+pub mod selection;
 pub mod settlements;
 pub mod sums;
 

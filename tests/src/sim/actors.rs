@@ -23,6 +23,11 @@ pub fn invitation() -> Name {
     name("let-me-in")
 }
 
+/// One for those whom nobody knows.
+pub fn guests() -> Name {
+    name("anyone")
+}
+
 pub(super) fn name(text: &str) -> Name {
     text.parse().expect("the simulator's names are names")
 }

@@ -158,6 +158,11 @@ impl Sim {
         Some(Event::Receipt { worker, receipt, result })
     }
 
+    /// Loses facts as a broken disk would: for planted bugs.
+    fn lose_fact(&mut self, which: impl Fn(&Fact) -> bool) {
+        self.coordinator.disk.lose(|record| which(&record.fact));
+    }
+
     /// Loses what a good disk keeps.
     pub(super) fn plant_in_crash(&mut self) {
         match self.bug {

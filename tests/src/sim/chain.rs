@@ -199,10 +199,6 @@ impl Chain {
         self.out_until = self.out_until.max(until);
     }
 
-    pub(super) fn end_outage(&mut self) {
-        self.out_until = Millis(0);
-    }
-
     pub(super) fn submit(&mut self, tx: Tx) {
         self.mempool.push(tx);
     }

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coordinator::core::batches::SealedBatch;
 use coordinator::core::{Admission, Config, Coordinator, Effect, Event, Fact, Input, ReadyModel, Record};
 use protocol::hash::Digest;
 use protocol::ids::{Address, WorkerId};
+use protocol::job::Name;
 use protocol::ledger::Deployment;
 use protocol::sign::EthKey;
 use protocol::sign::eip712::Domain;
@@ -17,7 +19,7 @@ use super::bugs::Bug;
 use super::disk::Disk;
 use super::network::{ConnId, End};
 use super::swarm::Params;
-use super::{Blob, Due, Peer, Sim};
+use super::{Blob, Due, Sim};
 use crate::invariants::{self, Checked, Violation};
 
 /// What waits behind the barrier.
@@ -55,6 +57,8 @@ pub(super) struct CoordinatorNode {
     /// Who has sent which of them: whoever only knows a name has done no work.
     pub(super) sent: BTreeSet<(Digest, WorkerId)>,
     current: BTreeMap<WorkerId, ConnId>,
+    /// The batch that the poster has in hand.
+    pub(super) posting: Option<SealedBatch>,
     wake: Option<Millis>,
 }
 
@@ -64,12 +68,12 @@ impl CoordinatorNode {
         key: EthKey,
         domain: Domain,
         ids: impl Iterator<Item = WorkerId>,
-        peers: &[Peer],
     ) -> Self {
         let mut admission = Admission::default();
         if params.by_invitation == 1 {
-            let uses = peers.len() as u32;
-            admission.invitations.insert(super::actors::invitation(), uses);
+            let (honest, guests) = (params.honest as u32, (params.liars / 2) as u32);
+            admission.invitations.insert(super::actors::invitation(), honest);
+            admission.invitations.insert(super::actors::guests(), guests);
         } else {
             admission.workers = ids.collect();
         }
@@ -93,6 +97,7 @@ impl CoordinatorNode {
             blobs: BTreeSet::new(),
             sent: BTreeSet::new(),
             current: BTreeMap::new(),
+            posting: None,
             wake: None,
         }
     }
@@ -107,6 +112,10 @@ impl CoordinatorNode {
 
     pub(super) const fn is_up(&self) -> bool {
         self.core.is_some()
+    }
+
+    pub(super) fn invitations(&self) -> BTreeMap<Name, u32> {
+        self.config.admission.invitations.clone()
     }
 
     pub(super) const fn operator(&self) -> Address {
@@ -136,6 +145,11 @@ impl Sim {
             CoordinatorDue::Made(model, event) => {
                 self.contents.insert(model, Blob::Model);
                 self.coordinator.blobs.insert(model);
+                if self.fault(self.params.repeats) {
+                    let wait = self.up_to(2 * self.params.deadline_ms);
+                    let (life, due) = (self.coordinator.life, CoordinatorDue::Input(event.clone()));
+                    self.after(wait, Due::Coordinator { life, due });
+                }
                 self.coordinator_input(*event)
             }
         }
@@ -145,6 +159,7 @@ impl Sim {
         let facts = self.coordinator.disk.durable().to_vec();
         let core = Coordinator::restore(self.coordinator.config.clone(), facts);
         self.coordinator.core = Some(core);
+        self.oracle.started(self.now);
         // The shell tells of every blob on disk that some spec names.
         let wanted: Vec<Digest> = self.coordinator.blobs.iter().copied().collect();
         for digest in wanted {
@@ -164,7 +179,13 @@ impl Sim {
     /// The same; the requester is answered once everything is durable.
     pub(super) fn coordinator_input_for(&mut self, event: Event, asks: Option<usize>) -> Checked {
         let Some(core) = self.coordinator.core.as_mut() else { return Ok(()) };
+        self.oracle.heard(self.now, &event);
+        let hello = if let Event::Hello { worker, .. } = &event { Some(*worker) } else { None };
         let effects = core.step(Input { at: self.now, event });
+        let refuses = |effect: &Effect| matches!(effect, Effect::Refuse { .. });
+        if let Some(worker) = hello.filter(|_| !effects.iter().any(refuses)) {
+            self.oracle.let_in(self.now, worker);
+        }
         for effect in effects {
             self.plant_in_effect(effect);
         }
@@ -234,6 +255,7 @@ impl Sim {
         self.coordinator.life += 1;
         self.coordinator.wake = None;
         self.coordinator.current.clear();
+        self.coordinator.posting = None;
         self.oracle.sums_forgotten();
         self.lose_ends(End::Coordinator, None);
         let wait = self.up_to(self.params.down_ms_max);
@@ -269,6 +291,9 @@ impl Sim {
                 self.say_to(to, ToWorker::Refused(reason));
                 if let Some(conn) = self.coordinator.current.remove(&to) {
                     self.hang_up(conn, End::Coordinator);
+                    let life = self.coordinator.life;
+                    let due = CoordinatorDue::Input(Box::new(Event::Lost { worker: to }));
+                    self.after(0, Due::Coordinator { life, due });
                 }
             }
             Effect::Initialise { job, seed, .. } => {
@@ -282,6 +307,7 @@ impl Sim {
             }
             Effect::Post(batch) => {
                 invariants::durable_first::posted(&self.oracle, &batch)?;
+                self.coordinator.posting = Some((*batch).clone());
                 self.submit_post(*batch);
             }
             Effect::Discard(blobs) => {
@@ -353,11 +379,6 @@ impl Sim {
         self.coordinator.current.remove(&worker);
         self.coordinator_input(Event::Lost { worker })
     }
-
-    /// Loses facts as a broken disk would: for planted bugs.
-    pub(super) fn lose_fact(&mut self, which: impl Fn(&Fact) -> bool) {
-        self.coordinator.disk.lose(|record| which(&record.fact));
-    }
 }
 
 /// A model as a digest of what it is made of: the order of the updates does not matter.
@@ -370,11 +391,4 @@ fn model_of(finish: &coordinator::core::FinishRound) -> Digest {
         bytes.extend(weight.to_be_bytes());
     }
     Digest::of(&bytes)
-}
-
-impl Violation {
-    /// A process stopped where it should not have.
-    pub(super) fn stopped(who: &str, why: &str) -> Self {
-        Self::new("nobody stops in error", format!("{who}: {why}"))
-    }
 }

@@ -19,8 +19,15 @@ impl Sim {
             return Ok(());
         }
         self.tell_queue()?;
-        self.tell_posted()?;
-        self.tell_final()?;
+        // Blocks and finality are read separately: either may be seen first.
+        if self.rng.chance(1, 2) {
+            self.tell_posted()?;
+            self.tell_final()?;
+        } else {
+            self.tell_final()?;
+            self.tell_posted()?;
+        }
+        self.tell_again()?;
         self.post_again();
         Ok(())
     }
@@ -43,15 +50,7 @@ impl Sim {
 
     fn tell_posted(&mut self) -> Checked {
         let Some(number) = self.unposted() else { return Ok(()) };
-        let head = self.chain.head();
-        if let Some(posted_at) = head.posted_at(number) {
-            let event = Event::BatchPosted {
-                number,
-                transaction: Keccak([number.0 as u8; 32]),
-                gas: 21_000,
-                posted_at,
-                final_at: posted_at + self.params.window_s,
-            };
+        if let Some(event) = self.posted_event(number) {
             return self.coordinator_input(event);
         }
         // Only what is final can tell that a batch is too old to be posted: any other block may still be replaced.
@@ -61,6 +60,23 @@ impl Sim {
             return self.coordinator_input(Event::BatchExpired { number });
         }
         Ok(())
+    }
+
+    fn posted_event(&self, number: BatchId) -> Option<Event> {
+        let posted_at = self.chain.head().posted_at(number)?;
+        let (transaction, gas) = (Keccak([number.0 as u8; 32]), 21_000);
+        let final_at = posted_at + self.params.window_s;
+        Some(Event::BatchPosted { number, transaction, gas, posted_at, final_at })
+    }
+
+    /// A watcher that begins again tells what was known.
+    fn tell_again(&mut self) -> Checked {
+        let posts = self.chain.head().posts();
+        if posts == 0 || !self.fault(self.params.repeats) {
+            return Ok(());
+        }
+        let number = BatchId(1 + self.rng.below(posts));
+        self.posted_event(number).map_or(Ok(()), |event| self.coordinator_input(event))
     }
 
     fn tell_final(&mut self) -> Checked {
@@ -95,15 +111,16 @@ impl Sim {
         if self.chain.is_waiting(next) {
             return;
         }
-        if let Some(batch) = self.sealed(next) {
+        let in_hand = self.coordinator.posting.clone().filter(|batch| batch.header.number == next);
+        if let Some(batch) = in_hand.or_else(|| self.posted_before(next)) {
             self.submit_post(batch);
         }
     }
 
-    /// A batch as the durable facts have it.
-    fn sealed(&self, number: BatchId) -> Option<SealedBatch> {
+    /// A batch that the coordinator knows to have been posted, as the durable facts have it.
+    fn posted_before(&self, number: BatchId) -> Option<SealedBatch> {
         let core = self.coordinator.core()?;
-        core.batches().records().get(number.0 as usize - 1)?;
+        core.batches().records().get(number.0 as usize - 1)?.posted?;
         self.coordinator.disk.durable().iter().rev().find_map(|record| match &record.fact {
             Fact::Sealed(batch) if batch.header.number == number => Some((**batch).clone()),
             _ => None,

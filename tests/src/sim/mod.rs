@@ -178,8 +178,9 @@ impl Sim {
         let domain = Domain { chain_id: 31337, contract: Address([0xcc; 20]) };
         let (peers, ids) = actors::peers(&params, &mut rng);
         let clients = actors::client::clients(&params, key.address(), &mut rng);
-        let coordinator = CoordinatorNode::new(&params, key, domain, ids.keys().copied(), &peers);
+        let coordinator = CoordinatorNode::new(&params, key, domain, ids.keys().copied());
         let chain = Chain::new(&params, coordinator.deployment(), coordinator.operator());
+        let oracle = Oracle::new(domain, params.reconnect_grace_ms, coordinator.invitations());
         let mut sim = Self {
             rng,
             now: Millis(EPOCH_MS),
@@ -195,7 +196,7 @@ impl Sim {
             clients,
             contents: BTreeMap::new(),
             leaked: Vec::new(),
-            oracle: Oracle::new(domain),
+            oracle,
             log: EventLog::off(),
             bug,
             params,
@@ -278,7 +279,6 @@ impl Sim {
     /// Ends the faults. Nothing is repaired: what is broken has to mend itself.
     pub fn heal(&mut self) {
         self.faults_on = false;
-        self.chain.end_outage();
         self.log.note(self.now, || "the faults end".into());
     }
 

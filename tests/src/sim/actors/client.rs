@@ -171,8 +171,8 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
 fn released_over_time(spec: &JobSpec, rng: &mut Rng) -> JobSpec {
     let mut fields: SpecFields = spec.clone().into();
     let budget = spec.budget() as u64;
-    fields.burst = Some(rng.below(budget + 1));
-    fields.rate = 1 + budget / (1 + rng.below(600));
+    fields.burst = Some(rng.below(budget + 1) / (1 + rng.below(4)));
+    fields.rate = 1 + budget / (1 + rng.below(3_600));
     JobSpec::new(fields).expect("burst and rate have no bounds")
 }
 

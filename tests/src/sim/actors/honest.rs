@@ -335,3 +335,10 @@ impl Sim {
         })
     }
 }
+
+impl Violation {
+    /// A process stopped where it should not have.
+    fn stopped(who: &str, why: &str) -> Self {
+        Self::new("nobody stops in error", format!("{who}: {why}"))
+    }
+}

@@ -35,7 +35,7 @@ pub(in crate::sim) struct Liar {
     conn: Option<ConnId>,
     sent: Vec<Unverified<Receipt>>,
     /// Receipts to send once their results are uploaded.
-    uploading: BTreeMap<Nonce, Receipt>,
+    uploading: BTreeMap<Nonce, Unverified<Receipt>>,
 }
 
 /// What can be done about a task.
@@ -56,9 +56,10 @@ enum Lie {
     BadSignature,
     AnothersSignature,
     DeclineAndReceipt,
+    DeclineAnothers,
 }
 
-const LIES: [Lie; 15] = [
+const LIES: [Lie; 16] = [
     Lie::Silence,
     Lie::Decline,
     Lie::ResultMissing,
@@ -74,6 +75,7 @@ const LIES: [Lie; 15] = [
     Lie::BadSignature,
     Lie::AnothersSignature,
     Lie::DeclineAndReceipt,
+    Lie::DeclineAnothers,
 ];
 
 impl Liar {
@@ -109,13 +111,14 @@ impl Sim {
             }
             LiarDue::Dial => {}
             LiarDue::Connected(conn) => {
-                let invitation = (self.params.by_invitation == 1).then(super::invitation);
+                let invitation = (self.params.by_invitation == 1).then(super::guests);
+                let elsewhere = self.rng.chance(self.params.lies, 8 * WHOLE);
                 let liar = self.liar(who);
                 liar.conn = Some(conn);
                 let abilities = super::abilities(liar.slots, &["digits", "clothes"], liar.who);
                 let hello = Hello {
                     software: super::name("liar"),
-                    payout: super::payout(who),
+                    payout: super::payout(if elsewhere { who + 8 } else { who }),
                     invitation,
                     abilities,
                 };
@@ -138,7 +141,7 @@ impl Sim {
             LiarDue::Act(task) => self.lie_or_not(who, &task),
             LiarDue::Transferred(TransferDone::Uploaded(nonce)) => {
                 if let Some(receipt) = self.liar(who).uploading.remove(&nonce) {
-                    self.sign_and_send(who, receipt);
+                    self.send_receipt(who, receipt);
                 }
             }
             LiarDue::Transferred(_) => {}
@@ -159,6 +162,12 @@ impl Sim {
             Lie::DeclineAndReceipt => {
                 self.decline(who, task.id, task.nonce);
                 self.upload_first(who, honest);
+            }
+            Lie::DeclineAnothers => {
+                let TaskId { job, settlement, slot } = honest.task;
+                for slot in (0..slot + 3).filter(|other| *other != slot) {
+                    self.decline(who, TaskId { job, settlement, slot }, honest.nonce);
+                }
             }
             Lie::ResultMissing => {
                 let result = Digest::of(format!("never uploaded {}", self.steps).as_bytes());
@@ -207,8 +216,10 @@ impl Sim {
                 self.send_receipt(who, receipt);
             }
             Lie::AnothersSignature => {
-                let other = NodeKey::from_seed(&[1; 32]);
-                self.send_receipt(who, other.sign(honest).into_wire());
+                let Some(conn) = self.liar(who).conn else { return };
+                let (task, nonce, digest) = (honest.task, honest.nonce, honest.result);
+                let signed = NodeKey::from_seed(&[1; 32]).sign(honest).into_wire();
+                self.upload_then(who, conn, UploadAsked { task, nonce, digest }, signed);
             }
         }
     }
@@ -252,7 +263,12 @@ impl Sim {
     fn upload_first(&mut self, who: usize, receipt: Receipt) {
         let Some(conn) = self.liar(who).conn else { return };
         let asked = UploadAsked { task: receipt.task, nonce: receipt.nonce, digest: receipt.result };
-        self.liar(who).uploading.insert(receipt.nonce, receipt);
+        let signed = self.liar(who).key.sign(receipt).into_wire();
+        self.upload_then(who, conn, asked, signed);
+    }
+
+    fn upload_then(&mut self, who: usize, conn: ConnId, asked: UploadAsked, receipt: Unverified<Receipt>) {
+        self.liar(who).uploading.insert(asked.nonce, receipt);
         self.ask_transfer(conn, Due::Upload(conn, Box::new(asked)));
     }
 

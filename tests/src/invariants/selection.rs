@@ -1,0 +1,79 @@
+//! Tasks go to workers that can do them, as many as they have slots for; a round takes one update a worker, as many as
+//! the spec wants and no fewer than its quorum.
+
+use protocol::ids::{JobId, TaskId, WorkerId};
+use protocol::job::{Task, TaskWork, Work};
+use protocol::time::Millis;
+
+use super::{Checked, require};
+use crate::oracle::Oracle;
+
+const PROPERTY: &str = "tasks go to whom the spec wants";
+
+/// A worker has been given a task.
+///
+/// # Errors
+/// If it should not have been.
+pub fn assigned(oracle: &Oracle, at: Millis, task: TaskId, worker: WorkerId) -> Checked {
+    let Some(offer) = oracle.offers.get(&worker) else {
+        return require(false, PROPERTY, || format!("task {task} goes to {worker:?}, who never said hello"));
+    };
+    let held = oracle.live.values().filter(|(_, holder)| *holder == worker).count();
+    let slots = offer.abilities.slots.max(1) as usize;
+    require(held < slots, PROPERTY, || {
+        format!("task {task} goes to {worker:?}, whose {slots} slots are taken")
+    })?;
+    let left = oracle.leaving.get(&worker);
+    require(left.is_none_or(|left| *left >= at), PROPERTY, || {
+        format!("task {task} goes to {worker:?}, who is leaving")
+    })?;
+    let Some(Work::Train(train)) = oracle.spec(task.job).map(|spec| &spec.work) else { return Ok(()) };
+    let examples = offer.abilities.data.examples(&train.data).unwrap_or(0);
+    require(examples > 0, PROPERTY, || format!("task {task} goes to {worker:?}, who has no such data"))?;
+    let round = |other: &TaskId| (other.job, other.settlement) == (task.job, task.settlement);
+    let takes_part = oracle.live.values().any(|(other, holder)| *holder == worker && round(other))
+        || oracle.receipts(task.job, task.settlement).any(|accepted| accepted.worker == worker);
+    require(!takes_part, PROPERTY, || format!("{worker:?} takes part twice in the round of task {task}"))
+}
+
+/// A settlement has closed.
+///
+/// # Errors
+/// If a round has closed with too few updates, or with too many.
+pub fn closed(oracle: &Oracle, job: JobId, settlement: u32) -> Checked {
+    let Some(spec) = oracle.spec(job) else { return Ok(()) };
+    let have = oracle.receipts(job, settlement).count() as u32;
+    let (least, most) = match &spec.work {
+        Work::Train(train) => (train.round.quorum, train.round.workers),
+        Work::Infer(_) => (spec.tasks_in(settlement), spec.tasks_in(settlement)),
+    };
+    let least = if oracle.over.contains(&job) { 0 } else { least };
+    require((least..=most).contains(&have), PROPERTY, || {
+        format!("settlement {settlement} of job {job} closes with {have} receipts, not {least} to {most}")
+    })
+}
+
+/// A task leaves for its worker.
+///
+/// # Errors
+/// If it is not the work that the spec describes.
+pub fn told(oracle: &Oracle, task: &Task) -> Checked {
+    let id = task.id;
+    let right = match (oracle.spec(id.job).map(|spec| &spec.work), &task.work) {
+        (Some(Work::Train(spec)), TaskWork::Train(told)) => {
+            let model = oracle.models.get(&id.job).map(|(_, model)| *model);
+            (told.weights, &told.data, told.scale_bits)
+                == (model.unwrap_or(told.weights), &spec.data, spec.scale_bits)
+        }
+        (Some(Work::Infer(spec)), TaskWork::Infer(told)) => {
+            let at = (id.settlement * spec.group_tasks + id.slot) as usize;
+            let first: u64 = spec.inputs.iter().take(at).map(|input| u64::from(input.items)).sum();
+            let input = spec.inputs.get(at).map(|input| (input.digest, input.items));
+            told.weights == spec.weights
+                && input == Some((told.input, told.items))
+                && told.first_item == first
+        }
+        _ => false,
+    };
+    require(right, PROPERTY, || format!("task {id} asks for other work than its spec: {:?}", task.work))
+}
