@@ -1,5 +1,5 @@
 //! Federated averaging without a network: workers in turn, updates as integers, accuracy by round.
-//! `cargo run --release -p models --example fedavg -- workers=4 alpha=0.5 rounds=10 epochs=1 minibatch=32 rate=0.05 momentum=0.9 seed=1 split=1`
+//! `cargo run --release -p models --example fedavg -- workers=4 alpha=0.5 rounds=20 epochs=4 minibatch=64 rate=0.05 momentum=0.9 seed=1 split=1`
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "an example prints, and measures time")]
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seed = number("seed", 1.0)? as u64;
     let alpha = number("alpha", 0.5)?;
     let scheme = if alpha == 0.0 { Scheme::Iid } else { Scheme::Dirichlet { alpha } };
-    let minibatch = number("minibatch", 32.0)? as u32;
+    let minibatch = number("minibatch", 64.0)? as u32;
     let split_seed = number("split", seed as f64)? as u64;
     let shards: Vec<Dataset> =
         split(&examples, number("workers", 4.0)? as u32, scheme, minibatch, split_seed)?
@@ -52,11 +52,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let spec = ModelSpec { kind, input: examples.shape(), classes: 10 };
     let mut weights = Weights::init(&spec, seed)?;
     let start = Instant::now();
-    for round in 1..=number("rounds", 10.0)? as u64 {
+    for round in 1..=number("rounds", 20.0)? as u64 {
         let mut updates = Vec::new();
         for (slot, shard) in shards.iter().enumerate() {
             let params = TrainParams {
-                local_epochs: number("epochs", 1.0)? as u32,
+                local_epochs: number("epochs", 4.0)? as u32,
                 minibatch,
                 learning_rate: number("rate", 0.05)? as f32,
                 momentum: number("momentum", 0.9)? as f32,
