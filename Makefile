@@ -3,7 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-RELEASE := target/release
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release
+# One set of features for everything that verify and test build: another would compile the libraries twice.
+BUILD_ALL := cargo build --locked --workspace --bins --tests
 NPM := contracts/node_modules/.package-lock.json
 
 .PHONY: help build demo test tests verify fix contracts sim bench fuzz wasm
@@ -12,7 +15,7 @@ help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 build: ## build the three programs, optimised
-	cargo build --release --locked --bins
+	cargo build --release --locked --bins -p coordinator -p worker -p cli
 
 demo: build ## train, settle, audit, claim and infer on this machine, in under three minutes
 	$(RELEASE)/fedroll demo $(ARGS)
@@ -22,7 +25,7 @@ test: verify tests ## verify, then every test: what CI runs
 # The runner's summary is the last line that this prints.
 tests: $(NPM)
 	contracts/build.sh test
-	cargo build --locked --workspace --bins
+	$(BUILD_ALL)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  cargo nextest run --locked --workspace --no-fail-fast --status-level slow --final-status-level slow; \
 	else \
@@ -33,8 +36,8 @@ verify: $(NPM) wasm ## check formatting, lints, generated files; writes nothing
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	contracts/build.sh check
-	cargo run --locked --quiet -p cli -- help-pages target/cli-pages >/dev/null
-	diff -r docs/cli target/cli-pages || { echo 'docs/cli is stale: run make fix'; exit 1; }
+	$(BUILD_ALL)
+	$(TARGET)/debug/fedroll help-pages --check docs/cli
 
 # What must stay free of the host: protocol without its `quic` feature.
 wasm:
@@ -45,7 +48,8 @@ fix: $(NPM) ## rewrite what verify would complain about
 	cargo fmt --all
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	contracts/build.sh build
-	cargo run --quiet -p cli -- help-pages docs/cli
+	cargo build --workspace --bins --tests
+	$(TARGET)/debug/fedroll help-pages docs/cli
 
 contracts: $(NPM) ## compile the contracts and rewrite artifacts and gas snapshots
 	contracts/build.sh build
