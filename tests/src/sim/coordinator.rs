@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::core::batches::SealedBatch;
-use coordinator::core::{Admission, Config, Coordinator, Effect, Event, Fact, Input, ReadyModel, Record};
+use coordinator::core::{Admission, Config, Coordinator, Effect, Event, Input, ReadyModel, Record};
 use protocol::hash::Digest;
 use protocol::ids::{Address, WorkerId};
 use protocol::job::Name;
@@ -20,7 +20,7 @@ use super::disk::Disk;
 use super::network::{ConnId, End};
 use super::swarm::Params;
 use super::{Blob, Due, Sim};
-use crate::invariants::{self, Checked, Violation};
+use crate::invariants::{self, Checked};
 
 /// What waits behind the barrier.
 #[derive(Clone, Debug)]
