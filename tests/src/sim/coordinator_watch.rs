@@ -144,7 +144,8 @@ impl Sim {
     /// A block: transactions enter it, older ones become final, and sometimes the newest are replaced.
     pub(super) fn on_block(&mut self) -> Checked {
         // Once the faults are over, empty blocks only take time to simulate: most are left out.
-        let skipped = if !self.faults_on && self.chain.is_idle() { 8 } else { 1 };
+        let quiet = self.chain.is_idle() || self.chain.is_out(self.now);
+        let skipped = if quiet && !self.faults_on { 8 } else { 1 };
         self.after(skipped * self.params.block_ms, Due::Block);
         if self.fault(self.params.outages) {
             let seconds = 1 + self.up_to(self.params.outage_s_max);
