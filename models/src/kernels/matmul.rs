@@ -48,6 +48,13 @@ pub fn matmul(m: usize, n: usize, k: usize, a: View<'_>, b: View<'_>, c: ViewMut
         return;
     }
     assert!((m - 1) * c.row + (n - 1) * c.column < c.data.len());
+    if k == 0 {
+        // Sums of no terms. Factors without values have no rows to slice.
+        for i in 0..m {
+            (0..n).for_each(|j| c.data[i * c.row + j * c.column] = 0.0);
+        }
+        return;
+    }
     let isa = isa();
     let steps = Steps::strided(k, a.column);
     let chunk = tile_rows(m);
@@ -105,6 +112,13 @@ fn pack(panel: &mut [f32], b: View<'_>, k: usize, first: usize, columns: usize) 
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn sums_of_no_terms_are_zero() {
+        let mut c = vec![1.0; 12 * 3];
+        matmul(12, 3, 0, View::rows(&[], 0), View::rows(&[], 3), ViewMut { data: &mut c, row: 3, column: 1 });
+        assert_eq!(c, vec![0.0; 12 * 3]);
+    }
 
     proptest! {
         #[test]
