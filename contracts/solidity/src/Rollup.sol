@@ -214,8 +214,7 @@ contract Rollup is IRollup, EIP712, ReentrancyGuardTransient {
         bytes32[] calldata siblings
     ) external {
         _requireJob(summary, state, job, siblings);
-        bool closed = job.closing != 0 && summary.time > job.closing;
-        uint128 total = job.refundable + (closed ? job.funded - job.spent : 0);
+        uint128 total = job.refundAt(summary.time);
         uint128 before = claimedRefund[job.index];
         require(total > before, NothingToClaim(job.index, before));
         claimedRefund[job.index] = total;

@@ -99,6 +99,22 @@ contract VectorsTest is Fixture {
         check(leaves.length > 2, "there are cases");
     }
 
+    function test_refunds() public view {
+        string memory json = vm.readFile(string.concat(FOLDER, "leaf.json"));
+        uint256[] memory refunds = uints(json, ".refunds.refund");
+        for (uint256 i = 0; i < refunds.length; ++i) {
+            JobLeaf memory leaf;
+            leaf.funded = uint128(uints(json, ".refunds.funded")[i]);
+            leaf.spent = uint128(uints(json, ".refunds.spent")[i]);
+            leaf.refundable = uint128(uints(json, ".refunds.refundable")[i]);
+            leaf.closing = uint64(uints(json, ".refunds.closing")[i]);
+            leaf.nextSettlement = uint32(uints(json, ".refunds.nextSettlement")[i]);
+            leaf.terms.settlements = uint32(uints(json, ".refunds.settlements")[i]);
+            same(leaf.refundAt(uint64(uints(json, ".refunds.time")[i])), refunds[i], nth("refund", i));
+        }
+        check(refunds.length > 2, "there are cases");
+    }
+
     function test_states() public view {
         string memory json = vm.readFile(string.concat(FOLDER, "leaf.json"));
         bytes32[] memory roots = words(json, ".states.root");

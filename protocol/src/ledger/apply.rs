@@ -133,7 +133,7 @@ fn consume(state: &mut State, id: JobId, context: &Context<'_>) -> OpOutcome {
         let job = state.job_mut(id);
         match item.action {
             // Money that comes too late to be spent goes back; it is never lost.
-            QueueAction::TopUp { amount } if job.is_closed_at(context.time) => {
+            QueueAction::TopUp { amount } if job.is_over_at(context.time) => {
                 job.refundable = plus(job.refundable, amount);
             }
             QueueAction::TopUp { amount } => job.funded = plus(job.funded, amount),

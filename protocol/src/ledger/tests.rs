@@ -182,7 +182,7 @@ impl World {
         for (id, job) in self.state.jobs() {
             assert!(job.spent <= job.funded, "job {id}");
             let refund = job.refund_at(u64::MAX).as_units();
-            if job.closing != 0 {
+            if job.closing != 0 || job.is_finished() {
                 let kept = job.funded.as_units() + job.refundable.as_units() - refund;
                 assert_eq!(kept, job.spent.as_units(), "what is not spent goes back");
             }

@@ -119,6 +119,18 @@ fn full_job() -> Job {
     }
 }
 
+fn refund_case(next_settlement: u32, closing: u64) -> Job {
+    Job {
+        funded: Amount::units(1_000_000),
+        spent: Amount::units(615),
+        refundable: Amount::units(5),
+        terms: Terms { settlements: 3, ..Terms::ZERO },
+        next_settlement,
+        closing,
+        ..Job::UNUSED
+    }
+}
+
 #[test]
 fn leaves() {
     let (mut accounts, mut jobs, mut states) = (Table::default(), Table::default(), Table::default());
@@ -137,6 +149,22 @@ fn leaves() {
     }
     for job in [Job::UNUSED, full_job(), Job { closing: 0, open: Default::default(), ..full_job() }] {
         job_row(&mut jobs, &job);
+    }
+    let mut refunds = Table::default();
+    for (settled, closing, time) in
+        [(0, 0, u64::MAX), (2, 100, 100), (2, 100, 101), (3, 0, 0), (3, 100, 50), (4, 0, 7)]
+    {
+        let job = refund_case(settled, closing);
+        refunds.row([
+            ("funded", units(job.funded)),
+            ("spent", units(job.spent)),
+            ("refundable", units(job.refundable)),
+            ("settlements", number(job.terms.settlements)),
+            ("nextSettlement", number(job.next_settlement)),
+            ("closing", number(job.closing)),
+            ("time", number(time)),
+            ("refund", units(job.refund_at(time))),
+        ]);
     }
     let genesis = State::default().parts();
     let full = StateParts {
@@ -158,7 +186,12 @@ fn leaves() {
     }
     check(
         "leaf.json",
-        json!({ "accounts": accounts.finish(), "jobs": jobs.finish(), "states": states.finish() }),
+        json!({
+            "accounts": accounts.finish(),
+            "jobs": jobs.finish(),
+            "refunds": refunds.finish(),
+            "states": states.finish(),
+        }),
     );
 }
 

@@ -68,6 +68,10 @@ bugs! {
     BelieveEarly,
     /// Every other timer is lost.
     TimersLost,
+    /// The base layer pays back what a job did not spend only once it is closed.
+    RefundsNeedClosing,
+    /// The base layer pays it back before the last settlement.
+    RefundsEarly,
     /// The stakes are halved: workers are told half of a task's price.
     PriceHalved,
 }

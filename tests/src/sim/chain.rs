@@ -17,8 +17,9 @@ use protocol::rng::Rng;
 use protocol::time::Millis;
 
 use super::actors::client::Client;
+use super::bugs::Bug;
 use super::swarm::Params;
-use crate::invariants::{Checked, Violation, roots, settlements};
+use crate::invariants::{Checked, Violation, refunds, roots, settlements};
 use crate::oracle::Oracle;
 
 /// Seconds after which a queue item may not be skipped any more.
@@ -82,6 +83,9 @@ pub struct Ledger {
     /// Settlements with credits, open or closed.
     settlements: BTreeMap<(JobId, u32), Settled>,
     closed: BTreeSet<(JobId, u32)>,
+    /// The most that each requester could have taken back so far.
+    refunds: BTreeMap<JobId, u128>,
+    bug: Option<Bug>,
 }
 
 impl Ledger {
@@ -120,6 +124,11 @@ impl Ledger {
         &self.settlements
     }
 
+    /// Units that a job's requester may have claimed, by the batch that gives the most.
+    pub fn refund_of(&self, job: JobId) -> u128 {
+        self.refunds.get(&job).copied().unwrap_or(0)
+    }
+
     /// Settlements that are closed.
     pub const fn closed(&self) -> &BTreeSet<(JobId, u32)> {
         &self.closed
@@ -149,13 +158,15 @@ pub struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new(params: &Params, deployment: Deployment, proposer: Address) -> Self {
+    pub(super) fn new(params: &Params, deployment: Deployment, proposer: Address, bug: Option<Bug>) -> Self {
         let ledger = Ledger {
             deriver: Deriver::new(deployment),
             posted_at: Vec::new(),
             job_of: BTreeMap::new(),
             settlements: BTreeMap::new(),
             closed: BTreeSet::new(),
+            refunds: BTreeMap::new(),
+            bug,
         };
         Self {
             proposer,
@@ -312,6 +323,12 @@ impl Ledger {
         roots::rebuild(&verdict)?;
         settlements::credit(oracle, &verdict, &mut self.settlements, &mut self.closed)?;
         self.posted_at.push(time);
+        for (id, leaf) in self.deriver.state().jobs() {
+            let due = refunds::paid_back(leaf, batch.header.time, self.bug);
+            let taken = self.refunds.entry(id).or_default();
+            *taken = due.max(*taken);
+            refunds::not_spent(id, leaf, *taken)?;
+        }
         Ok(Entered::Yes)
     }
 

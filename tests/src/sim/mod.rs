@@ -179,7 +179,7 @@ impl Sim {
         let (peers, ids) = actors::peers(&params, &mut rng);
         let clients = actors::client::clients(&params, key.address(), &mut rng);
         let coordinator = CoordinatorNode::new(&params, key, domain, ids.keys().copied());
-        let chain = Chain::new(&params, coordinator.deployment(), coordinator.operator());
+        let chain = Chain::new(&params, coordinator.deployment(), coordinator.operator(), bug);
         let oracle = Oracle::new(domain, params.reconnect_grace_ms, coordinator.invitations());
         let mut sim = Self {
             rng,

@@ -95,7 +95,7 @@ impl Sim {
         (0..self.clients.len()).find_map(|who| {
             let job = ledger.job_of(who).and_then(|job| Some((job, ledger.state().job(job)?)));
             let Some((id, leaf)) = job else { return Some(format!("job of requester {who} is not funded")) };
-            let ended = leaf.closing != 0 || leaf.next_settlement == leaf.terms.settlements;
+            let ended = leaf.closing != 0 || leaf.is_finished();
             let left = unclaimable(leaf, ledger.batch_time());
             (!ended || left > 0).then(|| {
                 let core = self.coordinator.core();

@@ -58,6 +58,8 @@ parameters! {
     short_escrow,
     /// Of those, the ones that are topped up.
     top_up,
+    /// Finished jobs that are topped up all the same.
+    late_top_up,
     /// Jobs whose money is released over time.
     rated,
     /// Jobs that their requester closes early.
@@ -158,6 +160,7 @@ impl Params {
             hopeless_jobs: fault(&mut rng, 1_000, 5_000),
             short_escrow: fault(&mut rng, 2_000, WHOLE),
             top_up: pick(&mut rng, &[0, 5_000, WHOLE]),
+            late_top_up: pick(&mut rng, &[0, 2_000, WHOLE]),
             rated: fault(&mut rng, 2_000, WHOLE),
             cancels: fault(&mut rng, 1_000, 7_000),
             twins: same_results * fault(&mut rng, 2_000, WHOLE),

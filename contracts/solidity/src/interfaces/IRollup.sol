@@ -145,7 +145,8 @@ interface IRollup {
     /// not in the state reverts the whole.
     function claimMany(AccountClaim[] calldata claims) external;
 
-    /// @notice Pays a job's requester what came in after it had closed and, once closed, what it did not spend.
+    /// @notice Pays a job's requester what a job did not spend once it is over (its last settlement applied, or closed
+    /// and past its grace), and what came in after that.
     function claimRefund(
         BatchSummary calldata summary,
         StateParts calldata state,

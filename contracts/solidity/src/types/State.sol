@@ -29,7 +29,7 @@ struct JobLeaf {
     uint64 openedAt;
     uint128 funded;
     uint128 spent;
-    uint128 refundable; // paid in after the job had closed
+    uint128 refundable; // paid in after the job was over
     uint128 fees; // part of spent
     Terms terms;
     uint64 closing; // 0: open; else the last second at which it may pay
@@ -37,6 +37,16 @@ struct JobLeaf {
     uint32 openTasks; // of the settlement under way, as the next two
     uint128 openSum;
     uint32 lastAccount; // its last credit's account index + 1
+}
+
+using { refundAt } for JobLeaf global;
+
+/// @dev What the requester may take back over the job's life by a batch of `time`. A job is over once its last
+/// settlement is applied, or past its closing: no batch can credit it then, so that what is unspent stays so.
+function refundAt(JobLeaf memory job, uint64 time) pure returns (uint128) {
+    bool finished = job.nextSettlement >= job.terms.settlements;
+    bool closed = job.closing != 0 && time > job.closing;
+    return job.refundable + (finished || closed ? job.funded - job.spent : 0);
 }
 
 /// @notice One element of a batched claim.

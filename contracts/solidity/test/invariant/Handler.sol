@@ -34,7 +34,7 @@ contract Handler {
     function fund(uint64 amount) external {
         if (amount == 0 || store.jobCount() == 2) return;
         vm.prank(requester);
-        uint32 job = rollup.fundJob(proposer, keccak256("spec"), Terms(1, 1, 1, 1, 1, 0, false, 0), amount);
+        uint32 job = rollup.fundJob(proposer, keccak256("spec"), Terms(1, 1, 5, 1, 1, 0, false, 0), amount);
         store.queued(job, amount, false);
         store.moneyIn(amount);
     }

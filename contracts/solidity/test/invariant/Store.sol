@@ -26,6 +26,8 @@ contract Store {
 
     error Unexpected(bytes4 reason, bool isFinal);
 
+    uint32 private constant SETTLEMENTS = 5;
+
     address public immutable requester;
     address public immutable proposer;
 
@@ -73,12 +75,13 @@ contract Store {
                 fresh.index = item.job;
                 (fresh.requester, fresh.coordinator) = (requester, proposer);
                 (fresh.openedAt, fresh.funded) = (time, item.amount);
+                fresh.terms.settlements = SETTLEMENTS;
                 jobs.push(fresh);
                 continue;
             }
             JobLeaf storage job = jobs[item.job];
             if (item.close) job.closing = time + grace;
-            else if (job.closing != 0 && time > job.closing) job.refundable += item.amount;
+            else if (isOver(job, time)) job.refundable += item.amount;
             else job.funded += item.amount;
         }
     }
@@ -86,13 +89,18 @@ contract Store {
     function credit(uint8 which, uint8 account, uint64 amount, uint64 fee, uint64 time) external {
         if (jobs.length == 0) return;
         JobLeaf storage job = jobs[which % jobs.length];
-        if (job.closing != 0 && time > job.closing) return;
+        if (isOver(job, time)) return;
         uint128 left = job.funded - job.spent;
         uint128 pay = left == 0 ? 0 : uint128(amount) % (left + 1);
         uint128 share = pay == 0 ? 0 : uint128(fee) % (pay + 1);
         earned[account] += pay - share;
         job.fees += share;
         job.spent += pay;
+        ++job.nextSettlement;
+    }
+
+    function isOver(JobLeaf storage job, uint64 time) private view returns (bool) {
+        return job.nextSettlement == SETTLEMENTS || (job.closing != 0 && time > job.closing);
     }
 
     function snapshot(uint64, uint64 queuePosition) external view returns (StateParts memory) {

@@ -258,6 +258,61 @@ contract ClaimTest is Fixture {
         same(token.balanceOf(proposer), 25, "paid");
     }
 
+    function finished() private view returns (JobLeaf memory leaf) {
+        leaf = job(1_000_000, 615, 15);
+        leaf.nextSettlement = leaf.terms.settlements;
+    }
+
+    function test_TheRestGoesBackAfterTheLastSettlement() public {
+        fund(1_000_000);
+        uint256 before = token.balanceOf(requester);
+        JobLeaf memory leaf = finished();
+        (BatchSummary memory summary, StateParts memory state) = postJob(leaf);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NotFinal.selector, vm.getBlockTimestamp() + CHALLENGE));
+        rollup.claimRefund(summary, state, leaf, lone());
+        vm.warp(vm.getBlockTimestamp() + CHALLENGE);
+        vm.expectEmit(address(rollup));
+        emit IRollup.RefundClaimed(0, requester, 999_385);
+        rollup.claimRefund(summary, state, leaf, lone());
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NothingToClaim.selector, 0, 999_385));
+        rollup.claimRefund(summary, state, leaf, lone());
+        same(token.balanceOf(requester), before + 999_385, "the rest, once");
+    }
+
+    function test_NothingGoesBackBeforeTheLastSettlement() public {
+        fund(1_000_000);
+        JobLeaf memory leaf = finished();
+        leaf.nextSettlement -= 1;
+        (BatchSummary memory summary, StateParts memory state) = postJob(leaf);
+        vm.warp(vm.getBlockTimestamp() + CHALLENGE);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NothingToClaim.selector, 0, 0));
+        rollup.claimRefund(summary, state, leaf, lone());
+        leaf.nextSettlement += 1;
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NotInState.selector, 0));
+        rollup.claimRefund(summary, state, leaf, lone());
+        leaf.nextSettlement -= 1;
+        bytes32[] memory broken = new bytes32[](1);
+        broken[0] = keccak256("other");
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NotInState.selector, 0));
+        rollup.claimRefund(summary, state, leaf, broken);
+    }
+
+    function test_ClosingAFinishedJobChangesNothing() public {
+        fund(1_000_000);
+        uint256 before = token.balanceOf(requester);
+        JobLeaf memory leaf = finished();
+        leaf.closing = uint64(vm.getBlockTimestamp()) + 10;
+        leaf.refundable = 5;
+        (BatchSummary memory summary, StateParts memory state) = postJob(leaf);
+        vm.warp(leaf.closing + 1);
+        (BatchSummary memory later, StateParts memory laterState) = postJob(leaf);
+        vm.warp(vm.getBlockTimestamp() + CHALLENGE);
+        rollup.claimRefund(summary, state, leaf, lone());
+        same(token.balanceOf(requester), before + 999_390, "the rest and what came in late");
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NothingToClaim.selector, 0, 999_390));
+        rollup.claimRefund(later, laterState, leaf, lone());
+    }
+
     function test_TheRestGoesBackOnceTheJobIsClosed() public {
         fund(1_000_000);
         uint256 before = token.balanceOf(requester);

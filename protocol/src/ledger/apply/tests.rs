@@ -325,6 +325,36 @@ fn the_queue_opens_feeds_and_closes_jobs_in_its_own_order() {
 }
 
 #[test]
+fn money_for_a_finished_job_goes_back() {
+    let mut queue = Queue::default();
+    for action in [fund(100), top_up(5), top_up(7), QueueAction::Close, top_up(2)] {
+        queue.push(item(0, 10, action));
+    }
+    let take = Op::Queue { job: JobId(0) };
+    let empty = |settlement| {
+        Op::Credits(Credits { job: JobId(0), settlement, last: true, approval: None, credits: Vec::new() })
+    };
+    let mut state = State::default();
+    let mut step = |op: &Op| {
+        assert!(run(&mut state, &queue, core::slice::from_ref(op), 20)[0].is_ok(), "{op:?}");
+        *state.job(JobId(0)).unwrap()
+    };
+    let last = step(&take).terms.settlements - 1;
+    for number in 0..last {
+        step(&empty(number));
+    }
+    let job = step(&take);
+    assert_eq!((job.funded, job.refund_at(20)), (Amount::units(105), Amount::ZERO), "it can still be spent");
+    let job = step(&empty(last));
+    assert_eq!(job.refund_at(20), Amount::units(105), "nothing can be credited any more");
+    let job = step(&take);
+    assert_eq!((job.funded, job.refundable), (Amount::units(105), Amount::units(7)));
+    assert_eq!(job.refund_at(20), Amount::units(112));
+    step(&take);
+    assert_eq!(step(&take).refund_at(20), Amount::units(114), "closing it changes nothing");
+}
+
+#[test]
 fn a_queue_item_applies_in_its_turn_only() {
     let mut queue = Queue::default();
     queue.push(item(0, 10, fund(100)));

@@ -141,11 +141,11 @@ pub struct Job {
     pub spec: SpecHash,
     /// When it was funded, in Unix seconds of the base layer.
     pub opened_at: u64,
-    /// Everything paid in while it was open.
+    /// Everything paid in while it could still be spent.
     pub funded: Amount,
     /// Everything credited, fees included.
     pub spent: Amount,
-    /// Everything paid in after it had closed.
+    /// Everything paid in after it was over.
     pub refundable: Amount,
     /// The coordinator's part of `spent`.
     pub fees: Amount,
@@ -199,15 +199,26 @@ impl Job {
         )
     }
 
-    /// Whether a batch of this time can no longer credit the job: from then on what is unspent goes back.
+    /// Whether its requester closed it and a batch of this time comes after the grace.
     pub const fn is_closed_at(&self, time: u64) -> bool {
         self.closing != 0 && time > self.closing
+    }
+
+    /// Whether every settlement of its terms has been applied.
+    pub const fn is_finished(&self) -> bool {
+        self.next_settlement >= self.terms.settlements
+    }
+
+    /// Whether a batch of this time can no longer credit the job: from then on what is unspent goes back, and what is
+    /// paid in cannot be spent.
+    pub const fn is_over_at(&self, time: u64) -> bool {
+        self.is_finished() || self.is_closed_at(time)
     }
 
     /// Everything the requester may take back over the job's life, by a final batch of this time: the contract pays
     /// this, less what it paid before.
     pub fn refund_at(&self, time: u64) -> Amount {
-        let unspent = if self.is_closed_at(time) {
+        let unspent = if self.is_over_at(time) {
             self.funded.as_units().saturating_sub(self.spent.as_units())
         } else {
             0
@@ -244,12 +255,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_goes_back_only_after_closing() {
-        let mut job = Job { funded: Amount::units(10), spent: Amount::units(4), ..Job::UNUSED };
+    fn what_is_left_goes_back_after_closing_or_after_the_last_settlement() {
+        let terms = Terms { settlements: 2, ..Terms::ZERO };
+        let mut job = Job { funded: Amount::units(10), spent: Amount::units(4), terms, ..Job::UNUSED };
         job.refundable = Amount::units(1);
         assert_eq!(job.refund_at(u64::MAX), Amount::units(1));
         job.closing = 100;
         assert_eq!(job.refund_at(100), Amount::units(1));
         assert_eq!(job.refund_at(101), Amount::units(7));
+        job.next_settlement = 1;
+        assert_eq!(job.refund_at(100), Amount::units(1));
+        job.next_settlement = 2;
+        assert_eq!(job.refund_at(0), Amount::units(7));
+        job.closing = 0;
+        assert_eq!(job.refund_at(0), Amount::units(7), "it need not be closed");
     }
 }

@@ -48,6 +48,7 @@ fn queue() -> Queue {
         (0, 1_003, QueueAction::Close),
         (0, 1_004, top_up(77)),
         (0, 1_100, top_up(99)),
+        (1, 1_101, top_up(11)),
         (1, 1_101, QueueAction::Close),
     ];
     let mut queue = Queue::default();
@@ -190,6 +191,7 @@ fn story() -> Vec<(&'static str, u64, Vec<Op>)> {
         ("a top-up after closing", 1_100, vec![take(0)]),
         ("an empty settlement and a worker", 1_101, vec![credits(1, 2, true, &[]), register(6)]),
         ("no settlement is left", 1_101, vec![credits(1, 3, true, &[])]),
+        ("a top-up after the last settlement", 1_101, vec![take(1)]),
         ("the second job closes", 1_101, vec![take(1)]),
         ("the queue is empty", 1_101, vec![take(1)]),
     ]
@@ -290,7 +292,7 @@ fn batches() {
     for (number_, time, queue_end, settlements) in [
         (1, 1_004, 0, vec![]),
         (2, 1_005, 3, vec![settlement(0, 0, 40), settlement(1, 0, 21)]),
-        (3, 1_200, 7, vec![]),
+        (3, 1_200, 8, vec![]),
     ] {
         let start = BatchStart { number: BatchId(number_), time, proposer: COORDINATOR, queue_end };
         let mut builder = BatchBuilder::new(state, start, deployment(), &queue).unwrap();

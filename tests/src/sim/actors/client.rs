@@ -254,10 +254,15 @@ impl Sim {
             return self.after(10_000, Due::Client { who, act: ClientAct::Watch });
         };
         let leaf = self.chain.settled().state().job(job);
-        // A job that has run to its end owes nothing more: closing it frees what is left.
-        let finished = leaf.is_some_and(|leaf| leaf.next_settlement == leaf.terms.settlements);
-        let nothing_left = leaf.is_some_and(|leaf| unclaimable(leaf, u64::MAX) == 0);
-        if leaf.is_some_and(|leaf| leaf.closing != 0) || (finished && nothing_left) {
+        if leaf.is_some_and(|leaf| leaf.closing != 0) {
+            return;
+        }
+        if leaf.is_some_and(protocol::ledger::Job::is_finished) {
+            // What is left comes back by itself, and so must money that comes too late to be spent.
+            if self.rng.chance(self.params.late_top_up, WHOLE) {
+                let units = 1 + u128::from(self.up_to(1_000));
+                self.submit_surely(Tx::TopUp { client: who, units });
+            }
             return;
         }
         let status = self.coordinator.core().and_then(|core| Some((core, core.jobs().get(&job)?)));
@@ -270,7 +275,7 @@ impl Sim {
                 client.sent_top_up = true;
                 self.submit_surely(Tx::TopUp { client: who, units });
             }
-            _ if phase == Some(JobPhase::Failed) || impatient || finished => {
+            _ if phase == Some(JobPhase::Failed) || impatient => {
                 client.sent_close = true;
                 self.submit(Tx::Close { client: who });
             }
