@@ -2,4 +2,5 @@
 
 mod cluster;
 mod network;
+mod refunds;
 mod tidy;

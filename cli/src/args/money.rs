@@ -31,7 +31,7 @@ pub struct Audit {
 Examples:
   fedroll claim --worker 0x…            everything that this worker has earned in final batches
   fedroll claim --all                   the same for every worker
-  fedroll claim --refund 0              what job 0 did not spend")]
+  fedroll claim --refund 0              what job 0 did not spend, once it is done or closed")]
 pub struct Claim {
     /// The worker to claim for
     #[arg(long, value_name = "ID", group = "what")]
@@ -42,7 +42,7 @@ pub struct Claim {
     /// Claim for every account that has something to claim
     #[arg(long, group = "what")]
     pub all: bool,
-    /// Claim what this job did not spend
+    /// Claim what this job did not spend, once its last settlement is final or it was closed
     #[arg(long, value_name = "JOB", group = "what")]
     pub refund: Option<JobId>,
     /// Only say what there is to claim

@@ -184,8 +184,17 @@ impl<C: BaseLayer> Claims<C> {
     fn refund_waits_for(&self, id: JobId) -> Option<String> {
         let job = self.state.job(id)?;
         let (closing, time) = (job.closing, self.batch.posted.header.time);
+        if job.is_finished() {
+            return None; // it has spent everything, or its rest was claimed before
+        }
         if closing == 0 {
-            return Some(format!("job {id} is open: `fedroll job cancel {id}` closes it"));
+            return Some(format!(
+                "job {id} has settled {} of {} up to batch {}, the last final one: what it does not spend comes \
+                 back after its last settlement, or after `fedroll job cancel {id}`",
+                job.next_settlement,
+                job.terms.settlements,
+                self.batch.number()
+            ));
         }
         (time <= closing).then(|| {
             format!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use contracts::base_layer::BaseLayerWriter as _;
+use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _};
 use contracts::rpc::RpcWriter;
 use protocol::amount::Amount;
 use protocol::api::{HEADER_EXPIRES, HEADER_SIGNATURE, Info, JobPhase, JobStatus, Submitted};
@@ -111,8 +111,18 @@ impl Requester {
                 self.bring(blob).await?;
             }
         }
-        let budget = Amount::units(spec.budget());
-        Ok(self.chain.fund_job(self.info.operator, spec.hash(), spec.terms(), budget).await?.0)
+        self.fund(spec, spec.budget()).await
+    }
+
+    /// Funds a job whose spec has been handed in.
+    pub async fn fund(&self, spec: &JobSpec, units: u128) -> Result<JobId> {
+        let amount = Amount::units(units);
+        Ok(self.chain.fund_job(self.info.operator, spec.hash(), spec.terms(), amount).await?.0)
+    }
+
+    /// Ledger units of the token that it holds.
+    pub async fn balance(&self) -> Result<u128> {
+        Ok(self.chain.token_balance(self.chain.sender()).await?.as_units())
     }
 
     /// How a job is.

@@ -2,6 +2,7 @@
 
 use contracts::base_layer::{BaseLayer, BaseLayerWriter};
 use protocol::amount::Amount;
+use protocol::api::JobPhase;
 use protocol::hash::Keccak;
 use protocol::ids::JobId;
 use serde::Serialize;
@@ -53,6 +54,13 @@ pub async fn run(args: &Cancel, out: &Output) -> anyhow::Result<ExitStatus> {
         what: format!("job {} is not funded: there is nothing to close", status.name),
         fix: "leave it: the coordinator forgets jobs that nobody funds",
     })?;
+    if status.phase == JobPhase::Done {
+        return Err(CliError::Mismatch {
+            what: format!("job {job} is done: there is nothing to close"),
+            fix: "fedroll claim --refund takes back what it did not spend",
+        }
+        .into());
+    }
     let unspent = status.funded.sub(status.spent).unwrap_or(Amount::ZERO);
     let requester = Requester { client: &client, key: &key, network: &network };
     let chain = requester.chain(&client.info().await?).await?;

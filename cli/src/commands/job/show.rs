@@ -1,6 +1,7 @@
 //! `fedroll job ls` and `status`
 
-use protocol::api::JobStatus;
+use protocol::amount::Amount;
+use protocol::api::{JobPhase, JobStatus};
 use serde::Serialize;
 
 use crate::args::job::{Ls, OneJob};
@@ -65,6 +66,9 @@ impl Report for One {
             ("model", &or_dash(job.model)),
             ("spec", &job.spec),
         ]);
+        if let Some(note) = unspent(job) {
+            page.line(note);
+        }
         if job.kind == "infer" {
             page.facts(&[("items answered", &job.items)]);
         } else {
@@ -72,6 +76,24 @@ impl Report for One {
             rounds(page, job);
         }
     }
+}
+
+/// How the requester gets back what an ended job has not spent.
+fn unspent(job: &JobStatus) -> Option<String> {
+    let id = job.job?;
+    let left = job.funded.sub(job.spent).ok().filter(|left| *left > Amount::ZERO)?;
+    let claim = format!("`fedroll claim --refund {id}`");
+    Some(match job.phase {
+        JobPhase::Unfunded | JobPhase::Waiting | JobPhase::Running => return None,
+        JobPhase::Settling => {
+            format!("what it does not spend can be claimed once its last settlement is final: {claim}")
+        }
+        JobPhase::Done => format!("{left} tokens were not spent: {claim} takes them back"),
+        JobPhase::Cancelled => format!("about {left} tokens come back after the job's grace: {claim}"),
+        JobPhase::Failed => format!(
+            "{left} tokens are not spent: close it with `fedroll job cancel {id}`; after its grace, {claim}"
+        ),
+    })
 }
 
 /// The rounds of a training job as a table.
