@@ -171,7 +171,7 @@ impl Accumulator {
     }
 
     /// The weights after the mean of all updates is applied to `base`.
-    pub fn finish(&self, base: &[f32], scale_bits: u8) -> Result<Vec<f32>, AggregateError> {
+    pub fn finish(&self, mut base: Vec<f32>, scale_bits: u8) -> Result<Vec<f32>, AggregateError> {
         let parameters = self.sums.len();
         if base.len() != parameters || scale_bits > SCALE_BITS_MAX {
             return Err(AggregateError::Range { first: 0, got: 4 * base.len(), parameters });
@@ -179,11 +179,10 @@ impl Accumulator {
         if self.weight == 0 {
             return Err(AggregateError::Empty);
         }
-        let mut new = base.to_vec();
-        apply_mean(&mut new, &self.sums, self.weight as i64, 1.0 / (1u32 << scale_bits) as f32);
-        match new.iter().position(|value| !value.is_finite()) {
+        apply_mean(&mut base, &self.sums, self.weight as i64, 1.0 / (1u32 << scale_bits) as f32);
+        match base.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(AggregateError::NotFinite { at }),
-            None => Ok(new),
+            None => Ok(base),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Updates are folded as they come, eight in a pass, so that a round's end has little left to do. The running sum is
 //! only a head start: [`FinishRound`] names the updates that count, and a sum over others is thrown away and made again
-//! from the files. Memory: 8 bytes a parameter and job, and some 12 more while a model is finished.
+//! from the files. Memory: 8 bytes a parameter and job, and 8 more while a model is finished.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -192,8 +192,8 @@ impl Aggregator {
         fold_waiting(&self.blobs, &mut running, &shape)?;
         let sum = running.sum.ok_or("a round without updates has no model")?;
         let base = self.weights(&finish.model, &finish.base)?;
-        let values = sum.finish(base.values(), finish.scale_bits).map_err(|error| error.to_string())?;
-        drop((sum, base));
+        let values = sum.finish(base.into_values(), finish.scale_bits).map_err(|error| error.to_string())?;
+        drop(sum);
         let weights = Weights::new(&finish.model, values).map_err(|error| error.to_string())?;
         self.ready(&weights, &finish.evaluation)
     }

@@ -65,8 +65,10 @@ impl Blobs {
 
     /// Reads one of at most `bytes_max`.
     pub fn read(&self, digest: &Digest, bytes_max: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.open_blob(digest)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+        let file = self.open_blob(digest)?;
+        // Its exact size, where growing would take up to twice as much.
+        let mut bytes = Vec::with_capacity(file.metadata()?.len().min(bytes_max + 1) as usize);
+        file.take(bytes_max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > bytes_max {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,

@@ -61,7 +61,7 @@ pub struct Peers {
     domain: Domain,
     connected: Mutex<Connected>,
     /// The blob that was fetched last, shared by all who fetch it: a round's model.
-    hot: Mutex<Option<(Digest, Bytes)>>,
+    hot: tokio::sync::Mutex<Option<(Digest, Bytes)>>,
 }
 
 #[derive(Default)]
@@ -91,7 +91,15 @@ impl Peers {
         key: Arc<EthKey>,
         domain: Domain,
     ) -> Self {
-        Self { core, blobs, metrics, key, domain, connected: Mutex::default(), hot: Mutex::default() }
+        Self {
+            core,
+            blobs,
+            metrics,
+            key,
+            domain,
+            connected: Mutex::default(),
+            hot: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Queues something for a worker, if it is connected.
@@ -301,23 +309,25 @@ impl Peers {
         Ok(())
     }
 
-    /// A blob to hand out: from memory if many fetch it.
+    /// A blob to hand out, from memory: read once for all who come for it at the same time.
     async fn hot_blob(&self, digest: Digest) -> Blob {
-        let cached = self.hot.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((hot, bytes)) = cached
-            && hot == digest
-        {
-            return Blob::Memory(bytes);
-        }
-        let small = self.blobs.len(&digest).is_some_and(|bytes| bytes <= HOT_BLOB_BYTES_MAX);
-        if !small {
+        if self.blobs.len(&digest).is_none_or(|bytes| bytes > HOT_BLOB_BYTES_MAX) {
             return Blob::File(self.blobs.path(&digest));
         }
+        // Held while reading, so that the others wait instead of reading too.
+        let mut hot = self.hot.lock().await;
+        if let Some((held, bytes)) = &*hot
+            && *held == digest
+        {
+            return Blob::Memory(bytes.clone());
+        }
+        // The one before goes first, or both are in memory for a moment.
+        *hot = None;
         let blobs = self.blobs.clone();
         let read = tokio::task::spawn_blocking(move || blobs.read(&digest, HOT_BLOB_BYTES_MAX)).await;
         let Ok(Ok(bytes)) = read else { return Blob::File(self.blobs.path(&digest)) };
         let bytes = Bytes::from(bytes);
-        *self.hot.lock().unwrap_or_else(PoisonError::into_inner) = Some((digest, bytes.clone()));
+        *hot = Some((digest, bytes.clone()));
         Blob::Memory(bytes)
     }
 

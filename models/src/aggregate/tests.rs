@@ -57,7 +57,7 @@ fn extremes_do_not_overflow_within_the_limit() {
     assert_eq!(sum.total_weight(), ROUND_WEIGHT_MAX);
     let most = i64::from(i32::MAX) << 31;
     assert_eq!(sum.sums(), [most, -most, 1 << 31, 0]);
-    assert_eq!(sum.finish(&[0.0; 4], 30).unwrap(), [2.0, -2.0, 0.5f32.powi(30), 0.0]);
+    assert_eq!(sum.finish(vec![0.0; 4], 30).unwrap(), [2.0, -2.0, 0.5f32.powi(30), 0.0]);
     let more = Weighted { payload: &updates[0].0, weight: 1 };
     assert!(matches!(sum.clone().fold(&[more]), Err(AggregateError::Weight { .. })));
     let mut one = Accumulator::new(4);
@@ -74,7 +74,7 @@ fn what_does_not_fit_leaves_the_sum_alone() {
     assert!(matches!(fold(&mut sum, &good, 0), Err(AggregateError::WeightRange { got: 0 })));
     assert!(matches!(fold(&mut sum, &good, 1 << 31), Err(AggregateError::WeightRange { .. })));
     assert_eq!(sum, Accumulator::new(3));
-    assert!(matches!(sum.finish(&[0.0; 3], 8), Err(AggregateError::Empty)));
+    assert!(matches!(sum.finish(vec![0.0; 3], 8), Err(AggregateError::Empty)));
     assert!(matches!(
         sum.fold_range(2, &[Weighted { payload: &short, weight: 1 }]),
         Err(AggregateError::Range { first: 2, got: 8, parameters: 3 })
@@ -86,8 +86,8 @@ fn what_does_not_fit_leaves_the_sum_alone() {
 fn a_step_out_of_the_finite_numbers_is_an_error() {
     let mut sum = Accumulator::new(1);
     sum.fold(&[Weighted { payload: &payload(&[i32::MAX]), weight: 1 }]).unwrap();
-    assert!(matches!(sum.finish(&[f32::MAX], 0), Ok(new) if new == [f32::MAX]));
-    assert!(matches!(sum.finish(&[f32::INFINITY], 0), Err(AggregateError::NotFinite { at: 0 })));
+    assert!(matches!(sum.finish(vec![f32::MAX], 0), Ok(new) if new == [f32::MAX]));
+    assert!(matches!(sum.finish(vec![f32::INFINITY], 0), Err(AggregateError::NotFinite { at: 0 })));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Blobs over a stream in chunks of 256 KiB: while one is on the network the next is on the disk.
+//! Blobs over a stream in chunks of 128 KiB: while one is on the network the next is on the disk.
 
 use core::fmt;
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -43,6 +43,8 @@ pub struct Server {
 pub(super) struct Budget {
     pub(super) uploads: Arc<Semaphore>,
     pub(super) fetches: Arc<Semaphore>,
+    /// Bytes of receive window that no upload has taken.
+    pub(super) windows: Arc<Mutex<u64>>,
 }
 
 impl Server {
@@ -68,12 +70,13 @@ impl Server {
             .incoming_buffer_size_total(limits.handshakes as u64 * 16 * 1024);
 
         let socket = socket(address, limits.link.udp_buffer_bytes)?;
-        let endpoint =
-            Endpoint::new(reset::endpoint_config(key), Some(config), socket, Arc::new(TokioRuntime))
-                .map_err(|source| LinkError::Socket { address, source })?;
+        let endpoint_config = limits.link.endpoint(reset::endpoint_config(key))?;
+        let endpoint = Endpoint::new(endpoint_config, Some(config), socket, Arc::new(TokioRuntime))
+            .map_err(|source| LinkError::Socket { address, source })?;
         let budget = Budget {
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             fetches: Arc::new(Semaphore::new(limits.fetches)),
+            windows: Arc::new(Mutex::new(limits.upload_windows_bytes)),
         };
         let handshakes = Arc::new(Semaphore::new(limits.handshakes));
         Ok(Self { endpoint, id: CoordinatorId(key.id().0), limits, handshakes, budget })
@@ -183,7 +186,7 @@ impl Client {
             .receive_window(VarInt::from_u32(limits.link.window_bytes));
         let udp_buffer_bytes = limits.link.udp_buffer_bytes;
         let endpoint = Endpoint::new(
-            EndpointConfig::default(),
+            limits.link.endpoint(EndpointConfig::default())?,
             None,
             any_socket(udp_buffer_bytes)?,
             Arc::new(TokioRuntime),

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::endpoint::{Budget, within};
 use super::error::{CloseCode, LinkError};
-use super::limits::{FIRST_FRAME_MS, ServerLimits};
+use super::limits::{FIRST_FRAME_MS, ServerLimits, UPLOAD_WINDOW_BYTES_LEAST};
 use super::stream::{ControlReceiver, ControlSender, recv_frame};
 use super::transfer::{FetchRequest, Transfer, UploadRequest};
 use crate::ids::WorkerId;
@@ -118,10 +118,16 @@ impl Peer {
 }
 
 impl Shared {
-    /// Lets the peer send `bytes` further ahead, until the result is dropped.
-    pub(super) fn widen(self: &Arc<Self>, bytes: u64) -> Widened {
+    /// Lets the peer send further ahead until the result is dropped: by `wanted` bytes, if the server's budget has four
+    /// times as much left, else by its share.
+    pub(super) fn widen(self: &Arc<Self>, wanted: u64) -> Widened {
+        let mut left = self.budget.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = wanted.min(*left / 4);
+        *left -= taken;
+        drop(left);
+        let bytes = taken.max(wanted.min(UPLOAD_WINDOW_BYTES_LEAST));
         self.add(bytes, 0);
-        Widened { shared: self.clone(), bytes }
+        Widened { shared: self.clone(), bytes, taken }
     }
 
     fn add(&self, more: u64, less: u64) {
@@ -137,11 +143,14 @@ impl Shared {
 pub(super) struct Widened {
     shared: Arc<Shared>,
     bytes: u64,
+    /// Bytes of it that came out of the server's budget.
+    taken: u64,
 }
 
 impl Drop for Widened {
     fn drop(&mut self) {
         self.shared.add(0, self.bytes);
+        *self.shared.budget.windows.lock().unwrap_or_else(PoisonError::into_inner) += self.taken;
     }
 }
 

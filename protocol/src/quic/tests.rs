@@ -159,7 +159,8 @@ async fn a_frame_too_large_ends_the_connection_with_the_reason() {
     assert_eq!(error.verdict(), Verdict::Misbehaved);
     assert!(matches!(error, LinkError::Wire(WireError::FrameTooLarge { got: u32::MAX, .. })));
     peer.close(CloseCode::Misbehaved, &error.to_string());
-    let LinkError::Closed { code, reason } = link.closed().await else { panic!("closed") };
+    let closed = link.closed().await;
+    let LinkError::Closed { code, reason } = closed else { panic!("{closed:?}") };
     assert_eq!(code, CloseCode::Misbehaved);
     assert!(reason.as_str().contains("over the limit"), "{reason}");
 }
@@ -237,7 +238,7 @@ async fn a_server_that_stops_says_so_and_a_busy_port_is_an_error() {
     let error = Server::bind(taken, &key(1), ServerLimits::default()).unwrap_err();
     assert!(matches!(error, LinkError::Socket { address, .. } if address == taken), "{error}");
     let (_, error) = tokio::join!(server.close(CloseCode::ShuttingDown, "update"), link.closed());
-    assert!(matches!(error, LinkError::Closed { code: CloseCode::ShuttingDown, .. }));
+    assert!(matches!(error, LinkError::Closed { code: CloseCode::ShuttingDown, .. }), "{error:?}");
     assert_eq!(error.verdict(), Verdict::Retry);
     assert!(server.accept().await.is_none());
 }

@@ -2,7 +2,7 @@
 //!
 //! Fetch: `Fetch{digest, offset}` → `Sending{bytes}`, then the bytes from `offset` on. Upload: `Upload{task, nonce, digest,
 //! bytes}` → `Ready{offset}` → the bytes from `offset` on → `Stored`. The coordinator may answer `Refused` instead at any
-//! point. Nothing is held in memory but two chunks of 256 KiB and QUIC's windows: a slow disk holds back the network.
+//! point. Nothing is held in memory but two chunks of 128 KiB and QUIC's windows: a slow disk holds back the network.
 
 use std::path::PathBuf;
 use std::sync::Arc;
