@@ -61,7 +61,8 @@ sim: ## simulate clusters: make sim SEED=42, or RUNS=100000
 	cargo sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS))
 
 bench: ## measure every figure against its reference; writes target/bench.json
-	cargo run --release --locked -p tests --bin bench
+	cargo build --release --locked -p coordinator -p tests --bins
+	$(RELEASE)/bench $(ARGS)
 
 fuzz: ## fuzz every decoder with libFuzzer (needs nightly and cargo-fuzz): make fuzz TARGET=frame SECONDS=60
 	cd fuzz && cargo +nightly fuzz run $(or $(TARGET),frame) -- -max_total_time=$(or $(SECONDS),60)

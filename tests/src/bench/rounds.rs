@@ -12,7 +12,7 @@ use protocol::job::spec::SPEC_VERSION;
 use protocol::job::{Evaluation, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, Work};
 use tokio::sync::Semaphore;
 
-use super::Row;
+use super::{Report, Row};
 use crate::real::{Client, Network, Quirk, WorkKind};
 
 /// Rounds of each measurement; the first is not counted.
@@ -60,18 +60,19 @@ fn sizes() -> [Size; 3] {
     ]
 }
 
-/// Rows for every number of workers and size of update; `only` picks those whose name holds it.
-pub async fn round_rows(only: &str) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+/// Every number of workers and size of update.
+pub(super) async fn run(report: &mut Report) -> Result<()> {
     for size in sizes() {
         for workers in [10, 50, 100] {
             let name = format!("round of {workers} × {}", size.name);
-            if name.contains(only) {
-                rows.extend(measure(&name, &size, workers).await.context(name.clone())?);
+            if report.wants(&name) {
+                for row in measure(&name, &size, workers).await.context(name)? {
+                    report.add(row)?;
+                }
             }
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 async fn measure(name: &str, size: &Size, workers: u32) -> Result<Vec<Row>> {

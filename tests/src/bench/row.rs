@@ -81,34 +81,35 @@ fn short(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// Writes the table for people.
-pub fn print_table(out: &mut impl std::io::Write, rows: &[Row]) -> Result<()> {
-    let optional = |value: Option<f64>| value.map_or("–".to_owned(), short);
-    writeln!(
+/// Writes what is above the rows.
+pub(super) fn print_header(out: &mut impl std::io::Write) -> Result<()> {
+    Ok(writeln!(
         out,
-        "{:<44} {:>12} {:<10} {:>10} {:>7} {:>10} {:<9} met  reference",
+        "{:<46} {:>10} {:<10} {:>10} {:>7} {:>10} {:<9} met  reference",
         "figure", "value", "unit", "reference", "ratio", "limit", "target"
-    )?;
-    for row in rows {
-        let met = match row.met {
-            None => "",
-            Some(true) => "yes",
-            Some(false) => "NO",
-        };
-        writeln!(
-            out,
-            "{:<44} {:>12} {:<10} {:>10} {:>7} {:>10} {:<9} {met:<4} {}",
-            row.name,
-            short(row.value),
-            row.unit,
-            optional(row.reference_value),
-            optional(row.ratio),
-            optional(row.limit),
-            row.target,
-            row.reference
-        )?;
-    }
-    Ok(())
+    )?)
+}
+
+/// Writes a row for people.
+pub(super) fn print(out: &mut impl std::io::Write, row: &Row) -> Result<()> {
+    let optional = |value: Option<f64>| value.map_or("–".to_owned(), short);
+    let met = match row.met {
+        None => "",
+        Some(true) => "yes",
+        Some(false) => "NO",
+    };
+    Ok(writeln!(
+        out,
+        "{:<46} {:>10} {:<10} {:>10} {:>7} {:>10} {:<9} {met:<4} {}",
+        row.name,
+        short(row.value),
+        row.unit,
+        optional(row.reference_value),
+        optional(row.ratio),
+        optional(row.limit),
+        row.target,
+        row.reference
+    )?)
 }
 
 /// Writes `bench.json`.

@@ -8,7 +8,9 @@ use protocol::hash::Digest;
 use protocol::ids::{Address, Nonce, TaskId};
 use protocol::job::{Real, Receipt, Task, TaskWork};
 use protocol::limits::BLOB_BYTES_MAX;
-use protocol::quic::{Blob, Client as QuicClient, ClientLimits, ControlReceiver, ControlSender, Link};
+use protocol::quic::{
+    Blob, Client as QuicClient, ClientLimits, ControlReceiver, ControlSender, Link, LinkLimits,
+};
 use protocol::sign::{NodeKey, Signed};
 use protocol::wire::message::{Abilities, DataSet, DataSets, Hello, ToCoordinator, ToWorker, Welcome};
 use tokio::sync::Semaphore;
@@ -57,12 +59,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// Joins a coordinator as worker `number`, holding 100 examples under `tag`.
+    /// Joins a coordinator as worker `number`, holding 100 examples under `tag`; notices a lost link within a second.
     pub async fn join(address: &str, number: u32, tag: &str) -> Result<Self> {
+        let limits = ClientLimits { keep_alive_ms: 500, ..ClientLimits::default() };
+        Self::join_with(address, number, tag, limits).await
+    }
+
+    /// Like [`join`](Self::join), with the keep-alives of a real worker and small buffers: for very many at once.
+    pub async fn join_idle(address: &str, number: u32, tag: &str) -> Result<Self> {
+        let link = LinkLimits { udp_buffer_bytes: 64 * 1024, ..LinkLimits::default() };
+        Self::join_with(address, number, tag, ClientLimits { link, ..ClientLimits::default() }).await
+    }
+
+    async fn join_with(address: &str, number: u32, tag: &str, limits: ClientLimits) -> Result<Self> {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = Arc::new(NodeKey::from_seed(&seed));
-        let limits = ClientLimits { keep_alive_ms: 500, ..ClientLimits::default() };
         let client = QuicClient::new(key.clone(), limits)?;
         let link = client.connect(&address.parse()?).await?;
         let (mut sender, mut receiver) = link.open_control::<ToCoordinator, ToWorker>().await?;
