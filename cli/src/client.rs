@@ -258,8 +258,9 @@ impl Client {
         match serde_json::from_slice::<ApiError>(&body) {
             Ok(error) => CliError::Refused { status: status.as_u16(), error: Box::new(error) },
             Err(_) => {
-                let start: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-                CliError::Answer { path: path.to_owned(), why: format!("{status}: {start}") }
+                let start: String = String::from_utf8_lossy(&body).trim().chars().take(200).collect();
+                let why = if start.is_empty() { status.to_string() } else { format!("{status}: {start}") };
+                CliError::Answer { path: path.to_owned(), why }
             }
         }
     }

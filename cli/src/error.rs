@@ -201,7 +201,7 @@ impl CliError {
             }
             Self::Refused { error, .. } if !error.fix.is_empty() => error.fix.clone(),
             Self::Answer { .. } => {
-                "check that the coordinator and this program are of the same version".into()
+                "check that a coordinator of this program's version is at that address".into()
             }
             Self::Digest { .. } => "try again; if it goes on, the coordinator's copy is damaged".into(),
             Self::Mismatch { fix, .. } => (*fix).into(),

@@ -10,8 +10,11 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use models::data::idx;
+use models::error::ModelError;
+use models::weights::Weights;
 use protocol::hash::Digest;
-use protocol::job::{Evaluation, JobSpec, RoundPolicy, SpecError, SpecFields, Train, Work};
+use protocol::job::{Evaluation, JobSpec, ModelSpec, RoundPolicy, SpecError, SpecFields, Train, Work};
 use protocol::limits::{BLOB_BYTES_MAX, ROUND_WEIGHT_MAX};
 
 pub use fields::Duration;
@@ -100,9 +103,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn job(mut self, file: FileJob) -> Result<Job, JobFileError> {
         let model = file.model.into_spec().map_err(|(key, why)| self.wrong(key, why))?;
-        let start = file.training.start.as_deref().map(|start| self.upload("training.start", start));
-        let start = start.transpose()?;
-        let evaluation = self.evaluation(file.evaluation)?;
+        let start = file.training.start.as_deref().map(|start| self.start(&model, start)).transpose()?;
+        let evaluation = self.evaluation(file.evaluation, &model)?;
         let round = file.round;
         let asked = u64::from(round.workers).saturating_add(round.over_select.into()).max(1);
         let train = Train {
@@ -144,18 +146,50 @@ impl Reader<'_> {
             let key = key_of(&error);
             JobFileError::Spec(Place::of_key(self.path, self.text, key), error)
         })?;
+        let parameters = models::zoo::parameters(spec.model());
+        parameters.map_err(|error| self.wrong("model.input", error.to_string()))?;
         Ok(Job { spec, uploads: self.uploads })
     }
 
-    fn evaluation(&mut self, file: FileEvaluation) -> Result<Evaluation, JobFileError> {
+    /// Weights to start from: refused here rather than by the coordinator, after the job was paid for.
+    fn start(&mut self, model: &ModelSpec, named: &Path) -> Result<Digest, JobFileError> {
+        let key = "training.start";
+        let (digest, bytes) = self.upload(key, named)?;
+        Weights::parse(model, &bytes).map_err(|error| self.bad_file(key, named, &error))?;
+        Ok(digest)
+    }
+
+    /// A held-out set: likewise.
+    fn held_out(
+        &mut self,
+        model: &ModelSpec,
+        images: &Path,
+        labels: &Path,
+    ) -> Result<Evaluation, JobFileError> {
+        let (images_key, labels_key) = ("evaluation.images", "evaluation.labels");
+        let (images_digest, images_bytes) = self.upload(images_key, images)?;
+        let (labels_digest, labels_bytes) = self.upload(labels_key, labels)?;
+        let (_, shape) = idx::read_images(images_bytes.as_slice())
+            .map_err(|error| self.bad_file(images_key, images, &error))?;
+        if shape != model.input {
+            let why = ModelError::InputShape { got: shape, want: model.input };
+            return Err(self.bad_file(images_key, images, &why));
+        }
+        let set = idx::read(images_bytes.as_slice(), labels_bytes.as_slice())
+            .map_err(|error| self.bad_file(labels_key, labels, &error))?;
+        if let Some(at) = set.labels().iter().position(|&label| label >= model.classes) {
+            let why = ModelError::Label { at, label: set.labels()[at], classes: model.classes };
+            return Err(self.bad_file(labels_key, labels, &why));
+        }
+        Ok(Evaluation::Coordinator { images: images_digest, labels: labels_digest })
+    }
+
+    fn evaluation(&mut self, file: FileEvaluation, model: &ModelSpec) -> Result<Evaluation, JobFileError> {
         let FileEvaluation { by, images, labels } = file;
         match (by, images, labels) {
             (By::None, None, None) => Ok(Evaluation::None),
             (By::Workers, None, None) => Ok(Evaluation::Workers),
-            (By::Coordinator, Some(images), Some(labels)) => Ok(Evaluation::Coordinator {
-                images: self.upload("evaluation.images", &images)?,
-                labels: self.upload("evaluation.labels", &labels)?,
-            }),
+            (By::Coordinator, Some(images), Some(labels)) => self.held_out(model, &images, &labels),
             (By::Coordinator, images, _) => {
                 let missing = if images.is_none() { "images" } else { "labels" };
                 let why = format!("the coordinator judges on a held-out set: {missing} = \"…\" is missing");
@@ -169,13 +203,18 @@ impl Reader<'_> {
     }
 
     /// Notes a local file for upload; relative paths start at the job file.
-    fn upload(&mut self, key: &str, named: &Path) -> Result<Digest, JobFileError> {
+    fn upload(&mut self, key: &str, named: &Path) -> Result<(Digest, Vec<u8>), JobFileError> {
         let path = self.path.parent().unwrap_or(Path::new("")).join(named);
         let bytes = files::read(&path, BLOB_BYTES_MAX)
             .map_err(|error| JobFileError::File(Place::of_key(self.path, self.text, key), error))?;
         let digest = Digest::of(&bytes);
         self.uploads.push(Upload { path, digest, bytes: bytes.len() as u64 });
-        Ok(digest)
+        Ok((digest, bytes))
+    }
+
+    fn bad_file(&self, key: &str, named: &Path, why: &dyn std::fmt::Display) -> JobFileError {
+        let error = CliError::Input(format!("{}: {why}", named.display()));
+        JobFileError::File(Place::of_key(self.path, self.text, key), error)
     }
 
     fn wrong(&self, key: &str, why: String) -> JobFileError {

@@ -276,6 +276,7 @@ fn verdict<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<(&'a str,
     if let Some(error) = cause.downcast_ref::<JobFileError>() {
         let known = match error {
             JobFileError::Read(error) | JobFileError::File(_, error) => error.fix(),
+            JobFileError::NotText(_) => Some("`fedroll job init` writes a commented example".to_owned()),
             _ => Some("correct that line; `fedroll job init` writes a commented example".to_owned()),
         };
         return Some(("job-file", known));

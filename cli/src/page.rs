@@ -134,6 +134,30 @@ pub fn short(id: impl Display) -> String {
     if text.chars().count() > 12 { text.chars().take(10).chain(['…']).collect() } else { text }
 }
 
+/// A time for people: `2023-11-14 22:13:20 UTC`.
+pub fn utc(unix_seconds: u64) -> String {
+    let (mut days, seconds) = (unix_seconds / 86_400, unix_seconds % 86_400);
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    // Whole cycles of the calendar first, so that a nonsensical time costs no more than a real one.
+    let mut year = 1970 + days / 146_097 * 400;
+    days %= 146_097;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{year}-{month:02}-{:02} {hours:02}:{minutes:02}:{:02} UTC", days + 1, seconds % 60)
+}
+
 /// A number of things: `1 batch`, `2 batches`.
 pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -175,6 +199,21 @@ another      12
         page.table(&[Column::Left("worker")], [], "no workers");
         assert_eq!(page.good("ok"), "\x1b[32mok\x1b[0m");
         assert_eq!(page.into_text(), "no workers\n");
+    }
+
+    #[test]
+    fn times_are_dates() {
+        let times = [0, 951_782_399, 951_868_799, 1_700_000_000, 4_107_542_399, 13_601_087_999];
+        let want = [
+            "1970-01-01 00:00:00",
+            "2000-02-28 23:59:59",
+            "2000-02-29 23:59:59",
+            "2023-11-14 22:13:20",
+            "2100-02-28 23:59:59",
+            "2400-12-31 23:59:59",
+        ];
+        assert_eq!(times.map(utc), want.map(|time| format!("{time} UTC")));
+        assert!(utc(u64::MAX).ends_with("UTC"));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub enum NodeError {
         detail: String,
     },
     /// The base layer, in a way that waiting does not mend.
-    #[error("the base layer: {0}")]
+    #[error(transparent)]
     Chain(#[from] ChainError),
     /// The rollup takes batches of another key.
     #[error(

@@ -8,6 +8,7 @@ use coordinator::args::{Args, Format};
 use coordinator::config::Config;
 use coordinator::error::NodeError;
 use coordinator::node::Node;
+use protocol::api::SCHEMA;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -17,11 +18,11 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
+        Err(error) => return fail(args.format, &error),
     };
     match runtime.block_on(run(&args)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => fail(args.format, &error),
     }
 }
 
@@ -46,7 +47,7 @@ fn announce(format: Format, node: &Node) {
     let (info, http) = (node.info(), node.http());
     let line = match format {
         Format::Json => serde_json::json!({
-            "ready": true, "http": format!("http://{http}"), "worker_address": info.worker_address,
+            "schema": SCHEMA, "ready": true, "http": format!("http://{http}"), "worker_address": info.worker_address,
             "operator": info.operator.to_string(), "rollup": info.rollup.to_string(), "chain_id": info.chain_id,
         })
         .to_string(),
@@ -64,7 +65,13 @@ fn announce(format: Format, node: &Node) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+/// As the command line: 2 says that there is no answer.
+fn fail(format: Format, error: &dyn std::fmt::Display) -> ExitCode {
+    // Nobody is left to tell when the pipes are gone.
+    if format == Format::Json {
+        let line = serde_json::json!({ "schema": SCHEMA, "error": error.to_string() });
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
     let _ = writeln!(std::io::stderr(), "error: {error}");
-    ExitCode::FAILURE
+    ExitCode::from(2)
 }

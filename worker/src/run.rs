@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::core::Event;
 use crate::error::NodeError;
 use crate::node::{self, Node};
-use crate::output::{Answer, Output};
+use crate::output::{Answer, Output, SCHEMA};
 use crate::status::Status;
 
 /// Exit code after a second signal: 128 + SIGINT, as shells count.
@@ -35,7 +35,7 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<(), NodeError> {
         }
         Command::Key(args) => {
             let worker = node::identity(&args.dir)?.id();
-            output.answer(&Identity { worker: worker.to_string() })
+            output.answer(&Identity { schema: SCHEMA, worker: worker.to_string() })
         }
     }
 }
@@ -59,7 +59,7 @@ fn work(args: RunArgs, format: Format) -> Result<(), NodeError> {
         node.on_welcome(move || {
             let mut output = Output::new(format, Box::new(std::io::stdout()));
             // Whoever started this and went away does not stop the work.
-            let _ = output.answer(&Ready { ready: true, worker });
+            let _ = output.answer(&Ready { schema: SCHEMA, ready: true, worker });
         });
         listen_for_signals(&node)?;
         node.run().await
@@ -89,6 +89,7 @@ fn listen_for_signals(node: &Node) -> Result<(), NodeError> {
 
 #[derive(Serialize)]
 struct Identity {
+    schema: u32,
     worker: String,
 }
 
@@ -100,6 +101,7 @@ impl Answer for Identity {
 
 #[derive(Serialize)]
 struct Ready {
+    schema: u32,
     ready: bool,
     worker: String,
 }

@@ -16,11 +16,12 @@ pub use self::report::AuditReport;
 use self::report::{BatchLine, Totals};
 use crate::args::money::Audit;
 use crate::client::Client;
+use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::network::Network;
 use crate::output::Output;
 use crate::page::{bytes, count};
-use crate::replay::{self, Replay};
+use crate::replay::{self, Replay, Replayed};
 
 /// Accounts and jobs for which the token's flow is compared one by one (a call to the node each).
 const FLOW_LEAVES_MAX: usize = 10_000;
@@ -44,10 +45,17 @@ pub async fn audit(
     let replay = replay::replay(&chain, &spinner).await?;
     spinner.finish_and_clear();
     let mut report = AuditReport::new(&chain, &replay);
+    let mut first_wrong = None;
     for replayed in &replay.batches {
-        let line = BatchLine::new(replayed);
+        let mut line = BatchLine::new(replayed);
+        if let (Some(fault), Some(first)) = (&mut line.fault, first_wrong) {
+            // Without it the state that this one builds on cannot be derived.
+            *fault = format!("it builds on batch {first}, which does not hold");
+        }
+        first_wrong = first_wrong.or_else(|| line.fault.as_ref().map(|_| line.batch));
         if let Some(fault) = &line.fault {
             report.problems.push(format!("batch {}: {fault}", line.batch));
+            report.problems.extend(void_ops(replayed));
         }
         report.batches.push(line);
     }
@@ -62,6 +70,20 @@ pub async fn audit(
     }
     report.conclude();
     Ok(report)
+}
+
+/// The ops of a wrong batch that change nothing, with the rules that they break: what its poster may have applied.
+fn void_ops(replayed: &Replayed) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (chunk, applied) in replayed.verdict.chunks.iter().enumerate() {
+        for (op, outcome) in applied.outcomes.iter().enumerate() {
+            if let Err(why) = outcome {
+                let batch = replayed.batch.number();
+                problems.push(format!("batch {batch}, chunk {chunk}, op {op} changes nothing: {why}"));
+            }
+        }
+    }
+    problems
 }
 
 /// What the contract itself says of its newest batch and its queue.
@@ -178,6 +200,7 @@ async fn check_evidence(
         }
         match client.evidence(replayed.batch.number()).await {
             Ok(shown) => evidence.check(replayed, &shown),
+            Err(error @ CliError::Unreachable { .. }) => return Err(error.into()),
             Err(error) => evidence.miss(replayed.batch.number(), &error),
         }
     }

@@ -15,7 +15,7 @@ use crate::exit::ExitStatus;
 use crate::jobfile::Duration;
 use crate::network::Network;
 use crate::output::{Output, Report};
-use crate::page::Page;
+use crate::page::{Page, utc};
 use crate::signals;
 use crate::{files, keys};
 
@@ -144,7 +144,7 @@ impl Report for Standing {
     fn text(&self, page: &mut Page) {
         let label = if self.development_chain { " (development chain)" } else { "" };
         page.heading(format_args!("Rollup {} on chain {}{label}", self.rollup, self.chain_id));
-        let block = format!("{} (time {})", self.block, self.block_time);
+        let block = format!("{} of {}", self.block, utc(self.block_time));
         let batches = format!("{} posted, {} final", self.latest_batch, self.final_batch);
         let windows = format!(
             "challenge {} s, inclusion {} s, close grace {} s",

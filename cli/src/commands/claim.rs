@@ -9,7 +9,7 @@ use protocol::amount::Amount;
 use protocol::api::text;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId};
-use protocol::ledger::State;
+use protocol::ledger::{Account, State};
 use serde::Serialize;
 
 use crate::args::money::Claim;
@@ -17,7 +17,7 @@ use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::network::Network;
 use crate::output::{Output, Report};
-use crate::page::{Column, Page};
+use crate::page::{Column, Page, utc};
 use crate::replay;
 
 /// The answer of `fedroll claim`.
@@ -86,6 +86,8 @@ pub struct Claims<C> {
     chain: C,
     batch: BatchOnChain,
     state: State,
+    /// After the last batch that holds, final or not: only to say what is on its way.
+    newest: State,
 }
 
 /// Claims and answers.
@@ -94,7 +96,8 @@ pub async fn run(args: &Claim, out: &Output) -> anyhow::Result<ExitStatus> {
     let (rpc, rollup) = network.base_layer()?;
     let chain = RpcChain::connect(&rpc, rollup).await?;
     let Some(claims) = Claims::rebuild(chain, out).await? else {
-        return out.answer(&Claimed { dry_run: args.dry_run, ..Claimed::default() });
+        let waits_for = Some("no batch is final yet: `fedroll chain status` shows when one is".to_owned());
+        return out.answer(&Claimed { dry_run: args.dry_run, waits_for, ..Claimed::default() });
     };
     if let Some(job) = args.refund {
         let claim = claims.refund(job).await?;
@@ -110,12 +113,14 @@ pub async fn run(args: &Claim, out: &Output) -> anyhow::Result<ExitStatus> {
         };
         return out.answer(&report);
     }
-    let due = claims
-        .due(|index, account| args.all || args.account == Some(index) || args.worker == Some(account.worker));
-    let due = due.await?;
+    let matches = |index, account: &Account| {
+        args.all || args.account == Some(index) || args.worker == Some(account.worker)
+    };
+    let due = claims.due(matches).await?;
     if due.is_empty() || args.dry_run {
+        let waits_for = if due.is_empty() { claims.on_its_way(matches).await? } else { None };
         let planned = due.into_iter().map(|(_, payment)| payment).collect();
-        return out.answer(&Claimed { dry_run: args.dry_run, ..claims.planned(planned) });
+        return out.answer(&Claimed { dry_run: args.dry_run, waits_for, ..claims.planned(planned) });
     }
     let writer = claims.with_key(&network.key(&args.key)?);
     out.answer(&writer.pay(due.into_iter().map(|(proven, _)| proven).collect(), out).await?)
@@ -134,42 +139,63 @@ impl<C: BaseLayer> Claims<C> {
             );
             out.warn(fault);
         }
-        Ok(replay.last_final.map(|(batch, state)| Self { chain, batch, state }))
+        let newest = replay.deriver.state().clone();
+        Ok(replay.last_final.map(|(batch, state)| Self { chain, batch, state, newest }))
     }
 
     /// Accounts that match and have something to claim.
     pub async fn due(
         &self,
-        matches: impl Fn(AccountIndex, &protocol::ledger::Account) -> bool,
+        matches: impl Fn(AccountIndex, &Account) -> bool,
     ) -> anyhow::Result<Vec<(ProvenAccount, Payment)>> {
         let mut due = Vec::new();
-        let mut found = false;
         for (index, account) in self.state.accounts() {
             if !matches(index, account) {
                 continue;
             }
-            found = true;
             let amount = account.earned.sub(self.chain.claimed(index).await?).unwrap_or(Amount::ZERO);
             if amount == Amount::ZERO {
                 continue;
             }
             let proof = self.state.prove_account(index).expect("the state lists this account");
-            let what = format!("account {index}, worker {}", account.worker);
+            let what = format!("account {index}");
             let payment = Payment { what, to: account.payout, amount };
             due.push((ProvenAccount { index, account: *account, proof }, payment));
         }
-        if found {
+        if self.newest.accounts().any(|(index, account)| matches(index, account)) {
             return Ok(due);
         }
-        let what = format!("no account up to batch {} matches", self.batch.number());
+        let what = "the rollup has no such account".to_owned();
         Err(CliError::Mismatch { what, fix: "fedroll audit lists all accounts and their workers" }.into())
     }
 
+    /// What matching accounts have earned in batches that are not final.
+    async fn on_its_way(
+        &self,
+        matches: impl Fn(AccountIndex, &Account) -> bool,
+    ) -> anyhow::Result<Option<String>> {
+        let mut sum = Amount::ZERO;
+        for (index, account) in self.newest.accounts().filter(|(index, account)| matches(*index, account)) {
+            let before = self.state.account(index).map_or(Amount::ZERO, |account| account.earned);
+            sum = sum.add(account.earned.sub(before).unwrap_or(Amount::ZERO))?;
+        }
+        let window = self.chain.config().challenge_window;
+        Ok((sum > Amount::ZERO).then(|| {
+            format!(
+                "{sum} tokens lie in batches that are not final yet (that takes {window} s from posting): \
+                 claim again then"
+            )
+        }))
+    }
+
     async fn refund(&self, id: JobId) -> anyhow::Result<Option<(ProvenJob, Payment)>> {
-        let job = self.state.job(id).ok_or_else(|| CliError::Mismatch {
-            what: format!("no job {id} up to batch {}", self.batch.number()),
-            fix: "fedroll audit lists all jobs",
-        })?;
+        let Some(job) = self.state.job(id) else {
+            if self.newest.job(id).is_some() {
+                return Ok(None);
+            }
+            let what = format!("the rollup's batches have no job {id}");
+            return Err(CliError::Mismatch { what, fix: "fedroll audit lists all jobs" }.into());
+        };
         let due = job.refund_at(self.batch.posted.header.time).sub(self.chain.claimed_refund(id).await?);
         let amount = due.unwrap_or(Amount::ZERO);
         if amount == Amount::ZERO {
@@ -182,7 +208,9 @@ impl<C: BaseLayer> Claims<C> {
 
     /// Why a job has nothing to give back.
     fn refund_waits_for(&self, id: JobId) -> Option<String> {
-        let job = self.state.job(id)?;
+        let Some(job) = self.state.job(id) else {
+            return Some(format!("no batch with job {id} in it is final yet: claim again when one is"));
+        };
         let (closing, time) = (job.closing, self.batch.posted.header.time);
         if job.is_finished() {
             return None; // it has spent everything, or its rest was claimed before
@@ -198,8 +226,9 @@ impl<C: BaseLayer> Claims<C> {
         }
         (time <= closing).then(|| {
             format!(
-                "job {id} may settle until {closing} (Unix s); no batch after that is final, \
-                 the last one is of {time}"
+                "job {id} may settle until {}; no batch after that is final, the last one is of {}",
+                utc(closing),
+                utc(time)
             )
         })
     }
@@ -212,7 +241,7 @@ impl<C: BaseLayer> Claims<C> {
 impl Claims<RpcChain> {
     /// The same with a key that pays the gas.
     pub fn with_key(self, key: &protocol::sign::EthKey) -> Claims<RpcWriter> {
-        Claims { chain: self.chain.with_key(key), batch: self.batch, state: self.state }
+        Claims { chain: self.chain.with_key(key), batch: self.batch, state: self.state, newest: self.newest }
     }
 }
 

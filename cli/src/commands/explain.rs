@@ -11,7 +11,7 @@ use crate::args::money::Explain;
 use crate::exit::ExitStatus;
 use crate::network;
 use crate::output::{Output, Report};
-use crate::page::{Column, Page, or_dash};
+use crate::page::{Column, Page, or_dash, utc};
 
 #[derive(Serialize)]
 struct Explained {
@@ -52,9 +52,9 @@ impl Report for Explained {
             ("state", &connected),
             ("tasks accepted", &worker.accepted),
             ("refused or lost", &worker.failed),
-            ("owed", &self.owed),
-            ("credited", &self.credited),
-            ("final", &self.is_final),
+            ("owed", &format!("{} tokens", self.owed)),
+            ("credited", &format!("{} tokens", self.credited)),
+            ("final", &format!("{} tokens", self.is_final)),
         ]);
         page.heading("Tasks");
         let columns = [
@@ -108,7 +108,7 @@ impl Line {
     fn settled(&self) -> String {
         match (self.batch_state.as_deref(), self.final_at) {
             (Some("final"), _) => "final".to_owned(),
-            (Some(state), Some(at)) => format!("{state}, final at {at} (Unix s)"),
+            (Some(state), Some(at)) => format!("{state}, final at {}", utc(at)),
             (Some(state), None) => state.to_owned(),
             (None, _) if self.owed > Amount::ZERO => "in no batch yet".to_owned(),
             (None, _) => "-".to_owned(),
@@ -176,7 +176,7 @@ mod tests {
         ];
         let lines = lines.map(|task| Line::new(task, &kinds, &batches));
         let said: Vec<_> = lines.iter().map(|line| (line.expected.as_str(), line.settled())).collect();
-        let want = ["final", "posted, final at 99 (Unix s)", "in no batch yet", "-"];
+        let want = ["final", "posted, final at 1970-01-01 00:01:39 UTC", "in no batch yet", "-"];
         assert_eq!(said, want.map(|settled| ("an update in round 3", settled.to_owned())));
         assert_eq!(lines[3].why, "the update has a NaN");
     }

@@ -86,6 +86,9 @@ pub struct Asked {
 
 /// Reads the input, asks, answers.
 pub async fn run(args: &Infer, out: &Output) -> anyhow::Result<ExitStatus> {
+    if args.price == Amount::ZERO {
+        return Err(CliError::Input("--price is 0: nobody works for nothing".to_owned()).into());
+    }
     let (client, network) = network::coordinator(&args.pay.coordinator)?;
     let key = network.key(&args.pay.key)?;
     let asked = asked(args, &client).await?;
@@ -153,7 +156,7 @@ async fn asked(args: &Infer, client: &Client) -> anyhow::Result<Asked> {
     let model = client.spec(client.job(job).await?.spec).await?.model().clone();
     let blob = files::read(Path::new(&args.model), BLOB_BYTES_MAX)?;
     // Refused here rather than by every worker, after the job was paid for.
-    Weights::parse(&model, &blob)?;
+    Weights::parse(&model, &blob).map_err(|error| CliError::Input(format!("{}: {error}", args.model)))?;
     Ok(Asked { model, weights: Digest::of(&blob), blob: Some(blob) })
 }
 

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// Characters of a line that are shown: a file that is no TOML may be one line of a megabyte.
+const LINE_CHARS_MAX: usize = 120;
+/// Of these, what is shown before the mark.
+const BEFORE_CHARS_MAX: usize = 60;
+
 /// A place in a text file, with the line it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -62,17 +67,36 @@ impl Place {
         match self.spot.as_deref() {
             None => format!("{file}: {message}"),
             Some(Spot { line, column, length, text }) => {
+                let (text, lead) = excerpt(text, column - 1);
                 let gutter = " ".repeat(line.to_string().len());
                 // Tabs stay tabs, so that the mark stands below its character on every terminal.
                 let indent: String =
-                    text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-                let mark = "^".repeat(*length);
+                    text.chars().take(lead).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                let mark = "^".repeat((*length).min(text.chars().count().saturating_sub(lead)).max(1));
                 format!(
                     "{file}:{line}:{column}: {message}\n{gutter} |\n{line} | {text}\n{gutter} | {indent}{mark}"
                 )
             }
         }
     }
+}
+
+/// The part of a line around its character `at`, and where that character is in it.
+fn excerpt(line: &str, at: usize) -> (String, usize) {
+    let (length, skipped) = (line.chars().count(), at.saturating_sub(BEFORE_CHARS_MAX));
+    if length <= LINE_CHARS_MAX {
+        return (line.to_owned(), at);
+    }
+    let mut text: String = line.chars().skip(skipped).take(LINE_CHARS_MAX).collect();
+    let mut lead = at - skipped;
+    if skipped > 0 {
+        text.insert(0, '…');
+        lead += 1;
+    }
+    if skipped + LINE_CHARS_MAX < length {
+        text.push('…');
+    }
+    (text, lead)
 }
 
 fn floor(text: &str, at: usize) -> usize {

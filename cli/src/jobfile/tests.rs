@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use models::data::Dataset;
 use protocol::job::{ModelKind, Work};
 
 use super::*;
@@ -94,15 +95,55 @@ fn every_kind_of_mistake_names_its_line() {
 #[test]
 fn the_files_a_job_names_are_found_beside_it_and_digested() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("images"), b"images").unwrap();
-    std::fs::write(dir.path().join("labels"), b"labels").unwrap();
+    let set = Dataset::new(vec![0.0; 2 * 784], [1, 28, 28], vec![3, 9]).unwrap();
+    let (images, labels) = idx::encode(&set).unwrap();
+    std::fs::write(dir.path().join("images"), &images).unwrap();
+    std::fs::write(dir.path().join("labels"), &labels).unwrap();
     let text =
         format!("{JOB}\n[evaluation]\nby = \"coordinator\"\nimages = \"images\"\nlabels = \"labels\"\n");
     let path = dir.path().join("job.toml");
     std::fs::write(&path, text).unwrap();
     let job = Job::read(&path).unwrap();
     let digests: Vec<_> = job.uploads.iter().map(|upload| (upload.digest, upload.bytes)).collect();
-    assert_eq!(digests, [(Digest::of(b"images"), 6), (Digest::of(b"labels"), 6)]);
+    let want = [&images, &labels].map(|bytes| (Digest::of(bytes), bytes.len() as u64));
+    assert_eq!(digests, want);
+
+    let wrong = |images: &[u8], labels: &[u8]| {
+        std::fs::write(dir.path().join("images"), images).unwrap();
+        std::fs::write(dir.path().join("labels"), labels).unwrap();
+        Job::read(&path).unwrap_err().to_string()
+    };
+    let small = idx::encode(&Dataset::new(vec![0.0; 8], [1, 2, 2], vec![0, 1]).unwrap()).unwrap().0;
+    for (images, labels, want) in [
+        (&images[..100], &labels[..], "21:10: images: images: cut off"),
+        (&small[..], &labels[..], "21:10: images: the examples are [1, 2, 2]"),
+        (&images[..], &images[..], "22:10: labels: "),
+        (&images[..], &[&labels[..9], &[10]].concat(), "22:10: labels: example 1 has label 10"),
+    ] {
+        let message = wrong(images, labels);
+        assert!(message.contains(&format!("job.toml:{want}")), "want {want}\n got {message}");
+    }
+}
+
+#[test]
+fn a_model_that_cannot_be_and_weights_of_another_one_are_refused_in_their_line() {
+    let small = error("kind = \"logistic\"\ninput = [1, 28, 28]", "kind = \"cnn-flower\"\ninput = [1, 3, 3]");
+    assert!(small.starts_with("job.toml:6:9: the input of 3×3 is too small"), "{small}");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("start"), b"no weights").unwrap();
+    let text = JOB.replace("rounds = 5", "rounds = 5\nstart = \"start\"");
+    let message = Job::parse(&dir.path().join("job.toml"), &text).unwrap_err().to_string();
+    assert!(message.contains("job.toml:12:9: start: the weights are not a valid safetensors"), "{message}");
+}
+
+#[test]
+fn of_a_long_line_the_part_around_the_mistake_is_shown() {
+    let long = format!("{}x", "a".repeat(5000));
+    let message = error("name = \"digits\"", &format!("name = \"digits\" {long} = 1"));
+    assert!(message.lines().all(|line| line.chars().count() < 200), "{message}");
+    let (line, mark) = (message.lines().nth(2).unwrap(), message.lines().nth(3).unwrap());
+    let at = mark.chars().position(|c| c == '^').unwrap();
+    assert_eq!(line.chars().nth(at), Some('a'), "{message}");
 }
 
 #[test]

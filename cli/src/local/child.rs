@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{ChildStdout, Command};
@@ -28,6 +29,12 @@ pub struct Child {
     name: String,
     process: tokio::process::Child,
     log: PathBuf,
+}
+
+/// The document of a program that found no answer.
+#[derive(Deserialize)]
+struct Failure {
+    error: String,
 }
 
 impl Child {
@@ -57,8 +64,11 @@ impl Child {
             Ok(Ok(0)) => return Err(child.death().await),
             Ok(Ok(_)) => {}
         }
-        let ready =
-            serde_json::from_str(&line).map_err(|_| failed(format!("did not get ready: {}", line.trim())))?;
+        let ready = serde_json::from_str(&line).map_err(|_| {
+            let said = serde_json::from_str::<Failure>(&line);
+            let why = said.map_or_else(|_| line.trim().to_owned(), |said| said.error);
+            failed(format!("did not get ready: {why}"))
+        })?;
         tokio::spawn(append(stdout, log.to_owned()));
         Ok((child, ready))
     }
@@ -162,6 +172,12 @@ fn last_words(log: &Path) -> String {
 mod tests {
     use super::*;
 
+    #[derive(Debug, Deserialize)]
+    struct Ready {
+        #[expect(dead_code, reason = "only its presence matters")]
+        ready: bool,
+    }
+
     async fn shell(script: &str, log: &Path) -> Result<(Child, serde_json::Value), CliError> {
         Child::start("shell", Path::new("/bin/sh"), &["-c".into(), script.into()], log).await
     }
@@ -186,5 +202,10 @@ mod tests {
         assert!(error.contains(&log.display().to_string()), "{error}");
         let error = shell("echo hello; exec sleep 1000", &log).await.unwrap_err().to_string();
         assert!(error.contains("did not get ready: hello"), "{error}");
+        let script = r#"echo '{"schema":1,"error":"the port is busy"}'; exec sleep 1000"#;
+        let arguments = ["-c".into(), script.into()];
+        let started = Child::start::<Ready>("shell", Path::new("/bin/sh"), &arguments, &log);
+        let error = started.await.unwrap_err().to_string();
+        assert!(error.contains("did not get ready: the port is busy;"), "{error}");
     }
 }

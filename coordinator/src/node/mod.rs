@@ -19,7 +19,7 @@ use contracts::base_layer::BaseLayer as _;
 use contracts::rpc::{RpcChain, RpcWriter};
 use protocol::api::{Info, SCHEMA};
 use protocol::ids::CoordinatorId;
-use protocol::quic::{CloseCode, Server, ServerLimits, key_file};
+use protocol::quic::{CloseCode, LinkError, Server, ServerLimits, key_file};
 use protocol::sign::{EthKey, NodeKey};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -78,7 +78,11 @@ impl Node {
         let coordinator = Coordinator::restore(decisions, records);
         let stored = event_loop::stored_blobs(&coordinator, |digest| blobs.has(digest));
 
-        let server = Server::bind(config.listen, &Arc::new(node_key), ServerLimits::default())?;
+        let server = Server::bind(config.listen, &Arc::new(node_key), ServerLimits::default());
+        let server = server.map_err(|error| match error {
+            LinkError::Socket { address, source } => NodeError::Listen { what: "workers", address, source },
+            other => other.into(),
+        })?;
         let server = Arc::new(server);
         let listener = TcpListener::bind(config.http).await.map_err(|source| NodeError::Listen {
             what: "HTTP",

@@ -25,10 +25,12 @@ pub struct DataSource {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// What the loader says.
-    #[error("data '{tag}': {source}")]
+    #[error("data '{tag}': {}: {source}", .path.display())]
     Data {
         /// The tag.
         tag: Name,
+        /// The path.
+        path: PathBuf,
         /// What is wrong.
         source: DataError,
     },
@@ -86,7 +88,7 @@ pub type TaggedShard = (Name, Arc<Shard>);
 impl DataSource {
     /// Reads all examples.
     pub fn load(&self) -> Result<Shard, LoadError> {
-        let data = |source| LoadError::Data { tag: self.tag.clone(), source };
+        let data = |source| LoadError::Data { tag: self.tag.clone(), path: self.path.clone(), source };
         let is_flat = !self.path.is_dir();
         let dataset = if is_flat {
             let shape = [1, 1, self.csv_width()?];

@@ -229,7 +229,10 @@ impl Report for AuditReport {
 
 impl AuditReport {
     fn balances(&self, page: &mut Page) {
-        page.heading("Balances");
+        match self.batches.iter().find(|line| line.fault.is_some()) {
+            None => page.heading("Balances"),
+            Some(wrong) => page.heading(format_args!("Balances before batch {}", wrong.batch)),
+        }
         let columns = [
             Column::Right("account"),
             Column::Left("worker"),

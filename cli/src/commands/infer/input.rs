@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use models::data::{csv as table, idx};
+use models::data::{DataError, csv as table, idx};
 
 use crate::args::job::Infer;
 use crate::error::{CliError, file};
@@ -32,13 +32,15 @@ impl Examples {
     /// Reads what the flags name, for a model that takes inputs of this shape.
     pub fn read(args: &Infer, shape: [u32; 3]) -> anyhow::Result<Self> {
         let each = shape.iter().map(|&side| side as usize).product();
+        let named = |error: DataError| CliError::Input(format!("{}: {error}", args.input.display()));
         let mut examples = if is_csv(&args.input) {
             let stream = open(&args.input)?;
             let table::Table { inputs, labels } = match &args.label_column {
                 Some(name) => {
-                    table::read_table(with_label_column(stream, name, &args.input)?, args.csv(shape))?
+                    let stream = with_label_column(stream, name, &args.input)?;
+                    table::read_table(stream, args.csv(shape)).map_err(named)?
                 }
-                None => table::read_table(stream, args.csv(shape))?,
+                None => table::read_table(stream, args.csv(shape)).map_err(named)?,
             };
             Self { inputs, labels, each }
         } else {
@@ -66,13 +68,17 @@ impl Examples {
         };
         match &args.labels {
             Some(labels) => {
-                let data = idx::read_files(&args.input, labels)?;
+                let data = idx::read_files(&args.input, labels).map_err(|error| {
+                    let (images, labels) = (args.input.display(), labels.display());
+                    CliError::Input(format!("{images} with {labels}: {error}"))
+                })?;
                 fits(data.shape())?;
                 let labels = Some(data.labels().to_vec());
                 Ok(Self { inputs: data.into_inputs(), labels, each })
             }
             None => {
-                let (inputs, got) = idx::read_images(open(&args.input)?)?;
+                let (inputs, got) = idx::read_images(open(&args.input)?)
+                    .map_err(|error| CliError::Input(format!("{}: {error}", args.input.display())))?;
                 fits(got)?;
                 Ok(Self { inputs, labels: None, each })
             }

@@ -34,7 +34,7 @@ impl Report for Cancelled {
         let job = self.job;
         page.line(format_args!("job {job} is closed: no new work begins"));
         page.line(format_args!(
-            "what is accepted already may settle for another {} s; then about {} tokens come back",
+            "what is accepted already may settle for another {} s; then at most {} tokens come back",
             self.grace_seconds, self.unspent
         ));
         page.line(format_args!(
@@ -66,7 +66,7 @@ pub async fn run(args: &Cancel, out: &Output) -> anyhow::Result<ExitStatus> {
     let chain = requester.chain(&client.info().await?).await?;
     if !args.pay.yes {
         out.confirm(&format!(
-            "Close job {job} ({}) for good? About {unspent} tokens come back.",
+            "Close job {job} ({}) for good? At most {unspent} tokens come back.",
             status.name
         ))?;
     }

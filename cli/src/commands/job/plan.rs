@@ -32,12 +32,13 @@ impl Report for Planned {
         page.heading(format_args!("Job {} ({})", self.name, self.kind));
         page.facts(&[("cost", &budget), ("price", &price), ("work", &work), ("spec", &self.plan.spec)]);
         page.heading("Workers that could do it");
+        let empty = if self.plan.ineligible.is_empty() { "no worker is connected" } else { "none" };
         let rows = self
             .plan
             .eligible
             .iter()
             .map(|worker| vec![worker.worker.to_string(), worker.examples.to_string()]);
-        page.table(&[Column::Left("worker"), Column::Right("examples")], rows, "none is connected");
+        page.table(&[Column::Left("worker"), Column::Right("examples")], rows, empty);
         if !self.plan.ineligible.is_empty() {
             page.heading("Workers that could not");
             let rows = self
