@@ -1,6 +1,9 @@
 //! Every scenario across programs, in one binary: each more would link candle, alloy and revm again.
 
+mod audit;
+mod cli;
 mod cluster;
+mod kills;
 mod network;
 mod refunds;
 mod tidy;

@@ -6,47 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use contracts::base_layer::{BaseLayer as _, ChainEvent};
 use protocol::api::{Evidence, JobPhase, WorkerHistory, WorkerList};
-use protocol::job::spec::SPEC_VERSION;
-use protocol::job::{Evaluation, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, Work};
+use protocol::job::{JobSpec, SpecFields, Work};
 use protocol::ledger::Deriver;
-use tests::real::{Client, Network, Quirk, WorkKind};
+use tests::real::{Client, Network, Quirk, WorkKind, model, training};
 use tokio::sync::Semaphore;
-
-fn model() -> ModelSpec {
-    ModelSpec { kind: ModelKind::Logistic, input: [1, 4, 4], classes: 3 }
-}
-
-pub(super) fn training(name: &str, rounds: u32, workers: u32) -> Result<JobSpec> {
-    Ok(JobSpec::new(SpecFields {
-        version: SPEC_VERSION,
-        name: name.parse()?,
-        work: Work::Train(Train {
-            model: model(),
-            start: None,
-            data: "digits".parse()?,
-            rounds,
-            local_epochs: 1,
-            minibatch: 1,
-            learning_rate: 0.1.try_into()?,
-            momentum: 0.0.try_into()?,
-            seed: 1,
-            scale_bits: 20,
-            round: RoundPolicy {
-                workers,
-                quorum: workers,
-                over_select: 0,
-                deadline_ms: 60_000,
-                examples_cap: 1_000,
-            },
-            evaluation: Evaluation::None,
-        }),
-        price: 1_500_000,
-        fee_bps: 100,
-        approve: false,
-        burst: None,
-        rate: 0,
-    })?)
-}
 
 pub(super) fn good_update() -> Result<WorkKind> {
     let parameters = models::zoo::parameter_count(&model())?;

@@ -8,11 +8,11 @@ use contracts::base_layer::BaseLayerWriter as _;
 use protocol::api::JobPhase;
 use protocol::ids::JobId;
 use serde_json::Value;
-use tests::real::{Network, operator, program};
+use tests::real::{Network, operator, program, training};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-use crate::network::{derive, good_update, persistent, training};
+use crate::network::{derive, good_update, persistent};
 
 /// Units beyond the job's budget.
 const SPARE: u128 = 7_654_321;

@@ -2,8 +2,11 @@
 //! that do what they are told, well or badly.
 
 mod client;
+mod jobs;
 mod process;
 mod requester;
+mod shell;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +19,11 @@ use protocol::sign::EthKey;
 use tokio::sync::oneshot;
 
 pub use client::{Client, Quirk, WorkKind};
+pub use jobs::{PRICE, TAG, model, training};
 pub use process::{Coordinator, Process, Usage, program};
 pub use requester::Requester;
+pub use shell::{Ran, Shell};
+pub use worker::Worker;
 
 /// A development chain in this process, with a rollup on it.
 #[derive(Debug)]

@@ -46,17 +46,23 @@ pub struct Usage {
 }
 
 impl Process {
+    /// Starts a program and waits for nothing. What it logs goes to `log`.
+    pub fn spawn(name: &str, arguments: &[&str], log: &Path) -> Result<Self> {
+        let child = Self::command(name, arguments, log)?.stdout(Stdio::null()).spawn();
+        Ok(Self { child: child.with_context(|| format!("starting {name}"))?, ready: serde_json::Value::Null })
+    }
+
+    fn command(name: &str, arguments: &[&str], log: &Path) -> Result<Command> {
+        let errors = fs::File::options().create(true).append(true).open(log)?;
+        let mut command = Command::new(program(name)?);
+        command.args(arguments).stdin(Stdio::null()).stderr(errors).kill_on_drop(true);
+        Ok(command)
+    }
+
     /// Starts a program and waits for its line of JSON. What it logs goes to `log`.
     pub async fn start(name: &str, arguments: &[&str], log: &Path) -> Result<Self> {
-        let errors = fs::File::options().create(true).append(true).open(log)?;
-        let mut child = Command::new(program(name)?)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
+        let child = Self::command(name, arguments, log)?.stdout(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| format!("starting {name}"))?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let mut lines = BufReader::new(stdout).lines();
         let line = tokio::time::timeout(Duration::from_secs(READY_S_MAX), lines.next_line()).await;
@@ -65,7 +71,9 @@ impl Process {
         let line = line.with_context(|| format!("{name} stopped: {}", log_text()))?;
         // Whoever reads no further must not block the program.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { child, ready: serde_json::from_str(&line)? })
+        let ready: serde_json::Value = serde_json::from_str(&line)?;
+        ensure!(ready["ready"] == true, "{name} is not ready: {line} {}", log_text());
+        Ok(Self { child, ready })
     }
 
     /// kill -9.
@@ -75,6 +83,10 @@ impl Process {
 
     /// SIGTERM, and the exit code.
     pub async fn terminate(mut self) -> Result<i32> {
+        self.stop().await
+    }
+
+    async fn stop(&mut self) -> Result<i32> {
         let pid = self.child.id().context("it runs")?;
         let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
         ensure!(sent.success(), "kill -TERM {pid} failed");
@@ -154,6 +166,11 @@ impl Coordinator {
         Ok(Self { process, http: ready.http, worker_address: ready.worker_address, dir, config })
     }
 
+    /// Its configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
@@ -166,20 +183,48 @@ impl Coordinator {
 
     /// kill -9, then start it again on the same ports.
     pub async fn crash(self) -> Result<Self> {
+        self.fix_ports()?;
+        let Self { process, dir, config, .. } = self;
+        process.kill().await?;
+        Self::run(dir, config).await
+    }
+
+    /// SIGTERM, and waits until it has ended.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.fix_ports()?;
+        ensure!(self.process.stop().await? == 0, "{}", self.log());
+        Ok(())
+    }
+
+    /// Starts it again after it has ended.
+    pub async fn start_again(self) -> Result<Self> {
+        Self::run(self.dir, self.config).await
+    }
+
+    /// The same without waiting until it is there again: the next kill may hit it while it starts.
+    pub async fn crash_at_once(self) -> Result<Self> {
+        self.fix_ports()?;
         let Self { process, http, worker_address, dir, config } = self;
         process.kill().await?;
+        let arguments = ["--config", config.to_str().context("a path in UTF-8")?, "--format", "json"];
+        let process = Process::spawn("fedroll-coordinator", &arguments, &dir.join("coordinator.log"))?;
+        Ok(Self { process, http, worker_address, dir, config })
+    }
+
+    /// Has the configuration name the ports that it was given.
+    fn fix_ports(&self) -> Result<()> {
+        let Self { http, worker_address, config, .. } = self;
         let port = |address: &str| address.rsplit_once(':').map(|(_, port)| port.to_owned());
-        let text = fs::read_to_string(&config)?;
+        let text = fs::read_to_string(config)?;
         let fixed = text
             .replace(
                 "listen = \"127.0.0.1:0\"",
-                &format!("listen = \"127.0.0.1:{}\"", port(&worker_address).context("a port")?),
+                &format!("listen = \"127.0.0.1:{}\"", port(worker_address).context("a port")?),
             )
             .replace(
                 "http = \"127.0.0.1:0\"",
-                &format!("http = \"127.0.0.1:{}\"", port(&http).context("a port")?),
+                &format!("http = \"127.0.0.1:{}\"", port(http).context("a port")?),
             );
-        fs::write(&config, fixed)?;
-        Self::run(dir, config).await
+        Ok(fs::write(config, fixed)?)
     }
 }

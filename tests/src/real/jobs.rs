@@ -1,0 +1,48 @@
+//! The job that scenarios give: a model so small that the work is nothing beside what is tested.
+
+use anyhow::Result;
+use protocol::job::spec::SPEC_VERSION;
+use protocol::job::{Evaluation, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, Work};
+
+/// The tag of the examples that it needs.
+pub const TAG: &str = "digits";
+/// Units for one accepted update.
+pub const PRICE: u64 = 1_500_000;
+
+/// A logistic regression on 16 values.
+pub fn model() -> ModelSpec {
+    ModelSpec { kind: ModelKind::Logistic, input: [1, 4, 4], classes: 3 }
+}
+
+/// A training job that waits for every worker in every round, and pays one percent of fee.
+pub fn training(name: &str, rounds: u32, workers: u32) -> Result<JobSpec> {
+    Ok(JobSpec::new(SpecFields {
+        version: SPEC_VERSION,
+        name: name.parse()?,
+        work: Work::Train(Train {
+            model: model(),
+            start: None,
+            data: TAG.parse()?,
+            rounds,
+            local_epochs: 1,
+            minibatch: 1,
+            learning_rate: 0.1.try_into()?,
+            momentum: 0.0.try_into()?,
+            seed: 1,
+            scale_bits: 20,
+            round: RoundPolicy {
+                workers,
+                quorum: workers,
+                over_select: 0,
+                deadline_ms: 60_000,
+                examples_cap: 1_000,
+            },
+            evaluation: Evaluation::None,
+        }),
+        price: PRICE,
+        fee_bps: 100,
+        approve: false,
+        burst: None,
+        rate: 0,
+    })?)
+}
