@@ -191,7 +191,7 @@ impl Oracle {
                 self.live.remove(nonce);
                 self.ended.insert(*nonce, *outcome);
             }
-            Fact::Accepted { receipt, owed } => {
+            Fact::Accepted { receipt, owed, .. } => {
                 let body = &receipt.body;
                 let (task, nonce, worker) = (body.task, body.nonce, receipt.signer);
                 let account = self.accounts.get(&worker).map(|(account, _)| *account);

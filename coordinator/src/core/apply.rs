@@ -49,7 +49,9 @@ impl Coordinator {
             }
             Fact::Opened { job, settlement, slots } => self.apply_opened(at, *job, *settlement, *slots),
             Fact::Assigned { task, worker, nonce } => self.apply_assigned(at, *task, *worker, *nonce),
-            Fact::Accepted { receipt, owed } => self.apply_accepted(at, receipt, *owed),
+            Fact::Accepted { receipt, owed, settle_by } => {
+                self.apply_accepted(at, receipt, *owed, *settle_by);
+            }
             Fact::Ended { task, nonce, outcome, why } => self.apply_ended(at, *task, *nonce, *outcome, why),
             Fact::Closed { job, settlement } => self.apply_closed(at, *job, *settlement),
             Fact::Failed { job, why } => {
@@ -161,7 +163,7 @@ impl Coordinator {
         }
     }
 
-    fn apply_accepted(&mut self, at: Millis, receipt: &Unverified<Receipt>, owed: u64) {
+    fn apply_accepted(&mut self, at: Millis, receipt: &Unverified<Receipt>, owed: u64, settle_by: u64) {
         let receipt =
             receipt.clone().verify().expect("only verified receipts are recorded, and the disk is checked");
         let body = receipt.body().clone();
@@ -171,7 +173,7 @@ impl Coordinator {
         let account = self.workers.get(worker).expect("only registered workers have tasks").account;
         let job = self.job_mut(task.job);
         job.bytes_up += body.result_bytes;
-        let accepted = AcceptedReceipt { account, digest: receipt.digest(), receipt, owed };
+        let accepted = AcceptedReceipt { account, digest: receipt.digest(), receipt, owed, settle_by };
         job.open
             .get_mut(&task.settlement)
             .expect("receipts are accepted while open")

@@ -70,7 +70,8 @@ pub enum Effect {
     FinishRound(Box<FinishRound>),
     /// Put a batch on the base layer, unless it is there already.
     Post(Box<SealedBatch>),
-    /// These blobs are not needed any more.
+    /// These blobs are not needed any more, unless [`Coordinator::needs_blob`](super::Coordinator::needs_blob) says at
+    /// the time of removal that something has come to name them since.
     Discard(Vec<Digest>),
     /// Send [`super::Event::Tick`] then. Replaces the time set before: the shell keeps one.
     WakeAt(Millis),

@@ -82,6 +82,8 @@ pub enum Fact {
         receipt: Box<Unverified<Receipt>>,
         /// Units owed for it.
         owed: u64,
+        /// When its settlement will be posted at the latest, in seconds since the epoch.
+        settle_by: u64,
     },
     /// An assignment ended without a receipt; the slot is free again unless its settlement has closed.
     Ended {

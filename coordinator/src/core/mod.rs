@@ -170,6 +170,8 @@ impl Coordinator {
     fn on_hello(&mut self, id: WorkerId, hello: &Hello, effects: &mut Vec<Effect>) {
         if let Some(reason) = self.workers.refusal(id, hello, &self.config.admission) {
             effects.push(Effect::Refuse { to: id, reason });
+            // Its hello came over a new connection, which has taken the place of the one before.
+            self.on_lost(id);
             return;
         }
         if self.workers.get(id).is_none() {

@@ -59,7 +59,9 @@ impl Coordinator {
             }
             Work::Infer(_) => None,
         };
-        self.record(Fact::Accepted { receipt: Box::new(receipt.into_wire()), owed }, effects);
+        let deadline = self.jobs[&task.job].open[&task.settlement].deadline.max(self.now);
+        let settle_by = deadline.secs() + self.config.settle_by_s;
+        self.record(Fact::Accepted { receipt: Box::new(receipt.into_wire()), owed, settle_by }, effects);
         effects.extend(self.acceptance(task, nonce));
         effects.extend(fold);
     }
@@ -101,7 +103,7 @@ impl Coordinator {
             tasks,
             owed,
             receipt: accepted.digest,
-            settle_by: settlement.deadline.secs() + self.config.settle_by_s,
+            settle_by: accepted.settle_by,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Jobs go on: begin, open settlements, close them with enough receipts or at their deadline, aggregate, next.
 
 use protocol::api::JobPhase;
+use protocol::hash::Digest;
 use protocol::ids::JobId;
 use protocol::job::{Evaluation, Infer, JobSpec, Reason, Train, Work};
 use protocol::ledger::QueueItem;
@@ -94,8 +95,32 @@ impl Coordinator {
             self.record(Fact::Opened { job: id, settlement, slots: spec.task_cap() }, effects);
         }
         let Some(number) = self.jobs[&id].open.keys().next().copied() else { return };
+        if self.fail_if_overdue(id, number, effects) {
+            return;
+        }
         self.assign_free_slots(id, number, effects);
         self.close_round_if_due(id, number, train, effects);
+    }
+
+    /// Ends a job whose open settlement can wait no longer, or the promise to those whose receipts were accepted would
+    /// be broken: they are paid, and the requester gets the rest back. Half of the promised time is left for posting.
+    fn fail_if_overdue(&mut self, id: JobId, number: u32, effects: &mut Vec<Effect>) -> bool {
+        let settlement = &self.jobs[&id].open[&number];
+        let Some(settle_by) = settlement.receipts().map(|(_, accepted)| accepted.settle_by).min() else {
+            return false;
+        };
+        let last = Millis(settle_by.saturating_sub(self.config.settle_by_s / 2).saturating_mul(1_000));
+        if self.now < last {
+            self.timers.set_earlier(Timer::Settlement(id), last);
+            return false;
+        }
+        let (accepted, slots) = (settlement.accepted, settlement.slots.len());
+        let why = format!(
+            "settlement {number} had {accepted} of {slots} results when its workers' pay could wait no longer: \
+             they are paid, and the job ends"
+        );
+        self.fail_job(id, why, effects);
+        true
     }
 
     fn close_round_if_due(&mut self, id: JobId, number: u32, train: &Train, effects: &mut Vec<Effect>) {
@@ -119,7 +144,7 @@ impl Coordinator {
             self.assign_free_slots(id, number, effects);
         } else {
             let deadline = settlement.deadline;
-            self.timers.set_once(Timer::Settlement(id), deadline);
+            self.timers.set_earlier(Timer::Settlement(id), deadline);
         }
     }
 
@@ -136,6 +161,9 @@ impl Coordinator {
         }
         let open: Vec<u32> = self.jobs[&id].open.keys().copied().collect();
         for number in open {
+            if self.fail_if_overdue(id, number, effects) {
+                return;
+            }
             self.assign_free_slots(id, number, effects);
             self.close_group_if_complete(id, number, infer.deadline_ms, effects);
         }
@@ -279,21 +307,22 @@ impl Coordinator {
         blobs.extend(past.model);
         blobs.sort_unstable();
         blobs.dedup();
-        blobs.retain(|digest| !self.is_named(digest, id, old));
+        blobs.retain(|digest| !self.needs_blob(digest));
         (!blobs.is_empty()).then_some(Effect::Discard(blobs))
     }
 
-    /// Whether anything but round `old` of job `id` needs a blob.
-    fn is_named(&self, digest: &protocol::hash::Digest, id: JobId, old: usize) -> bool {
+    /// Whether a blob is named by a spec, a job's model or answers, or a round that is kept.
+    pub fn needs_blob(&self, digest: &Digest) -> bool {
         let by_spec = self.specs.values().any(|known| Job::needed_blobs(&known.spec).contains(digest));
         by_spec
             || self.jobs.values().any(|job| {
-                let kept = |at: usize| job.id != id || at > old;
+                let made = job.rounds.iter().filter(|round| round.model.is_some()).count();
+                let first_kept = made.saturating_sub(self.config.keep_rounds as usize);
                 job.model == Some(*digest)
                     || job.answers.contains(&Some(*digest))
-                    || job.rounds.iter().enumerate().any(|(at, round)| {
-                        kept(at) && (round.model == Some(*digest) || round.updates.contains(digest))
-                    })
+                    || job.rounds[first_kept..]
+                        .iter()
+                        .any(|round| round.model == Some(*digest) || round.updates.contains(digest))
             })
     }
 

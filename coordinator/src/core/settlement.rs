@@ -81,6 +81,8 @@ pub struct AcceptedReceipt {
     pub digest: Digest,
     /// Units owed for it.
     pub owed: u64,
+    /// What its acceptance promised: when the settlement is posted at the latest, in seconds since the epoch.
+    pub settle_by: u64,
 }
 
 impl Settlement {

@@ -33,13 +33,6 @@ impl Timers {
         self.deadlines.insert(timer, at);
     }
 
-    /// Sets a timer unless it is set.
-    pub fn set_once(&mut self, timer: Timer, at: Millis) {
-        if !self.deadlines.contains_key(&timer) {
-            self.set(timer, at);
-        }
-    }
-
     /// Sets a timer unless it goes off earlier.
     pub fn set_earlier(&mut self, timer: Timer, at: Millis) {
         if self.deadlines.get(&timer).is_none_or(|known| *known > at) {
@@ -79,7 +72,7 @@ mod tests {
         let mut timers = Timers::default();
         timers.set(Timer::Seal, Millis(5));
         timers.set(Timer::Seal, Millis(9));
-        timers.set_once(Timer::Seal, Millis(1));
+        timers.set_earlier(Timer::Seal, Millis(10));
         timers.set(Timer::Settlement(JobId(1)), Millis(7));
         assert_eq!(timers.next(), Some(Millis(7)));
         assert_eq!(timers.pop_due(Millis(6)), None);

@@ -21,7 +21,7 @@ use protocol::job::{Evaluated, Evaluation, ModelSpec, Real, Reason};
 use protocol::limits::BLOB_BYTES_MAX;
 
 use super::blobs::Blobs;
-use super::event_loop::Core;
+use super::event_loop::{Core, Stopped};
 use crate::core::{Event, FinishRound, ReadyModel, WeightedUpdate};
 
 /// Updates folded in one pass: as many as `models::aggregate` keeps in registers.
@@ -127,14 +127,7 @@ impl Aggregator {
                 }
                 true
             }
-            Work::Discard(digests) => {
-                for digest in digests {
-                    if let Err(error) = self.blobs.remove(&digest) {
-                        tracing::warn!(%digest, %error, "could not discard a blob");
-                    }
-                }
-                true
-            }
+            Work::Discard(digests) => self.discard(digests).is_ok(),
             Work::Initialise { job, model, seed, start, evaluation } => {
                 let outcome = self.initialise(&model, seed, start, &evaluation);
                 self.answer(job, None, outcome)
@@ -145,6 +138,20 @@ impl Aggregator {
                 self.answer(finish.job, Some(finish.round), outcome)
             }
         }
+    }
+
+    /// Removes blobs that still nothing names: meanwhile another worker may have been paid for the same bytes.
+    fn discard(&self, digests: Vec<Digest>) -> Result<(), Stopped> {
+        let _removing = self.blobs.removing();
+        let unnamed = self.core.read_blocking(|core| {
+            digests.into_iter().filter(|digest| !core.needs_blob(digest)).collect::<Vec<_>>()
+        })?;
+        for digest in unnamed {
+            if let Err(error) = self.blobs.remove(&digest) {
+                tracing::warn!(%digest, %error, "could not discard a blob");
+            }
+        }
+        Ok(())
     }
 
     fn answer(&self, job: JobId, round: Option<u32>, outcome: Result<ReadyModel, String>) -> bool {

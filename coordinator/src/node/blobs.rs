@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::hash::Digest;
 use protocol::ids::WorkerId;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::NodeError;
 
@@ -16,6 +17,9 @@ pub struct Blobs {
     blobs: PathBuf,
     spool: PathBuf,
     next: AtomicU64,
+    /// Read while a result is looked at and told to the core, written while unnamed blobs are removed: what the core
+    /// relies on stays.
+    relied_on: RwLock<()>,
 }
 
 fn disk(what: &'static str) -> impl FnOnce(io::Error) -> NodeError {
@@ -34,7 +38,7 @@ impl Blobs {
                 fs::remove_file(&path).map_err(disk("cleaning the spool folder"))?;
             }
         }
-        Ok(Self { blobs, spool, next: AtomicU64::new(0) })
+        Ok(Self { blobs, spool, next: AtomicU64::new(0), relied_on: RwLock::default() })
     }
 
     /// Where a blob is, or would be.
@@ -128,6 +132,16 @@ impl Blobs {
         let mut path = self.path(digest).into_os_string();
         path.push(format!(".{}", &sender.to_string()[2..]));
         path.into()
+    }
+
+    /// Nothing is removed until this is dropped, so that the core can be told of a blob that was seen.
+    pub async fn relying(&self) -> RwLockReadGuard<'_, ()> {
+        self.relied_on.read().await
+    }
+
+    /// Waits until nobody relies on a blob that the core does not know of. For a thread that may block.
+    pub fn removing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.relied_on.blocking_write()
     }
 
     /// Forgets one, and who sent it. It may be gone already.

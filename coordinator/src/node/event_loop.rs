@@ -53,6 +53,18 @@ impl std::fmt::Debug for Core {
 #[error("the coordinator is stopping")]
 pub struct Stopped;
 
+/// A look at the core, and where its answer arrives.
+fn asked<R: Send + 'static>(
+    look: impl FnOnce(&Coordinator) -> R + Send + 'static,
+) -> (Reader, oneshot::Receiver<R>) {
+    let (answer, answered) = oneshot::channel();
+    let look = move |core: &Coordinator| {
+        // Fails only if the asker has gone.
+        let _ = answer.send(look(core));
+    };
+    (Box::new(look), answered)
+}
+
 impl Core {
     /// Tells the core that something happened.
     pub async fn tell(&self, event: Event) -> Result<(), Stopped> {
@@ -69,13 +81,19 @@ impl Core {
         &self,
         look: impl FnOnce(&Coordinator) -> R + Send + 'static,
     ) -> Result<R, Stopped> {
-        let (answer, answered) = oneshot::channel();
-        let look = move |core: &Coordinator| {
-            // Fails only if the asker has gone.
-            let _ = answer.send(look(core));
-        };
-        self.commands.send(Command::Read(Box::new(look))).await.map_err(|_| Stopped)?;
+        let (look, answered) = asked(look);
+        self.commands.send(Command::Read(look)).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
+    }
+
+    /// The same, from a thread that may block.
+    pub fn read_blocking<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Coordinator) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (look, answered) = asked(look);
+        self.commands.blocking_send(Command::Read(look)).map_err(|_| Stopped)?;
+        answered.blocking_recv().map_err(|_| Stopped)
     }
 
     /// Ends the core's thread, after what was told before.

@@ -235,8 +235,8 @@ impl Peers {
                     Event::Declined { worker, task, nonce, reason }
                 }
                 ToCoordinator::Leaving => Event::Leaving { worker },
-                ToCoordinator::Receipt(receipt) => match self.check_receipt(worker, receipt).await {
-                    Ok(event) => event,
+                ToCoordinator::Receipt(receipt) => match self.take_receipt(worker, receipt).await {
+                    Ok(()) => continue,
                     Err(ReceiptFault::Forged) => {
                         return Err(LinkError::Unexpected("receipt with a false signature"));
                     }
@@ -250,15 +250,12 @@ impl Peers {
         Ok(())
     }
 
-    /// Checks a receipt's signature, and its result on disk against what the task must return.
-    async fn check_receipt(
-        &self,
-        worker: WorkerId,
-        receipt: Unverified<Receipt>,
-    ) -> Result<Event, ReceiptFault> {
+    /// Checks a receipt's signature, and its result on disk against what the task must return, and tells the core.
+    async fn take_receipt(&self, worker: WorkerId, receipt: Unverified<Receipt>) -> Result<(), ReceiptFault> {
         let receipt: Signed<Receipt> = receipt.verify().map_err(|_| ReceiptFault::Forged)?;
         let body = receipt.body().clone();
         let expected = self.core.read(move |core| core.expected_result(worker, body.task, body.nonce));
+        let _relying = self.blobs.relying().await;
         let result = match expected.await.map_err(|Stopped| ReceiptFault::Stopped)? {
             Err(reason) => Err(reason),
             Ok(expected) => {
@@ -268,7 +265,8 @@ impl Peers {
                     .unwrap_or_else(|_| Err("the result could not be checked".into()))
             }
         };
-        Ok(Event::Receipt { worker, receipt: Box::new(receipt), result })
+        let event = Event::Receipt { worker, receipt: Box::new(receipt), result };
+        self.core.tell(event).await.map_err(|Stopped| ReceiptFault::Stopped)
     }
 
     async fn transfers(self: Arc<Self>, peer: Peer) {
