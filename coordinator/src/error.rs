@@ -27,6 +27,15 @@ pub enum NodeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The disk takes no more facts.
+    #[error(
+        "cannot write the store of facts: {source} (nothing that was acknowledged is lost: start again once the disk \
+         takes writes)"
+    )]
+    Full {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The store of facts cannot be used.
     #[error("the store of facts: {detail}")]
     Store {

@@ -278,8 +278,13 @@ impl Peers {
                     Ok(Transfer::Upload(upload)) => peers.take_upload(worker, upload).await,
                     Err(error) => Err(error),
                 };
-                if let Err(error) = done {
-                    tracing::debug!(%worker, %error, "transfer failed");
+                match done {
+                    Ok(()) => {}
+                    // The operator's to mend: workers try again for a while only.
+                    Err(error @ LinkError::File { .. }) => {
+                        tracing::error!(%worker, %error, "transfer failed")
+                    }
+                    Err(error) => tracing::debug!(%worker, %error, "transfer failed"),
                 }
             });
         }
@@ -353,7 +358,7 @@ impl Peers {
             Ok(stored) => stored,
             Err(error) => {
                 tracing::error!(%error, "cannot make a blob folder");
-                upload.refuse("the coordinator's disk refuses".into()).await;
+                upload.abandon();
                 return Ok(());
             }
         };
@@ -366,7 +371,7 @@ impl Peers {
             Ok(Ok(())) => received.confirm().await,
             failed => {
                 tracing::error!(?failed, "cannot note an upload");
-                received.refuse("the coordinator's disk refuses".into()).await;
+                received.abandon();
                 Ok(())
             }
         }

@@ -71,7 +71,11 @@ impl Store {
 
     /// Appends facts and returns once they would survive a power cut. All of them survive, or none.
     pub fn append<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) -> Result<(), NodeError> {
-        let store_error = |error: sled::Error| NodeError::Store { detail: error.to_string() };
+        let store_error = |error| match error {
+            // sled wraps what the system said into a debug text; the kind says it in words.
+            sled::Error::Io(source) => NodeError::Full { source: source.kind().into() },
+            other => NodeError::Store { detail: other.to_string() },
+        };
         let mut batch = sled::Batch::default();
         let mut next = self.next;
         for record in records {
@@ -83,7 +87,7 @@ impl Store {
         }
         self.db.open_tree("facts").map_err(store_error)?.apply_batch(batch).map_err(store_error)?;
         self.db.flush().map_err(store_error)?;
-        self.file.sync_data().map_err(|source| NodeError::Disk { what: "syncing the store", source })?;
+        self.file.sync_data().map_err(|source| NodeError::Full { source })?;
         self.next = next;
         Ok(())
     }

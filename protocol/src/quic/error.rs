@@ -205,14 +205,6 @@ impl LinkError {
             | Self::File { .. } => Verdict::Retry,
         }
     }
-
-    /// What a peer is told when this is why its transfer fails: faults of this machine are not spelled out.
-    pub(super) fn for_peer(&self) -> Reason {
-        match self {
-            Self::File { .. } => "the coordinator could not store it; try again later".into(),
-            other => other.to_string().into(),
-        }
-    }
 }
 
 impl From<quinn::ConnectionError> for LinkError {

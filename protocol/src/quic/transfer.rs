@@ -20,6 +20,7 @@ use super::stream::{delivered, send_frame};
 use crate::hash::Digest;
 use crate::ids::{Nonce, TaskId};
 use crate::job::Reason;
+use crate::wire::error::Verdict;
 use crate::wire::message::TransferReply;
 
 /// Checks a blob while it arrives: sees every byte once, in order, from the first, also those that an interrupted
@@ -175,13 +176,19 @@ impl UploadRequest {
     /// Waits for its turn, then receives the blob into the spool, from where an earlier attempt broke off.
     ///
     /// # Errors
-    /// Whatever went wrong, the worker has been told. A partial file stays if trying again can use it, and is thrown
-    /// away if its content was wrong.
+    /// Whatever went wrong, the worker has been told: a refusal is for good, and where trying again can help (this
+    /// side's disk is full, another transfer of the blob is not over) the stream is abandoned instead, so that nobody
+    /// throws its work away. A partial file stays if trying again can use it, and is thrown away if its content was
+    /// wrong.
     pub async fn receive<I: Inspect>(mut self, spool: Spool, inspect: I) -> Result<Received, LinkError> {
         match self.receive_whole(spool, inspect).await {
             Ok(bytes_received) => Ok(Received { send: self.send, bytes_received }),
+            Err(error) if error.verdict() == Verdict::Retry => {
+                self.abandon();
+                Err(error)
+            }
             Err(error) => {
-                self.refuse(error.for_peer()).await;
+                self.refuse(error.to_string().into()).await;
                 Err(error)
             }
         }
@@ -212,7 +219,14 @@ impl UploadRequest {
         answer(&mut self.send, TransferReply::Stored).await
     }
 
-    /// Says no.
+    /// Gives up without a word about the result: this side has a fault of its own, and the worker may try again.
+    pub fn abandon(mut self) {
+        // Both fail only if the stream is over.
+        let _ = self.receive.stop(0u32.into());
+        let _ = self.send.reset(0u32.into());
+    }
+
+    /// Says no, for good.
     pub async fn refuse(mut self, reason: Reason) {
         // Fails only if everything has been read.
         let _ = self.receive.stop(0u32.into());
@@ -244,9 +258,10 @@ impl Received {
         answer(&mut self.send, TransferReply::Stored).await
     }
 
-    /// Tells the worker that its result is not wanted after all.
-    pub async fn refuse(mut self, reason: Reason) {
-        answer_refused(&mut self.send, reason).await;
+    /// Gives up without a word about the result, as [`UploadRequest::abandon`] does.
+    pub fn abandon(mut self) {
+        // Fails only if the stream is over.
+        let _ = self.send.reset(0u32.into());
     }
 }
 

@@ -200,6 +200,22 @@ async fn wrong_oversized_and_ill_formed_uploads_are_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_disk_that_fails_is_no_refusal_and_the_same_upload_works_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, _client, peer, link) = ready(ServerLimits::default()).await;
+    let (bytes, digest) = blob(1000);
+    let gone = Spool { partial: folder.path().join("no/folder"), ..spool(&folder, 1000) };
+    let upload = link.upload(TASK, NONCE, digest, Blob::Memory(bytes.clone()));
+    let (sent, received) = tokio::join!(upload, receive(&peer, gone, ()));
+    assert!(matches!(received, Err(LinkError::File { .. })));
+    let sent = sent.unwrap_err();
+    assert!(!matches!(sent, LinkError::Refused(_)) && sent.verdict() == Verdict::Retry, "{sent}");
+    let upload = link.upload(TASK, NONCE, digest, Blob::Memory(bytes));
+    let (sent, received) = tokio::join!(upload, receive(&peer, spool(&folder, 1000), ()));
+    assert_eq!((sent.unwrap(), received.unwrap()), (1000, 1000));
+}
+
+#[tokio::test]
 async fn a_peer_that_stalls_loses_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let link_limits = LinkLimits { stall_ms: 200, ..LinkLimits::default() };
