@@ -1,9 +1,12 @@
 //! Every scenario across programs, in one binary: each more would link candle, alloy and revm again.
 
+mod anvil;
 mod audit;
 mod cli;
 mod cluster;
+mod disk;
 mod kills;
 mod network;
 mod refunds;
 mod tidy;
+mod wire;

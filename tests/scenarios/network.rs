@@ -103,6 +103,8 @@ async fn a_lying_worker_is_told_why_and_not_paid() -> Result<()> {
         (Quirk::WrongDigest, good_update()?, "not uploaded"),
         (Quirk::NoExamples, good_update()?, "no examples"),
         (Quirk::WrongNonce, good_update()?, "do not have this task"),
+        (Quirk::OtherTask, good_update()?, "there is no such task"),
+        (Quirk::Late, good_update()?, "do not have this task"),
     ];
     let turn = Semaphore::new(1);
     for (number, (quirk, kind, why)) in (0..).zip(lies) {
@@ -111,6 +113,7 @@ async fn a_lying_worker_is_told_why_and_not_paid() -> Result<()> {
         let mut fields: SpecFields = training("lies", 1, 1)?.into();
         if let Work::Train(train) = &mut fields.work {
             train.data = format!("lie{number}").parse()?;
+            train.round.deadline_ms = if quirk == Quirk::Late { 500 } else { 60_000 };
         }
         let job = network.requester.submit(&JobSpec::new(fields)?, &[]).await?;
         network.requester.wait(job, 30, |status| status.rounds.iter().any(|round| round.asked > 0)).await?;
@@ -120,7 +123,8 @@ async fn a_lying_worker_is_told_why_and_not_paid() -> Result<()> {
         assert!(liar.refused[0].contains(why), "{quirk:?}: {:?}", liar.refused);
     }
     // Malformed bytes are refused while they arrive: the upload itself fails.
-    for (number, kind) in [(90, nan), (91, short)] {
+    let other_scale = WorkKind::Bytes(models::update::encode(&[0.0; 51], &[0.5; 51], 19)?.into());
+    for (number, kind) in [(90, nan), (91, short), (92, other_scale)] {
         let mut liar =
             Client::join(&network.coordinator.worker_address, number, &format!("lie{number}")).await?;
         let mut fields: SpecFields = training("lies", 1, 1)?.into();

@@ -40,6 +40,10 @@ pub enum Quirk {
     NoExamples,
     /// It sends every receipt twice.
     Twice,
+    /// Its receipt is for a task that it was not given.
+    OtherTask,
+    /// Its receipt comes when the task has been taken from it.
+    Late,
 }
 
 /// A connected worker.
@@ -107,18 +111,28 @@ impl Client {
         turn: &Semaphore,
         tasks: usize,
     ) -> Result<()> {
+        let mut held = None;
         while self.owed.len() + self.refused.len() < tasks {
             match self.receiver.recv().await? {
                 None => return Ok(()),
                 Some(ToWorker::Assign(task)) => {
                     let receipt = self.do_task(&task, kind, quirk, turn).await?;
+                    if quirk == Quirk::Late {
+                        held = Some(receipt);
+                        continue;
+                    }
                     for _ in 0..if quirk == Quirk::Twice { 2 } else { 1 } {
                         self.sender.send(&ToCoordinator::Receipt(receipt.clone().into_wire())).await?;
                     }
                 }
                 Some(ToWorker::Accepted { acceptance, .. }) => self.owed.push(acceptance.acceptance.owed),
                 Some(ToWorker::Rejected { reason, .. }) => self.refused.push(reason.to_string()),
-                Some(ToWorker::Cancel { .. } | ToWorker::Welcome(_)) => {}
+                Some(ToWorker::Cancel { .. }) => {
+                    if let Some(late) = held.take() {
+                        self.sender.send(&ToCoordinator::Receipt(late.into_wire())).await?;
+                    }
+                }
+                Some(ToWorker::Welcome(_)) => {}
                 Some(ToWorker::Refused(reason)) => bail!("refused: {reason}"),
             }
         }
@@ -156,7 +170,7 @@ impl Client {
             TaskWork::Infer(infer) => infer.items.into(),
         };
         self.key.sign(Receipt {
-            task: id,
+            task: if quirk == Quirk::OtherTask { TaskId { slot: id.slot + 1, ..id } } else { id },
             nonce: if quirk == Quirk::WrongNonce { Nonce([9; 32]) } else { task.nonce },
             result: if quirk == Quirk::WrongDigest { Digest([9; 32]) } else { digest },
             result_bytes: bytes,

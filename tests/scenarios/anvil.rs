@@ -1,0 +1,121 @@
+//! The whole way on a chain that is not ours: anvil as a process, the commands against it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use contracts::base_layer::BaseLayerWriter as _;
+use contracts::devchain::faucet_key;
+use contracts::rpc::RpcChain;
+use protocol::amount::Amount;
+use protocol::ids::Address;
+use protocol::quic::key_file;
+use tests::real::{Process, Shell, TAG, Worker};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+const JOB: &str = r#"
+version = 1
+name = "abroad"
+[model]
+kind = "logistic"
+input = [1, 4, 4]
+classes = 3
+[training]
+data = "TAG"
+rounds = 2
+scale_bits = 20
+[round]
+workers = 2
+[evaluation]
+by = "workers"
+[pay]
+price = "0.5"
+"#;
+
+/// npm carries anvil for one platform; elsewhere the one on the PATH must do.
+fn anvil() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let npm = here.join("../contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
+    if npm.is_file() { npm } else { "anvil".into() }
+}
+
+/// A block a second: time must go on for batches to become final.
+async fn start_anvil() -> Result<(Child, String)> {
+    let mut child = Command::new(anvil())
+        .args(["--port", "0", "--hardfork", "osaka", "--block-time", "1", "--slots-in-an-epoch", "1"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("anvil is missing: npm ci --prefix contracts")?;
+    let mut lines = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
+    while let Some(line) = lines.next_line().await? {
+        if let Some(address) = line.strip_prefix("Listening on ") {
+            let url = format!("http://{address}");
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Ok((child, url));
+        }
+    }
+    anyhow::bail!("anvil has ended")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_goes_from_deploy_to_claim_on_anvil() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let shell = Shell::new(dir.path());
+    let (_anvil, rpc) = start_anvil().await?;
+    key_file::write(&shell.path("faucet.key"), &faucet_key().secret())?;
+    let mut keys = Vec::new();
+    for name in ["operator.key", "requester.key"] {
+        let made = shell.quietly(&format!("fedroll key new {name}")).await?;
+        keys.push(made.stdout.trim().parse::<Address>()?);
+    }
+    let [operator, requester] = keys[..] else { unreachable!("two keys were made") };
+
+    let line = format!("fedroll chain deploy --rpc {rpc} --key-file faucet.key --operator {operator}");
+    let deployed = shell.quietly(&format!("{line} --format json")).await?;
+    ensure!(deployed.code == 0, "{deployed:?}");
+    let rollup = deployed.json()?["result"]["rollup"].as_str().context("an address")?.to_owned();
+    let bank = RpcChain::connect(&rpc, rollup.parse()?).await?.with_key(&faucet_key());
+    for receiver in [operator, requester] {
+        bank.send_ether(receiver, 10u128.pow(19)).await?;
+    }
+    bank.mint(requester, Amount::units(10_000_000)).await?;
+
+    let config = shell.path("coordinator.toml");
+    let text = format!(
+        "data_dir = {:?}\nkey_file = {:?}\nrpc = \"{rpc}\"\nrollup = \"{rollup}\"\nopen = true\n\
+         listen = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\nseal_after_ms = 500\npoll_ms = 100\n",
+        shell.path("data"),
+        shell.path("operator.key")
+    );
+    fs::write(&config, text)?;
+    let arguments = ["--config", config.to_str().context("a path in UTF-8")?, "--format", "json"];
+    let log = shell.path("coordinator.log");
+    let coordinator = Process::start("fedroll-coordinator", &arguments, &log).await?;
+    let http = coordinator.ready["http"].as_str().context("a URL")?.to_owned();
+    let dial = coordinator.ready["worker_address"].as_str().context("an address")?.to_owned();
+    let mut workers = Vec::new();
+    for number in [1, 2] {
+        workers.push(Worker::start(&shell.path(&format!("worker-{number}")), &dial, number).await?);
+    }
+
+    fs::write(shell.path("job.toml"), JOB.replace("TAG", TAG))?;
+    let submit = format!("fedroll job submit job.toml --yes --watch --coordinator {http}");
+    let submitted = shell.quietly(&format!("{submit} --key-file requester.key --format json")).await?;
+    ensure!(submitted.code == 0, "{submitted:?}");
+    let status = format!("fedroll job status 0 --coordinator {http}");
+    shell.until(&status, |status| status["result"]["phase"] == "done").await?;
+
+    let network = format!("--rpc {rpc} --rollup {rollup} --format json");
+    let claimed = shell.quietly(&format!("fedroll claim --all {network} --key-file faucet.key")).await?;
+    ensure!(claimed.code == 0, "{claimed:?}");
+    let paid = claimed.json()?["result"]["paid"].clone();
+    ensure!(paid[0]["amount"] == "1" && paid[1]["amount"] == "1" && paid[2].is_null(), "{paid:#}");
+    let audit = shell.quietly(&format!("fedroll audit {network} --evidence {http}")).await?;
+    ensure!(audit.code == 0, "{audit:?}");
+    let totals = &audit.json()?["result"]["totals"];
+    ensure!(totals["claimed"] == "2" && totals["earned"] == "2", "{totals:#}");
+    Ok(())
+}
