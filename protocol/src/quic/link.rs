@@ -161,7 +161,7 @@ impl Link {
         let (mut send, mut receive) = self.open_transfer().await?;
         let request = TransferRequest::Upload { task, nonce, digest, bytes };
         send_frame(&mut send, &request, self.stall_ms).await?;
-        let offset = match recv_frame(&mut receive, ANSWER_MS).await? {
+        let offset = match self.answer(&mut receive).await? {
             TransferReply::Ready { offset } if offset <= bytes => offset,
             TransferReply::Stored => return Ok(0),
             TransferReply::Refused(reason) => return Err(LinkError::Refused(reason)),
@@ -174,10 +174,21 @@ impl Link {
         }
         // Fails only if the coordinator has stopped reading.
         let _ = send.finish();
-        match recv_frame(&mut receive, ANSWER_MS).await? {
+        match self.answer(&mut receive).await? {
             TransferReply::Stored => Ok(bytes - offset),
             TransferReply::Refused(reason) => Err(LinkError::Refused(reason)),
             _ => Err(LinkError::Unexpected("answer to an upload")),
         }
+    }
+
+    /// An answer, and the stream's end if it is the last: leaving before it would tell the coordinator that the answer
+    /// was not wanted.
+    async fn answer(&self, receive: &mut RecvStream) -> Result<TransferReply, LinkError> {
+        let answer = recv_frame(receive, ANSWER_MS).await?;
+        if !matches!(answer, TransferReply::Ready { .. }) {
+            // What comes instead of the end does not matter any more.
+            let _ = within(self.stall_ms, "the end of a transfer", receive.read(&mut [0])).await;
+        }
+        Ok(answer)
     }
 }

@@ -175,9 +175,10 @@ async fn two_hundred_workers_connect_and_speak_at_once() {
             let tell = tell.clone();
             tokio::spawn(async move {
                 // A repeated first packet can leave a handshake that nobody goes on with.
-                if let Ok(peer) = handshake.finish().await {
-                    let answered = add_one(&peer).await.map(|()| peer.worker());
-                    tell.send(answered).expect("the test waits for every answer");
+                if let Ok(peer) = handshake.finish().await
+                    && let Ok(control) = peer.accept_control::<u32, u32>().await
+                {
+                    tell.send((peer, control)).expect("the test waits for every answer");
                 }
             });
         }
@@ -191,26 +192,22 @@ async fn two_hundred_workers_connect_and_speak_at_once() {
                 let (mut send, mut receive) = link.open_control::<u32, u32>().await.unwrap();
                 send.send(&number.into()).await.unwrap();
                 assert_eq!(receive.recv().await.unwrap(), Some(u32::from(number) + 1));
-                // Hanging up at once could overtake the acknowledgement that the server waits for.
-                link.closed().await;
+                (client, link)
             })
         })
         .collect();
-    let mut seen = std::collections::BTreeSet::new();
-    while seen.len() < WORKERS.into() {
-        seen.insert(told.recv().await.unwrap().unwrap());
+    let mut peers = std::collections::BTreeMap::new();
+    while peers.len() < WORKERS.into() {
+        let (peer, (mut send, mut receive)) = told.recv().await.unwrap();
+        let number = receive.recv().await.unwrap().unwrap();
+        send.send(&(number + 1)).await.unwrap();
+        peers.insert(peer.worker(), (peer, send, receive));
     }
+    // Nobody hangs up before everyone has heard.
     for worker in workers {
         worker.await.unwrap();
     }
     serve.abort();
-}
-
-async fn add_one(peer: &Peer) -> Result<(), LinkError> {
-    let (mut send, mut receive) = peer.accept_control::<u32, u32>().await?;
-    let number = receive.recv().await?.ok_or(LinkError::Unexpected("end"))?;
-    send.send(&(number + 1)).await?;
-    send.finish().await
 }
 
 #[tokio::test]
