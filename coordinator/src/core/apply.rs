@@ -36,13 +36,11 @@ impl Coordinator {
                         job.finishing = None;
                         let round = &mut job.rounds[*number as usize];
                         round.model = Some(*model);
-                        round.evaluated = evaluated.or(round.evaluated);
-                        let text = format!(
-                            "round {}: model {model}{}",
-                            number + 1,
-                            judged(round.evaluated.as_ref())
+                        round.evaluated = evaluated;
+                        job.note(
+                            at,
+                            format!("round {}: model {model}{}", number + 1, judged(evaluated.as_ref())),
                         );
-                        job.note(at, text);
                     }
                 }
                 Self::settle_phase(job);
@@ -221,11 +219,21 @@ impl Coordinator {
         if let Some(round) = job.rounds.get_mut(number as usize) {
             round.closed = Some(at);
             round.loss = mean_loss(&settlement);
-            round.evaluated = pooled(&settlement);
             if live && settlement.accepted > 0 {
                 job.finishing = Some(number);
             }
             job.note(at, format!("round {} closed with {} updates", number + 1, settlement.accepted));
+            // Workers judge the model that they are given: what the round before made.
+            if let Some(evaluated) = pooled(&settlement) {
+                let whose = match number.checked_sub(1) {
+                    None => "the initial model".to_owned(),
+                    Some(before) => {
+                        job.rounds[before as usize].evaluated = Some(evaluated);
+                        format!("the model of round {number}")
+                    }
+                };
+                job.note(at, format!("{whose}, judged by its workers{}", judged(Some(&evaluated))));
+            }
         }
         job.closed.insert(number, settlement);
         Self::settle_phase(job);
@@ -314,9 +322,14 @@ fn mean_loss(settlement: &Settlement) -> Option<f64> {
     (examples > 0.0).then(|| sum / examples)
 }
 
-/// The workers' own judgements of the global weights, as one.
+/// The workers' own judgements of the weights they were given, as one. Nobody can check them; none counts for more
+/// examples than the update beside it.
 fn pooled(settlement: &Settlement) -> Option<Evaluated> {
-    let judged = settlement.receipts().filter_map(|(_, accepted)| accepted.receipt.body().evaluated);
+    let bodies = settlement.receipts().map(|(_, accepted)| accepted.receipt.body());
+    let judged = bodies.filter_map(|body| {
+        let one = body.evaluated?;
+        (one.correct <= one.examples && one.examples <= body.examples).then_some(one)
+    });
     let (examples, correct, loss) = judged.fold((0u64, 0u64, 0.0f64), |(examples, correct, loss), one| {
         let sum = loss + f64::from(one.loss.get()) * one.examples as f64;
         (examples.saturating_add(one.examples), correct.saturating_add(one.correct), sum)

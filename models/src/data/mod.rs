@@ -255,8 +255,59 @@ impl Dataset {
         let labels = positions.iter().map(|&at| self.labels[at as usize]).collect();
         Self { inputs, shape: self.shape, labels }
     }
+
+    /// Takes every `nth` example out, into a set of its own: the last of each run of `nth`, so that sorted examples are
+    /// divided evenly; of fewer, the last one, and none of a single one. The rest moves together in place.
+    pub fn hold_out(mut self, nth: usize) -> (Self, Self) {
+        let (each, count) = (self.input_len(), self.len());
+        let nth = nth.min(count).max(2);
+        let mut held =
+            Self { inputs: Vec::with_capacity(count / nth * each), shape: self.shape, labels: vec![] };
+        let mut kept = 0;
+        for at in 0..count {
+            if at % nth == nth - 1 {
+                held.inputs.extend_from_slice(&self.inputs[at * each..][..each]);
+                held.labels.push(self.labels[at]);
+            } else {
+                self.inputs.copy_within(at * each..(at + 1) * each, kept * each);
+                self.labels[kept] = self.labels[at];
+                kept += 1;
+            }
+        }
+        self.inputs.truncate(kept * each);
+        self.labels.truncate(kept);
+        (self, held)
+    }
 }
 
 fn values_each(shape: [u32; 3]) -> Option<u64> {
     shape.iter().try_fold(1u64, |all, &side| all.checked_mul(side.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(count: u32) -> Dataset {
+        let inputs = (0..2 * count).map(|value| value as f32).collect();
+        Dataset::new(inputs, [1, 1, 2], (0..count).collect()).unwrap()
+    }
+
+    #[test]
+    fn every_tenth_example_is_held_out_and_the_rest_stay_in_order() {
+        let (kept, held) = counted(25).hold_out(10);
+        assert_eq!(held.labels(), [9, 19]);
+        assert_eq!(held.inputs(), [18.0, 19.0, 38.0, 39.0]);
+        assert_eq!(kept.len(), 23);
+        assert_eq!((kept.labels()[8], kept.labels()[9], kept.labels()[22]), (8, 10, 24));
+        assert_eq!(kept.input(9), [20.0, 21.0]);
+    }
+
+    #[test]
+    fn of_few_examples_one_is_held_out_and_of_one_none() {
+        for (count, kept, held) in [(1, 1, 0), (2, 1, 1), (9, 8, 1), (10, 9, 1)] {
+            let parts = counted(count).hold_out(10);
+            assert_eq!((parts.0.len(), parts.1.len()), (kept, held), "{count}");
+        }
+    }
 }

@@ -100,7 +100,7 @@ pub enum Evaluation {
         /// The labels.
         labels: Digest,
     },
-    /// By each selected worker on its own examples, before it trains on them.
+    /// By each worker, on the tenth of its examples that it holds out: the weights it is given, so never the last.
     Workers,
 }
 

@@ -6,6 +6,7 @@ mod connections;
 mod ledger;
 mod link;
 mod measure;
+mod memory;
 mod rounds;
 mod row;
 mod training;
@@ -35,13 +36,15 @@ pub enum Group {
     Rounds,
     /// Ten thousand workers on one coordinator
     Connections,
+    /// What a worker's process takes while it trains
+    Memory,
     /// Accuracy on MNIST and Fashion-MNIST: many minutes, so only where it is named
     Accuracy,
 }
 
 impl Group {
     /// What runs unless something else is asked for.
-    pub const USUAL: [Self; 7] = [
+    pub const USUAL: [Self; 8] = [
         Self::Aggregation,
         Self::Trees,
         Self::Ledger,
@@ -49,6 +52,7 @@ impl Group {
         Self::Training,
         Self::Rounds,
         Self::Connections,
+        Self::Memory,
     ];
 
     /// Measures it; every row goes to `report` as soon as it is known.
@@ -61,6 +65,7 @@ impl Group {
             Self::Training => training::run(report),
             Self::Rounds => rounds::run(report).await,
             Self::Connections => connections::run(report).await,
+            Self::Memory => memory::run(report).await,
             Self::Accuracy => accuracy::run(report, accuracy),
         }
     }

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use protocol::api::JobPhase;
-use protocol::job::spec::SPEC_VERSION;
-use protocol::job::{Evaluation, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, Work};
+use protocol::job::{ModelKind, ModelSpec};
 use tokio::sync::Semaphore;
 
 use super::{Report, Row};
-use crate::real::{Client, Network, Quirk, WorkKind};
+use crate::real::{Client, Network, Quirk, WorkKind, job, train};
 
 /// Rounds of each measurement; the first is not counted.
 const ROUNDS: u32 = 4;
@@ -81,7 +80,7 @@ async fn measure(name: &str, size: &Size, workers: u32) -> Result<Vec<Row>> {
     let model =
         ModelSpec { kind: ModelKind::Mlp { hidden: size.hidden.clone() }, input: size.input, classes: 10 };
     let parameters = models::zoo::parameter_count(&model)?;
-    let update = models::update::encode(&vec![0.0; parameters], &vec![0.001; parameters], 24)?;
+    let update = models::update::encode(&vec![0.0; parameters], &vec![0.001; parameters], 20)?;
     let kind = WorkKind::Update(Arc::new(update));
     let turn = Arc::new(Semaphore::new(BUSY_CLIENTS));
     let mut clients = Vec::new();
@@ -91,35 +90,7 @@ async fn measure(name: &str, size: &Size, workers: u32) -> Result<Vec<Row>> {
         clients
             .push(tokio::spawn(async move { client.work(&kind, Quirk::None, &turn, ROUNDS as usize).await }));
     }
-    let spec = JobSpec::new(SpecFields {
-        version: SPEC_VERSION,
-        name: "bench".parse()?,
-        work: Work::Train(Train {
-            model,
-            start: None,
-            data: "bench".parse()?,
-            rounds: ROUNDS,
-            local_epochs: 1,
-            minibatch: 1,
-            learning_rate: 0.1.try_into()?,
-            momentum: 0.0.try_into()?,
-            seed: 1,
-            scale_bits: 24,
-            round: RoundPolicy {
-                workers,
-                quorum: workers,
-                over_select: 0,
-                deadline_ms: 600_000,
-                examples_cap: 1_000,
-            },
-            evaluation: Evaluation::None,
-        }),
-        price: 1_000_000,
-        fee_bps: 0,
-        approve: false,
-        burst: None,
-        rate: 0,
-    })?;
+    let spec = job("bench", train(model, "bench", ROUNDS, workers)?)?;
     let process = &network.coordinator.process;
     let job = network.requester.submit(&spec, &[]).await?;
     network.requester.wait(job, 600, |status| !status.rounds.is_empty()).await?;

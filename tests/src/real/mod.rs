@@ -19,7 +19,7 @@ use protocol::sign::EthKey;
 use tokio::sync::oneshot;
 
 pub use client::{Client, Quirk, WorkKind};
-pub use jobs::{PRICE, TAG, model, training};
+pub use jobs::{PRICE, TAG, job, model, train, training};
 pub use process::{Coordinator, Process, Usage, program};
 pub use requester::Requester;
 pub use shell::{Ran, Shell};

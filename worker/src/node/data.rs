@@ -8,7 +8,7 @@ use models::data::csv::CsvOptions;
 use models::data::{DataError, Dataset, csv, idx};
 use protocol::job::Name;
 
-use super::limits::DATA_FILES_MAX;
+use super::limits::{DATA_FILES_MAX, HELD_OUT_NTH};
 
 /// Where the examples under one tag lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +73,10 @@ pub enum LoadError {
 /// Loaded examples.
 #[derive(Debug)]
 pub struct Shard {
-    /// The examples.
+    /// The examples to train on.
     pub dataset: Dataset,
+    /// Those held out of training to judge models by, where a job wants that.
+    pub held_out: Option<Dataset>,
     /// Whether the file says nothing about their shape: they take the model's if that has as many values.
     pub is_flat: bool,
     /// The first 8 bytes of blake3 over the examples: mixed into the seed of everything done with them, so that two
@@ -102,7 +104,7 @@ impl DataSource {
             return Err(LoadError::Empty { tag: self.tag.clone(), path: self.path.clone() });
         }
         let seed = content_seed(&dataset);
-        Ok(Shard { dataset, is_flat, seed })
+        Ok(Shard { dataset, held_out: None, is_flat, seed })
     }
 
     fn path_error(&self, source: std::io::Error) -> LoadError {
@@ -155,6 +157,12 @@ impl Shard {
         let labels = self.dataset.labels().to_vec();
         let dataset = Dataset::new(self.dataset.into_inputs(), shape, labels)?;
         Ok(Self { dataset, ..self })
+    }
+
+    /// With a tenth of the examples held out.
+    pub fn holding_out(self) -> Self {
+        let (dataset, held_out) = self.dataset.hold_out(HELD_OUT_NTH);
+        Self { dataset, held_out: Some(held_out), ..self }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use models::ModelError;
+use models::data::Dataset;
 use models::infer::{Loaded, decode_inputs, write_answers};
 use models::train::{Control, TrainParams, train};
 use models::weights::Weights;
@@ -162,12 +163,13 @@ impl Job<'_> {
         let _ = self.shared.events.try_send(event);
     }
 
-    fn shard(&self, tag: &Name, shape: [u32; 3]) -> Result<Arc<Shard>, TaskFailure> {
+    fn shard(&self, tag: &Name, shape: [u32; 3], hold_out: bool) -> Result<Arc<Shard>, TaskFailure> {
         // Held while loading: two tasks that need the same data load it once.
         let mut warm = self.shared.shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((held, shard)) = &*warm
             && held == tag
             && shard.dataset.shape() == shape
+            && shard.held_out.is_some() == hold_out
         {
             return Ok(shard.clone());
         }
@@ -176,15 +178,16 @@ impl Job<'_> {
         let source = self.shared.sources.get(tag);
         let source = source.ok_or_else(|| failed(format!("no data under the tag '{tag}'")))?;
         let shard = source.load().map_err(failed)?.shaped(shape).map_err(failed)?;
-        let shard = Arc::new(shard);
+        let shard = Arc::new(if hold_out { shard.holding_out() } else { shard });
         *warm = Some((tag.clone(), shard.clone()));
         Ok(shard)
     }
 
     fn train(&mut self, work: &TrainTask) -> Result<Output, TaskFailure> {
         let weights = Weights::parse(&work.model, &self.blob(&work.weights)?)?;
-        let shard = self.shard(&work.data, work.model.input)?;
-        let evaluated = if work.evaluate { Some(evaluate(&weights, &shard)?) } else { None };
+        let shard = self.shard(&work.data, work.model.input, work.evaluate)?;
+        let held_out = shard.held_out.as_ref().filter(|held_out| !held_out.is_empty());
+        let evaluated = held_out.map(|held_out| evaluate(&weights, held_out)).transpose()?;
         let params = TrainParams {
             local_epochs: work.local_epochs,
             minibatch: work.minibatch,
@@ -252,8 +255,8 @@ impl Job<'_> {
     }
 }
 
-fn evaluate(weights: &Weights, shard: &Shard) -> Result<Evaluated, TaskFailure> {
-    let evaluation = Loaded::new(weights)?.evaluate(&shard.dataset)?;
+fn evaluate(weights: &Weights, held_out: &Dataset) -> Result<Evaluated, TaskFailure> {
+    let evaluation = Loaded::new(weights)?.evaluate(held_out)?;
     let loss =
         Real::try_from(evaluation.loss).map_err(|_| failed("the global weights give no finite loss"))?;
     Ok(Evaluated { examples: evaluation.examples, correct: evaluation.correct, loss })

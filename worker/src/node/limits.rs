@@ -20,5 +20,7 @@ pub const GOODBYE_MS_MAX: u64 = 6_000;
 
 /// Bytes that the program takes beside its tasks: code, stacks, link windows, records.
 pub const PROGRAM_BYTES: u64 = 32 << 20;
+/// Of every run of so many examples, the last is held out where a job wants its workers to judge its models.
+pub const HELD_OUT_NTH: usize = 10;
 /// Names of a data directory that are looked at.
 pub const DATA_FILES_MAX: usize = 1_000;
