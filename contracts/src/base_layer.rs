@@ -254,6 +254,9 @@ pub trait BaseLayer: Send + Sync {
     fn head(&self) -> impl Future<Output = Result<Block, ChainError>> + Send;
     /// The newest block that will not be taken back: the `finalized` block; on a development chain the newest.
     fn finalized(&self) -> impl Future<Output = Result<Block, ChainError>> + Send;
+    /// Unix seconds by the chain's own clock: no block to come lies before it. The newest block's time; on a
+    /// development chain, which makes no blocks while it is idle, that of a block made now.
+    fn now(&self) -> impl Future<Output = Result<u64, ChainError>> + Send;
     /// A block by number; `None` if there is none yet.
     fn block(&self, number: u64) -> impl Future<Output = Result<Option<Block>, ChainError>> + Send;
 

@@ -107,6 +107,17 @@ impl ChainError {
         matches!(self, Self::Unreachable { .. } | Self::NotMined { .. } | Self::Busy { .. })
     }
 
+    /// The time of the queue item that a batch skips although it is overdue, if that is why the contract refused.
+    pub fn overdue_item_time(&self) -> Option<u64> {
+        match self.reason() {
+            Some(Reason::Rollup(error)) => match &**error {
+                RollupErrors::QueueOverdue(overdue) => Some(overdue.time),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The contract's reason, if it was a contract that refused.
     pub const fn reason(&self) -> Option<&Reason> {
         match self {

@@ -57,6 +57,11 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// The block.
+    pub(super) const fn mined(&self) -> &Mined {
+        &self.block
+    }
+
     /// The digest of everything that ever changed, up to this block: equal only if the states are.
     pub(super) fn state(&self) -> B256 {
         self.block.header.state_root

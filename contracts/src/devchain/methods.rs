@@ -100,6 +100,11 @@ impl Service {
             "eth_gasPrice" => json(U128::from(u128::from(BASE_FEE) + PRIORITY_FEE)),
             "eth_maxPriorityFeePerGas" => json(U128::from(PRIORITY_FEE)),
             "eth_feeHistory" => self.fee_history(&params),
+            "eth_getBlockByNumber" if params.get(0).is_ok_and(|tag: BlockNumberOrTag| tag.is_pending()) => {
+                // Nothing ever waits: it is empty, and says what time it is.
+                let block = self.chain.prepare_empty(self.time());
+                json(views::block(block.mined(), params.optional(1)?.unwrap_or(false)))
+            }
             "eth_getBlockByNumber" => self.block(self.number_of(params.get(0)?), &params),
             "eth_getBlockByHash" => {
                 let hash = params.get(0)?;

@@ -196,6 +196,14 @@ impl BaseLayer for RpcChain {
         }
     }
 
+    async fn now(&self) -> Result<u64, ChainError> {
+        let pending = if self.chain().is_development() { self.tagged("pending".into()).await? } else { None };
+        match pending {
+            Some(block) => Ok(block.time),
+            None => self.head().await.map(|block| block.time),
+        }
+    }
+
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
         self.tagged(format!("{number:#x}")).await
     }

@@ -280,6 +280,9 @@ impl BaseLayer for RpcWriter {
     async fn finalized(&self) -> Result<Block, ChainError> {
         self.chain.finalized().await
     }
+    async fn now(&self) -> Result<u64, ChainError> {
+        self.chain.now().await
+    }
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
         self.chain.block(number).await
     }

@@ -249,6 +249,7 @@ async fn close(node: &Node, parties: &Parties, gas: &mut Vec<(&'static str, u64)
 
     // The grace passes; an empty batch carries the time; the window passes.
     node.ask("evm_setNextBlockTimestamp", json!([time + 30])).await;
+    assert_eq!(anyone.now().await.unwrap(), time + 30, "the time of a block made now");
     node.ask("evm_mine", json!([])).await;
     let (deriver, _) = derive(anyone).await;
     let empty = seal(&deriver, anyone, time + 30, |_| ());
