@@ -8,5 +8,6 @@ mod disk;
 mod kills;
 mod network;
 mod refunds;
+mod reorganisations;
 mod tidy;
 mod wire;

@@ -103,7 +103,8 @@ async fn a_cancelled_job_pays_what_was_accepted_and_gives_the_rest_back_after_it
     let early = claim_refund(&network, job).await?;
     assert!(early["paid"].as_array().is_some_and(Vec::is_empty), "it is in its grace: {early}");
 
-    claim_refund_once_due(&network, job, 60).await?;
+    network.chain.ask("evm_increaseTime", serde_json::json!([25])).await?;
+    claim_refund_once_due(&network, job, 30).await?;
     clients.iter().for_each(JoinHandle::abort);
     let leaf = *derive(&network).await?.state().job(job).context("the job is in the ledger")?;
     let spent = leaf.spent.as_units();

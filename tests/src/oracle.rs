@@ -228,9 +228,9 @@ impl Oracle {
                 self.sealed.insert(batch.header.number.0, hash);
             }
             Fact::Unsealed { number } => {
-                self.sealed.remove(&number.0);
+                self.sealed.split_off(&number.0);
             }
-            Fact::Posted { .. } | Fact::Final { .. } => {}
+            Fact::Posted { .. } | Fact::Final { .. } | Fact::Dropped { .. } => {}
         }
         Ok(())
     }

@@ -7,13 +7,14 @@ use protocol::ledger::{QueueAction, QueueItem};
 use protocol::sign::Unverified;
 use protocol::time::Millis;
 
+use super::batches::Posted;
 use super::fact::{Fact, Outcome, Record};
 use super::jobs::{Job, Round};
 use super::limits::{EVIDENCE_SETTLEMENTS_MAX, UNFUNDED_MS_MAX, UNFUNDED_SPECS_MAX};
 use super::settlement::{AcceptedReceipt, Assignment, Settlement};
 use super::timers::Timer;
 use super::workers::TaskEnd;
-use super::{Coordinator, Effect, KnownSpec};
+use super::{Coordinator, KnownSpec};
 
 impl Coordinator {
     pub(super) fn apply(&mut self, record: &Record) {
@@ -62,8 +63,11 @@ impl Coordinator {
             Fact::Sealed(batch) => self.apply_sealed(at, batch),
             Fact::Unsealed { number } => self.apply_unsealed(at, *number),
             Fact::Posted { number, transaction, gas, posted_at, final_at } => {
-                self.batches.posted(*number, *transaction, *gas, *posted_at, *final_at);
+                let (transaction, gas) = (*transaction, *gas);
+                self.batches
+                    .posted(*number, Posted { transaction, gas, at: *posted_at, final_at: *final_at });
             }
+            Fact::Dropped { number } => self.apply_dropped(at, *number),
             Fact::Final { number } => self.apply_final(at, *number),
         }
     }
@@ -258,9 +262,7 @@ impl Coordinator {
 
     /// After the facts have been read back: what was under way is asked for again by the first step.
     pub(super) fn resume(&mut self) {
-        let mut owed: Vec<Effect> = self.jobs.keys().filter_map(|id| self.finish_round(*id)).collect();
-        owed.extend(self.batches.unposted().map(|batch| Effect::Post(Box::new(batch))));
-        self.owed = owed;
+        self.owed = self.jobs.keys().filter_map(|id| self.finish_round(*id)).collect();
         self.restarted = true;
     }
 

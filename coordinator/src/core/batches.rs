@@ -1,6 +1,9 @@
 //! Batches: what was sealed, what of it is posted, what is final, and the ledger that follows from them.
 //!
-//! One batch at most waits to be posted: the next builds on what the base layer has.
+//! A batch is sealed once all before it are posted: it builds on what the base layer has. A reorganisation may take
+//! posted batches back; until they are final their bytes, and the state before each, are kept.
+
+use std::collections::VecDeque;
 
 use protocol::hash::Keccak;
 use protocol::ids::{BatchId, JobId};
@@ -11,8 +14,8 @@ use protocol::ledger::{
 use protocol::time::Millis;
 use serde::{Deserialize, Serialize};
 
-use super::Coordinator;
 use super::config::Config;
+use super::{Coordinator, Effect};
 
 /// A batch as it is posted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +34,12 @@ pub struct Batches {
     pub(super) state: State,
     pub(super) queue: Queue,
     pub(super) records: Vec<BatchRecord>,
-    /// Whether the newest waits to be posted: its bytes and the state before it.
-    pub(super) unposted: Option<(SealedBatch, State)>,
+    /// Those that are not final, oldest first: their bytes and the state before each.
+    pending: VecDeque<(SealedBatch, State)>,
     finalised: usize,
+    posted: usize,
+    /// The batch that the shell was last asked to post, since it started.
+    asked: Option<BatchId>,
     /// Since when there is something to seal.
     pub(super) pending_since: Option<Millis>,
 }
@@ -56,7 +62,7 @@ pub struct BatchRecord {
 }
 
 /// Where a batch stands on the base layer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posted {
     /// The transaction.
     pub transaction: Keccak,
@@ -77,8 +83,10 @@ impl Batches {
             state: State::default(),
             queue: Queue::default(),
             records: Vec::new(),
-            unposted: None,
+            pending: VecDeque::new(),
             finalised: 0,
+            posted: 0,
+            asked: None,
             pending_since: None,
         }
     }
@@ -103,20 +111,35 @@ impl Batches {
         self.finalised
     }
 
-    /// The batch that waits to be posted.
-    pub fn unposted(&self) -> Option<SealedBatch> {
-        self.unposted.as_ref().map(|(batch, _)| batch.clone())
+    /// How many of them, from the first, are posted.
+    pub const fn posted_count(&self) -> usize {
+        self.posted
     }
 
-    /// Whether a batch waits to be posted.
+    /// The batch that is to be posted next.
+    pub fn unposted(&self) -> Option<&SealedBatch> {
+        self.pending.get(self.posted - self.finalised).map(|(batch, _)| batch)
+    }
+
+    /// Whether a batch is the next to be posted.
     pub fn awaits_post(&self, number: BatchId) -> bool {
-        self.unposted.as_ref().is_some_and(|(batch, _)| batch.header.number == number)
+        self.unposted().is_some_and(|batch| batch.header.number == number)
     }
 
     /// Whether a batch is posted and not final.
     pub fn awaits_finality(&self, number: BatchId) -> bool {
-        let Some(place) = (number.0 as usize).checked_sub(1) else { return false };
-        place >= self.finalised && self.records.get(place).is_some_and(|record| record.posted.is_some())
+        self.pending_record(number).is_some_and(|record| record.posted.is_some())
+    }
+
+    /// Whether a batch that is not final stands elsewhere than where it was seen.
+    pub fn has_moved(&self, number: BatchId, seen: &Posted) -> bool {
+        let known = self.pending_record(number).and_then(|record| record.posted);
+        known.is_some_and(|known| known != *seen)
+    }
+
+    fn pending_record(&self, number: BatchId) -> Option<&BatchRecord> {
+        let place = (number.0 as usize).checked_sub(1)?;
+        self.records.get(place).filter(|_| place >= self.finalised)
     }
 
     /// The terms a job was funded with.
@@ -164,10 +187,10 @@ impl Batches {
         self.queue.push(item);
     }
 
-    pub(super) fn posted(&mut self, number: BatchId, transaction: Keccak, gas: u64, at: u64, final_at: u64) {
-        self.unposted = None;
+    pub(super) fn posted(&mut self, number: BatchId, posted: Posted) {
         let record = self.records.get_mut(number.0 as usize - 1).expect("only sealed batches are posted");
-        record.posted = Some(Posted { transaction, gas, at, final_at });
+        record.posted = Some(posted);
+        self.posted = self.posted.max(number.0 as usize);
     }
 
     /// Marks all batches up to `number` as final and returns the settlements that closed in them.
@@ -176,6 +199,7 @@ impl Batches {
         let newly = &self.records[self.finalised.min(upto)..upto];
         let closed = newly.iter().flat_map(|record| &record.settlements);
         let closed = closed.filter(|(.., closes)| *closes).map(|(job, number, _)| (*job, *number)).collect();
+        self.pending.drain(..upto.saturating_sub(self.finalised));
         self.finalised = self.finalised.max(upto);
         closed
     }
@@ -215,8 +239,9 @@ impl Batches {
             settlements,
             posted: None,
         });
-        self.unposted = Some((batch.clone(), before));
+        self.pending.push_back((batch.clone(), before));
         self.pending_since = None;
+        self.asked = None;
     }
 }
 
@@ -244,19 +269,50 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn apply_unsealed(&mut self, at: Millis, number: BatchId) {
-        let (_, before) = self.batches.unposted.take().expect("only a batch that waits is taken back");
-        self.batches.state = before;
-        let record = self.batches.records.pop().expect("the batch that waits is the newest");
-        for (id, settlement, _) in record.settlements {
-            if let Some(job) = self.jobs.get_mut(&id) {
-                job.next_sealed = job.next_sealed.min(settlement);
-                job.note(
-                    at,
-                    format!(
-                        "batch {number} grew too old to be posted; settlement {settlement} goes into another"
-                    ),
-                );
+    /// Asks for the next batch to be posted, unless the shell is at it.
+    pub(super) fn post_next(&mut self, effects: &mut Vec<Effect>) {
+        let next = self.batches.unposted();
+        let number = next.map(|batch| batch.header.number);
+        if number == self.batches.asked {
+            return;
+        }
+        effects.extend(next.map(|batch| Effect::Post(Box::new(batch.clone()))));
+        self.batches.asked = number;
+    }
+
+    pub(super) fn apply_dropped(&mut self, at: Millis, number: BatchId) {
+        self.batches.asked = None;
+        self.batches.posted = number.0 as usize - 1;
+        for place in self.batches.posted..self.batches.records.len() {
+            let record = &mut self.batches.records[place];
+            record.posted = None;
+            let number = record.header.number;
+            for (id, settlement, _) in record.settlements.clone() {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    let text = format!(
+                        "settlement {settlement}: a reorganisation took batch {number} back; it is posted again"
+                    );
+                    job.note(at, text);
+                }
+            }
+        }
+    }
+
+    pub(super) fn apply_unsealed(&mut self, at: Millis, first: BatchId) {
+        self.batches.asked = None;
+        while self.batches.records.len() as u64 >= first.0 {
+            let record = self.batches.records.pop().expect("there are as many");
+            let (_, before) = self.batches.pending.pop_back().expect("only a batch that waits is taken back");
+            self.batches.state = before;
+            let number = record.header.number;
+            for (id, settlement, _) in record.settlements {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.next_sealed = job.next_sealed.min(settlement);
+                    let text = format!(
+                        "batch {number} can never be posted; settlement {settlement} goes into another"
+                    );
+                    job.note(at, text);
+                }
             }
         }
     }

@@ -112,7 +112,7 @@ pub enum Fact {
     },
     /// Ops were sealed into a batch.
     Sealed(Box<SealedBatch>),
-    /// The newest batch was never posted and has grown too old to be: its ops wait for another.
+    /// A batch that is not on the base layer can never be posted: its ops, and those of all after it, wait for another.
     Unsealed {
         /// Its number.
         number: BatchId,
@@ -133,6 +133,11 @@ pub enum Fact {
     /// The base layer counts a batch, and all before it, as final.
     Final {
         /// Its number.
+        number: BatchId,
+    },
+    /// A reorganisation took back a posted batch and all after it: they are to be posted again.
+    Dropped {
+        /// The number of the first.
         number: BatchId,
     },
 }

@@ -107,7 +107,12 @@ pub enum Event {
         /// The model or what went wrong.
         outcome: Result<ReadyModel, Reason>,
     },
-    /// The base layer has a batch, in a block that may still be reorganised.
+    /// What time it is on the base layer: no block after this lies before it.
+    BaseTime {
+        /// Unix seconds.
+        secs: u64,
+    },
+    /// The base layer has a batch, in a block that may still be reorganised. Told again when it stands elsewhere.
     BatchPosted {
         /// Its number.
         number: BatchId,
@@ -120,7 +125,12 @@ pub enum Event {
         /// Unix seconds at which it is final.
         final_at: u64,
     },
-    /// The newest batch is not on the base layer and its time lies too far back to be posted.
+    /// A reorganisation has taken back a batch that was posted, and with it all after it.
+    BatchMissing {
+        /// The first that is missing.
+        number: BatchId,
+    },
+    /// The batch that waits to be posted is not on the base layer, and the contract will refuse it for ever.
     BatchExpired {
         /// Its number.
         number: BatchId,

@@ -5,6 +5,7 @@
 //! durable: after a crash workers dial in again, and are sent what they should be doing.
 
 mod apply;
+pub mod base_clock;
 pub mod batches;
 pub mod config;
 pub mod effect;
@@ -29,7 +30,8 @@ use protocol::job::{JobSpec, Reason};
 use protocol::time::Millis;
 use protocol::wire::message::{Hello, ToWorker, Welcome};
 
-use batches::Batches;
+use base_clock::BaseClock;
+use batches::{Batches, Posted};
 pub use config::{Admission, Config};
 pub use effect::{Effect, FinishRound, WeightedUpdate};
 pub use fact::{Fact, Outcome, Record};
@@ -48,6 +50,7 @@ pub struct Coordinator {
     specs: BTreeMap<SpecHash, KnownSpec>,
     jobs: BTreeMap<JobId, Job>,
     batches: Batches,
+    base_clock: BaseClock,
     timers: Timers,
     /// Blobs on disk that some spec names. The shell tells of each at every start.
     blobs: BTreeSet<Digest>,
@@ -79,6 +82,7 @@ impl Coordinator {
             specs: BTreeMap::new(),
             jobs: BTreeMap::new(),
             batches,
+            base_clock: BaseClock::default(),
             timers: Timers::default(),
             blobs: BTreeSet::new(),
             owed: Vec::new(),
@@ -108,6 +112,8 @@ impl Coordinator {
         if std::mem::take(&mut self.restarted) {
             self.await_workers();
         }
+        // Told again and again: only sealing looks at it.
+        let only_time = matches!(input.event, Event::BaseTime { .. });
         match input.event {
             Event::Hello { worker, hello } => self.on_hello(worker, &hello, &mut effects),
             Event::Lost { worker } => self.on_lost(worker),
@@ -133,9 +139,16 @@ impl Coordinator {
             Event::ModelReady { job, round, outcome } => {
                 self.on_model_ready(job, round, outcome, &mut effects)
             }
+            Event::BaseTime { secs } => self.base_clock.hear(secs, self.now),
             Event::BatchPosted { number, transaction, gas, posted_at, final_at } => {
-                if self.batches.awaits_post(number) {
+                let posted = Posted { transaction, gas, at: posted_at, final_at };
+                if self.batches.awaits_post(number) || self.batches.has_moved(number, &posted) {
                     self.record(Fact::Posted { number, transaction, gas, posted_at, final_at }, &mut effects);
+                }
+            }
+            Event::BatchMissing { number } => {
+                if self.batches.awaits_finality(number) {
+                    self.record(Fact::Dropped { number }, &mut effects);
                 }
             }
             Event::BatchExpired { number } => {
@@ -150,9 +163,12 @@ impl Coordinator {
             }
             Event::Tick => {}
         }
-        self.run_due_timers(&mut effects);
-        self.advance_jobs(&mut effects);
+        if !only_time {
+            self.run_due_timers(&mut effects);
+            self.advance_jobs(&mut effects);
+        }
         self.seal(&mut effects);
+        self.post_next(&mut effects);
         if let Some(at) = self.timers.next() {
             effects.push(Effect::WakeAt(at));
         }

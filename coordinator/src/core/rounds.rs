@@ -201,8 +201,9 @@ impl Coordinator {
             return true;
         }
         let more = job.reserved() + Job::cost_of(spec, job.next);
-        if let Some(at) = self.batches.released_at(id, more).filter(|at| *at > self.now.secs()) {
-            self.timers.set_earlier(Timer::Settlement(id), Millis(at.saturating_mul(1_000)));
+        let base_now = self.base_clock.now(self.now);
+        if let Some(at) = self.batches.released_at(id, more).filter(|at| *at > base_now) {
+            self.timers.set_earlier(Timer::Settlement(id), self.base_clock.when(at, self.now));
         }
         false
     }
@@ -219,10 +220,11 @@ impl Coordinator {
             ));
         }
         // What is promised must be payable at once: the job may be closed at any time, and then time runs out.
+        let base_now = self.base_clock.now(self.now);
         match self.batches.released_at(job.id, reserved + cost) {
-            Some(at) if at <= self.now.secs() => {}
+            Some(at) if at <= base_now => {}
             Some(at) => {
-                let wait = at - self.now.secs();
+                let wait = at - base_now;
                 return Some(format!("the job's spending rate allows the next settlement in {wait} s"));
             }
             None => return Some("the job's terms never allow the next settlement: close it".into()),

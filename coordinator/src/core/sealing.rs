@@ -3,7 +3,6 @@
 use protocol::ids::{AccountIndex, BatchId};
 use protocol::ledger::share::{AcceptedTask, Reward, divide};
 use protocol::ledger::{self, BatchBuilder, BatchStart, SealError};
-use protocol::time::Millis;
 
 use super::batches::SealedBatch;
 use super::fact::Fact;
@@ -17,22 +16,19 @@ impl Coordinator {
     pub(super) fn seal(&mut self, effects: &mut Vec<Effect>) {
         if !self.has_something_to_seal() {
             self.batches.pending_since = None;
-            match self.next_refund() {
-                Some(at) => self.timers.set(Timer::Seal, at),
-                None => self.timers.cancel(&Timer::Seal),
-            }
+            self.timers.cancel(&Timer::Seal);
             return;
         }
         let since = *self.batches.pending_since.get_or_insert(self.now);
-        if self.batches.unposted.is_some() {
-            return;
-        }
+        let Some(date) = self.date().filter(|_| self.batches.unposted().is_none()) else {
+            return; // looked at again when the base layer is heard of
+        };
         let due = since.plus(self.config.seal_after_ms);
         if self.now < due && self.waiting_credits() < BATCH_CREDITS_MAX {
             self.timers.set(Timer::Seal, due);
             return;
         }
-        match self.build_batch() {
+        match self.build_batch(date) {
             Some(batch) => {
                 self.record(Fact::Sealed(Box::new(batch.clone())), effects);
                 effects.push(Effect::Post(Box::new(batch)));
@@ -66,17 +62,14 @@ impl Coordinator {
     /// A job that its requester closed pays its refund once a batch is dated past its closing; an empty one will do.
     /// Jobs of other coordinators count, too: nobody else posts.
     fn refund_waits_for_time(&self) -> bool {
-        let (dated, now) = (self.dated(), self.now.secs());
-        self.batches.state.jobs().any(|(_, leaf)| leaf.refund_at(now) > leaf.refund_at(dated))
+        let (dated, Some(date)) = (self.dated(), self.date()) else { return false };
+        self.batches.state.jobs().any(|(_, leaf)| leaf.refund_at(date) > leaf.refund_at(dated))
     }
 
-    /// When the next refund can be made possible, if nothing else is sealed before.
-    fn next_refund(&self) -> Option<Millis> {
-        let dated = self.dated();
-        let waiting = self.batches.state.jobs().filter(|(_, leaf)| {
-            leaf.closing >= dated && leaf.refund_at(leaf.closing + 1) > leaf.refund_at(dated)
-        });
-        waiting.map(|(_, leaf)| Millis((leaf.closing + 1).saturating_mul(1_000))).min()
+    /// What a batch sealed now is dated: the contract wants no date ahead of the block that posts it, nor one before
+    /// the last batch's.
+    fn date(&self) -> Option<u64> {
+        self.base_clock.date(self.now).map(|date| date.max(self.dated()))
     }
 
     /// Unix seconds of the newest batch.
@@ -84,12 +77,11 @@ impl Coordinator {
         self.batches.records.last().map_or(0, |record| record.header.time)
     }
 
-    fn build_batch(&self) -> Option<SealedBatch> {
+    fn build_batch(&self, time: u64) -> Option<SealedBatch> {
         let batches = &self.batches;
-        let before = self.dated();
         let start = BatchStart {
             number: BatchId(batches.records.len() as u64 + 1),
-            time: self.now.secs().max(before),
+            time,
             proposer: self.config.operator,
             queue_end: batches.queue.len(),
         };

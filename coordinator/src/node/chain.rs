@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::base_layer::{BaseLayerWriter, ChainEvent, PostOutcome};
+use contracts::base_layer::{BaseLayerWriter, Block, ChainEvent, PostOutcome};
 use contracts::error::ChainError;
+use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
 use protocol::ledger::Batch;
 use protocol::ledger::batch::decode_payload;
 use protocol::limits::BATCH_LAG_S_MAX;
+use protocol::time::Millis;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
@@ -19,6 +21,9 @@ use crate::error::NodeError;
 
 /// Milliseconds before a call that failed for a passing reason is made again: the first time, and at most.
 const RETRY_MS: (u64, u64) = (250, 15_000);
+
+/// Milliseconds after which the core is told again of a clock that stands still.
+const TIME_AGAIN_MS: u64 = 60_000;
 
 /// A batch to put on the base layer.
 #[derive(Debug)]
@@ -46,9 +51,11 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         mut requests: mpsc::UnboundedReceiver<PostRequest>,
         failed: oneshot::Sender<NodeError>,
     ) {
-        while let Some(PostRequest(sealed)) = requests.recv().await {
-            match self.post_one(*sealed).await {
-                Ok(()) => {}
+        let mut next = requests.recv().await;
+        while let Some(PostRequest(sealed)) = next {
+            next = match self.post_one(*sealed, &mut requests).await {
+                Ok(Some(instead)) => Some(instead),
+                Ok(None) => requests.recv().await,
                 Err(Failure::Stopped) => return,
                 Err(Failure::Fatal(error)) => {
                     // Fails only if the node stops already.
@@ -59,72 +66,103 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         }
     }
 
-    async fn post_one(&self, sealed: SealedBatch) -> Result<(), Failure> {
+    /// Posts one batch, until the core knows that it stands there, or wants another one posted before it.
+    async fn post_one(
+        &self,
+        sealed: SealedBatch,
+        requests: &mut mpsc::UnboundedReceiver<PostRequest>,
+    ) -> Result<Option<PostRequest>, Failure> {
         let number = sealed.header.number;
         let chunks = decode_payload(&sealed.payload).expect("the sealer frames payloads");
         let batch = Batch { header: sealed.header, proposer: self.operator, chunks, results: Vec::new() };
         let mut wait = RETRY_MS.0;
         loop {
-            let error = match self.layer.post_batch(&batch).await {
-                Ok(outcome) => return self.tell_posted(number, outcome).await,
+            match self.layer.post_batch(&batch).await {
+                Ok(outcome) => self.tell_posted(number, outcome).await?,
                 Err(ChainError::OtherBatch { number, .. }) => {
                     return Err(Failure::Fatal(NodeError::OtherBatch { number }));
                 }
-                Err(error) => error,
-            };
-            if self.can_never_be_posted(number, batch.header.time).await {
-                tracing::warn!(%number, "the batch is too old to be posted: sealing anew");
-                return self
-                    .core
-                    .tell(Event::BatchExpired { number })
-                    .await
-                    .map_err(|Stopped| Failure::Stopped);
+                Err(error) if self.can_never_be_posted(&sealed, &error).await => {
+                    tracing::warn!(%number, %error, "the batch can never be posted: sealing anew");
+                    self.core.tell(Event::BatchExpired { number }).await?;
+                    return Ok(None);
+                }
+                // A refusal by the contract may pass as well: a block whose time lies behind ours, an old view.
+                Err(error) => tracing::warn!(%number, %error, retry_ms = wait, "could not post the batch"),
             }
-            // A refusal by the contract may pass as well: a block whose time lies behind our clock, an old view.
-            tracing::warn!(%number, %error, retry_ms = wait, "could not post the batch");
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            wait = (wait * 2).min(RETRY_MS.1);
+            if !self.core.read(move |core| core.batches().awaits_post(number)).await? {
+                return Ok(None);
+            }
+            // The newest request is what the core wants: a reorganisation may have taken back the batch before.
+            match tokio::time::timeout(Duration::from_millis(wait), requests.recv()).await {
+                Ok(Some(newer)) => return Ok(Some(newer)),
+                Ok(None) => return Err(Failure::Stopped),
+                Err(_elapsed) => wait = (wait * 2).min(RETRY_MS.1),
+            }
         }
     }
 
-    /// Whether a batch is not on the base layer and too old to get there. Asked of final blocks, not of our clock: a
-    /// transaction may have been mined while nobody answered, and sealing its number anew would end in a conflict. A
-    /// development chain takes nothing back, and makes no blocks while it is idle: there our clock will do.
-    async fn can_never_be_posted(&self, number: BatchId, time: u64) -> bool {
-        let limit = time + BATCH_LAG_S_MAX;
-        let development = self.layer.chain().is_development() && self.clock.now().secs() > limit;
-        let passed = match self.layer.finalized().await {
-            Ok(block) => block.time > limit || development,
-            Err(_) => false,
+    /// Whether a batch is not on the base layer and refused for ever: it is too old, or skips a queue item that has
+    /// become overdue. Asked of final blocks: a transaction may have been mined while nobody answered, and sealing its
+    /// number anew would end in a conflict. A development chain makes no blocks while it is idle: there its clock will
+    /// do.
+    async fn can_never_be_posted(&self, batch: &SealedBatch, error: &ChainError) -> bool {
+        let mut limit = batch.header.time + BATCH_LAG_S_MAX;
+        if let Some(item_time) = error.overdue_item_time() {
+            limit = limit.min(item_time + self.layer.config().inclusion_window);
+        }
+        let passed = if self.layer.chain().is_development() {
+            self.layer.now().await
+        } else {
+            self.layer.finalized().await.map(|block| block.time)
         };
-        passed && matches!(self.layer.batch(number).await, Ok(None))
+        passed.is_ok_and(|time| time > limit)
+            && matches!(self.layer.batch(batch.header.number).await, Ok(None))
     }
 
     async fn tell_posted(&self, number: BatchId, outcome: PostOutcome) -> Result<(), Failure> {
         let PostOutcome::Posted(cost) = outcome else {
-            return Ok(()); // the watcher finds it, with its transaction
+            return self.tell_found(number).await;
         };
         let Ok(Some(record)) = self.layer.batch(number).await else { return Ok(()) };
-        let final_at = record.posted_at + self.layer.config().challenge_window;
         tracing::info!(%number, gas = cost.gas, "batch posted");
-        let event = Event::BatchPosted {
-            number,
-            transaction: cost.tx,
-            gas: cost.gas,
-            posted_at: record.posted_at,
-            final_at,
-        };
-        self.core.tell(event).await.map_err(|Stopped| Failure::Stopped)
+        Ok(self.core.tell(self.posted(number, cost.tx, cost.gas, record.posted_at)).await?)
     }
 
-    /// Watches final blocks for queue items and batches, and the clock for finality, until the node stops.
+    /// An earlier attempt made it: its transaction is in a block that is not final, or the watcher finds it.
+    async fn tell_found(&self, number: BatchId) -> Result<(), Failure> {
+        let (Ok(settled), Ok(head)) = (self.layer.finalized().await, self.layer.head().await) else {
+            return Ok(());
+        };
+        let mut next = settled.number + 1;
+        while next <= head.number {
+            let Ok(history) = self.layer.history(next, head.number).await else { return Ok(()) };
+            for event in history.events {
+                if let ChainEvent::Posted(batch) = event
+                    && batch.number() == number
+                    && let Ok(Some(cost)) = self.layer.cost(batch.place.tx).await
+                {
+                    let event = self.posted(number, batch.place.tx, cost.gas, batch.posted_at());
+                    return Ok(self.core.tell(event).await?);
+                }
+            }
+            next = history.next_block;
+        }
+        Ok(())
+    }
+
+    fn posted(&self, number: BatchId, transaction: Keccak, gas: u64, posted_at: u64) -> Event {
+        let final_at = posted_at + self.layer.config().challenge_window;
+        Event::BatchPosted { number, transaction, gas, posted_at, final_at }
+    }
+
+    /// Watches the base layer's clock, final blocks for queue items and batches, and the newest for batches that a
+    /// reorganisation took back, until the node stops.
     pub async fn watch(self: Arc<Self>) {
-        let mut next_block = self.layer.deployed_block();
-        let mut seen = BatchId(0);
-        let mut finalised = BatchId(0);
+        let mut seen = Seen::default();
         let mut wait = RETRY_MS.0;
         loop {
-            match self.look(&mut next_block, &mut seen, &mut finalised).await {
+            match self.look(&mut seen).await {
                 Ok(()) => {
                     wait = RETRY_MS.0;
                     tokio::time::sleep(self.poll).await;
@@ -139,40 +177,86 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         }
     }
 
-    async fn look(&self, next: &mut u64, seen: &mut BatchId, finalised: &mut BatchId) -> Result<(), Look> {
+    async fn look(&self, seen: &mut Seen) -> Result<(), Look> {
+        self.tell_time(seen).await?;
+        self.read_final_blocks(seen).await?;
+        // What the core counts is asked first: whatever is not there after that has been taken back.
+        let (posted, finalised) = self
+            .core
+            .read(|core| (core.batches().posted_count() as u64, core.batches().finalised() as u64))
+            .await?;
+        let (latest, _) = self.layer.latest_batch().await?;
+        if latest.0 < posted && latest.0 >= seen.batch {
+            let number = BatchId(latest.0 + 1);
+            tracing::warn!(%number, "a reorganisation took posted batches back");
+            self.core.tell(Event::BatchMissing { number }).await?;
+        } else if finalised < seen.batch {
+            // Final by the window, and in a block that will not be taken back.
+            let number = self.layer.final_batch().await?.min(BatchId(seen.batch));
+            if number.0 > finalised {
+                self.core.tell(Event::BatchFinal { number }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The base layer's clock, unless nothing can be true of it: ours bounds by how far it may be ahead.
+    async fn tell_time(&self, seen: &mut Seen) -> Result<(), Look> {
+        let mut secs = self.layer.now().await?;
+        if !self.layer.chain().is_development() {
+            secs = secs.min(self.clock.now().secs() + BATCH_LAG_S_MAX);
+        }
+        let spoken = self.clock.now();
+        if secs != seen.time || spoken.since(seen.spoken) >= TIME_AGAIN_MS {
+            self.core.tell(Event::BaseTime { secs }).await?;
+            (seen.time, seen.spoken) = (secs, spoken);
+        }
+        Ok(())
+    }
+
+    async fn read_final_blocks(&self, seen: &mut Seen) -> Result<(), Look> {
         let finalized = self.layer.finalized().await?;
-        while *next <= finalized.number {
-            let history = self.layer.history(*next, finalized.number).await?;
+        // A development chain's final block is its newest, and a test may take it back: then everything is read again.
+        if let Some(block) = seen.block.filter(|_| self.layer.chain().is_development())
+            && self.layer.block(block.number).await?.map(|block| block.hash) != Some(block.hash)
+        {
+            *seen = Seen { time: seen.time, spoken: seen.spoken, ..Seen::default() };
+        }
+        seen.next = seen.next.max(self.layer.deployed_block());
+        while seen.next <= finalized.number {
+            let history = self.layer.history(seen.next, finalized.number).await?;
             for event in history.events {
                 match event {
                     ChainEvent::Queued(queued) => {
                         self.core.tell(Event::QueueItem { index: queued.index, item: queued.item }).await?;
                     }
                     ChainEvent::Posted(batch) => {
-                        let number = batch.number();
-                        let gas = self.layer.cost(batch.place.tx).await?.map_or(0, |cost| cost.gas);
-                        let posted_at = batch.posted_at();
-                        let final_at = posted_at + self.layer.config().challenge_window;
-                        let transaction = batch.place.tx;
-                        self.core
-                            .tell(Event::BatchPosted { number, transaction, gas, posted_at, final_at })
-                            .await?;
-                        *seen = number;
+                        let (number, tx) = (batch.number(), batch.place.tx);
+                        let gas = self.layer.cost(tx).await?.map_or(0, |cost| cost.gas);
+                        self.core.tell(self.posted(number, tx, gas, batch.posted_at())).await?;
+                        seen.batch = number.0;
                     }
                 }
             }
-            *next = history.next_block;
+            seen.next = history.next_block;
         }
-        if *finalised < *seen {
-            // Final by the window, and in a block that will not be taken back.
-            let number = self.layer.final_batch().await?.min(*seen);
-            if number > *finalised {
-                self.core.tell(Event::BatchFinal { number }).await?;
-                *finalised = number;
-            }
-        }
+        seen.block = Some(finalized);
         Ok(())
     }
+}
+
+/// What the watcher has told the core of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// The newest final block.
+    block: Option<Block>,
+    /// The number of the block to read next.
+    next: u64,
+    /// The number of the newest batch in final blocks; 0: none.
+    batch: u64,
+    /// The base layer's time, and when it was told.
+    time: u64,
+    spoken: Millis,
 }
 
 enum Failure {
@@ -183,6 +267,12 @@ enum Failure {
 enum Look {
     Stopped,
     Chain(ChainError),
+}
+
+impl From<Stopped> for Failure {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl From<Stopped> for Look {

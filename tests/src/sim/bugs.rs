@@ -62,11 +62,13 @@ bugs! {
     BatchPaysAnother,
     /// A batch is posted once, and not again when it is lost.
     PostOnce,
+    /// A batch that a reorganisation takes back is not posted again.
+    DroppedForgotten,
     /// Queue items are believed before they are final.
     BelieveUnfinal,
     /// Batches are counted as final once they are posted.
     BelieveEarly,
-    /// Every other timer is lost.
+    /// Timers are lost.
     TimersLost,
     /// The base layer pays back what a job did not spend only once it is closed.
     RefundsNeedClosing,

@@ -18,7 +18,7 @@ use protocol::time::Millis;
 
 use super::actors::client::Client;
 use super::bugs::Bug;
-use super::swarm::Params;
+use super::swarm::{Params, WHOLE};
 use crate::invariants::{Checked, Violation, refunds, roots, settlements};
 use crate::oracle::Oracle;
 
@@ -147,6 +147,7 @@ struct Block {
 pub struct Chain {
     proposer: Address,
     lag_s: u64,
+    ahead_s: u64,
     finality: usize,
     window_s: u64,
     settled: Rc<Ledger>,
@@ -171,6 +172,7 @@ impl Chain {
         Self {
             proposer,
             lag_s: params.chain_lag_s,
+            ahead_s: params.chain_ahead_s,
             finality: params.finality_blocks as usize,
             window_s: params.window_s,
             settled: Rc::new(ledger),
@@ -196,10 +198,20 @@ impl Chain {
         self.settled_time
     }
 
+    /// Unix seconds of the newest block; 0 before the first.
+    pub fn head_time(&self) -> u64 {
+        self.blocks.back().map_or(self.settled_time, |block| block.time)
+    }
+
     /// The newest batch that is past its challenge window, in a final block.
     pub fn final_upto(&self) -> u64 {
         let past = |at: &&u64| **at + self.window_s <= self.settled_time;
         self.settled.posted_at.iter().take_while(past).count() as u64
+    }
+
+    /// When the newest outage ends.
+    pub(super) const fn out_until(&self) -> Millis {
+        self.out_until
     }
 
     pub(super) fn is_out(&self, now: Millis) -> bool {
@@ -229,8 +241,8 @@ impl Chain {
         if self.is_out(now) {
             return Ok(());
         }
-        let newest = self.blocks.back().map_or(self.settled_time, |block| block.time);
-        let time = (now.secs() - self.lag_s).max(newest);
+        let newest = self.head_time();
+        let time = (now.secs() + self.ahead_s - self.lag_s).max(newest);
         let mut after = self.blocks.back().map_or(&self.settled, |block| &block.after).clone();
         let (mut txs, mut waiting) = (Vec::new(), Vec::new());
         if !self.mempool.is_empty() {
@@ -252,12 +264,14 @@ impl Chain {
         Ok(())
     }
 
-    /// The newest blocks are replaced: their transactions wait again, in another order.
-    pub(super) fn reorganise(&mut self, depth: usize, rng: &mut Rng) {
+    /// The newest blocks are replaced: their transactions wait again, in another order, but for some of the operator's,
+    /// which nobody remembers.
+    pub(super) fn reorganise(&mut self, depth: usize, dropped_posts: u64, rng: &mut Rng) {
         let mut back = Vec::new();
         for _ in 0..depth.min(self.blocks.len()) {
             back.extend(self.blocks.pop_back().into_iter().flat_map(|block| block.txs));
         }
+        back.retain(|tx| !matches!(tx, Tx::Post(_)) || !rng.chance(dropped_posts, WHOLE));
         rng.shuffle(&mut back);
         back.append(&mut self.mempool);
         self.mempool = back;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coordinator::core::batches::SealedBatch;
 use coordinator::core::{Admission, Config, Coordinator, Effect, Event, Input, ReadyModel, Record};
 use protocol::hash::Digest;
-use protocol::ids::{Address, WorkerId};
+use protocol::ids::{Address, BatchId, WorkerId};
 use protocol::job::Name;
 use protocol::ledger::Deployment;
 use protocol::sign::EthKey;
@@ -59,6 +59,8 @@ pub(super) struct CoordinatorNode {
     current: BTreeMap<WorkerId, ConnId>,
     /// The batch that the poster has in hand.
     pub(super) posting: Option<SealedBatch>,
+    /// The batch that was not posted at the last look, and since when.
+    pub(super) unposted: Option<(BatchId, Millis)>,
     wake: Option<Millis>,
 }
 
@@ -99,6 +101,7 @@ impl CoordinatorNode {
             sent: BTreeSet::new(),
             current: BTreeMap::new(),
             posting: None,
+            unposted: None,
             wake: None,
         }
     }
@@ -317,7 +320,7 @@ impl Sim {
                     self.coordinator.sent.retain(|(sent, _)| *sent != digest);
                 }
             }
-            Effect::WakeAt(at) if self.planted(Bug::TimersLost) && self.rng.chance(1, 2) => {
+            Effect::WakeAt(at) if self.planted(Bug::TimersLost) => {
                 self.log.note(self.now, || format!("the timer for {at} is lost"));
             }
             Effect::WakeAt(at) => {

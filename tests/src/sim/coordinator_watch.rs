@@ -1,7 +1,7 @@
 //! The coordinator's watcher and poster, simulated: what it tells the core of the base layer, and batches on their way.
 
+use coordinator::core::Event;
 use coordinator::core::batches::SealedBatch;
-use coordinator::core::{Event, Fact};
 use protocol::hash::Keccak;
 use protocol::ids::BatchId;
 use protocol::limits::BATCH_LAG_S_MAX;
@@ -12,12 +12,21 @@ use super::coordinator::CoordinatorDue;
 use super::{Due, Sim};
 use crate::invariants::{Checked, Violation};
 
+/// Milliseconds without faults, or an outage, within which a sealed batch is posted.
+const POSTED_SOON_MS: u64 = 20 * 60_000;
+
 impl Sim {
     /// The watcher reads the base layer and tells the core what it does not know, in order.
     pub(super) fn look_at_chain(&mut self) -> Checked {
         if !self.coordinator.is_up() || self.chain.is_out(self.now) {
             return Ok(());
         }
+        // A batch counted as posted before the base layer was asked is missing if it is not there.
+        let secs = self.chain.head_time();
+        if secs > 0 {
+            self.coordinator_input(Event::BaseTime { secs })?;
+        }
+        self.tell_missing()?;
         self.tell_queue()?;
         // Blocks and finality are read separately: either may be seen first.
         if self.rng.chance(1, 2) {
@@ -48,18 +57,42 @@ impl Sim {
         Ok(())
     }
 
+    fn tell_missing(&mut self) -> Checked {
+        let Some(core) = self.coordinator.core() else { return Ok(()) };
+        let (known, there) = (core.batches().posted_count() as u64, self.chain.head().posts());
+        if there >= known || self.planted(Bug::DroppedForgotten) {
+            return Ok(());
+        }
+        self.coordinator_input(Event::BatchMissing { number: BatchId(there + 1) })
+    }
+
     fn tell_posted(&mut self) -> Checked {
         let Some(number) = self.unposted() else { return Ok(()) };
         if let Some(event) = self.posted_event(number) {
             return self.coordinator_input(event);
         }
         // Only what is final can tell that a batch is too old to be posted: any other block may still be replaced.
+        self.check_posted_soon(number)?;
         let Some(core) = self.coordinator.core() else { return Ok(()) };
-        let time = core.batches().records().last().map_or(0, |record| record.header.time);
+        let time = core.batches().unposted().map_or(0, |batch| batch.header.time);
         if self.chain.settled_time() > time + BATCH_LAG_S_MAX {
             return self.coordinator_input(Event::BatchExpired { number });
         }
         Ok(())
+    }
+
+    /// Once the faults are over, nothing keeps a batch from being posted: it must not wait until it is too old.
+    fn check_posted_soon(&mut self, number: BatchId) -> Checked {
+        if self.faults_on || self.coordinator.unposted.is_none_or(|(waiting, _)| waiting != number) {
+            self.coordinator.unposted = Some((number, self.now));
+        }
+        let since =
+            self.coordinator.unposted.map_or(self.now, |(_, since)| since).max(self.chain.out_until());
+        if self.now.since(since) <= POSTED_SOON_MS {
+            return Ok(());
+        }
+        let what = format!("batch {number} waits since {since} and is still not posted");
+        Err(Violation::new("what is sealed is posted soon", what))
     }
 
     fn posted_event(&self, number: BatchId) -> Option<Event> {
@@ -97,12 +130,10 @@ impl Sim {
     }
 
     fn unposted(&self) -> Option<BatchId> {
-        let core = self.coordinator.core()?;
-        let newest = core.batches().records().last()?;
-        core.batches().awaits_post(newest.header.number).then_some(newest.header.number)
+        self.coordinator.core()?.batches().unposted().map(|batch| batch.header.number)
     }
 
-    /// Transactions get lost and blocks are replaced: the poster sends what the base layer lacks, until it has it.
+    /// Transactions get lost: the poster sends what it has in hand until the base layer has it.
     fn post_again(&mut self) {
         if self.planted(Bug::PostOnce) {
             return;
@@ -112,19 +143,11 @@ impl Sim {
             return;
         }
         let in_hand = self.coordinator.posting.clone().filter(|batch| batch.header.number == next);
-        if let Some(batch) = in_hand.or_else(|| self.posted_before(next)) {
+        // What the base layer has is no longer in hand: the core asks again if it is taken back.
+        let wanted = self.coordinator.core().is_some_and(|core| core.batches().awaits_post(next));
+        if let Some(batch) = in_hand.filter(|_| wanted) {
             self.submit_post(batch);
         }
-    }
-
-    /// A batch that the coordinator knows to have been posted, as the durable facts have it.
-    fn posted_before(&self, number: BatchId) -> Option<SealedBatch> {
-        let core = self.coordinator.core()?;
-        core.batches().records().get(number.0 as usize - 1)?.posted?;
-        self.coordinator.disk.durable().iter().rev().find_map(|record| match &record.fact {
-            Fact::Sealed(batch) if batch.header.number == number => Some((**batch).clone()),
-            _ => None,
-        })
     }
 
     pub(super) fn submit_post(&mut self, batch: SealedBatch) {
@@ -154,7 +177,7 @@ impl Sim {
         self.chain.make_block(self.now, &self.oracle, &self.clients)?;
         if self.fault(self.params.reorganisations) {
             let depth = self.rng.below(self.params.finality_blocks + 1) as usize;
-            self.chain.reorganise(depth, &mut self.rng);
+            self.chain.reorganise(depth, self.params.dropped_posts, &mut self.rng);
         }
         let life = self.coordinator.life();
         let wait = self.latency();

@@ -88,6 +88,8 @@ parameters! {
     window_s,
     /// Seconds that the base layer's clock is behind.
     chain_lag_s,
+    /// Seconds that it is ahead.
+    chain_ahead_s,
     /// Milliseconds that ops wait for company.
     seal_after_ms,
     /// Milliseconds a worker may be gone and keep its tasks.
@@ -114,6 +116,8 @@ parameters! {
     leaves,
     /// A block is followed by a reorganisation.
     reorganisations,
+    /// A batch in a block that is replaced is forgotten, instead of waiting for another block.
+    dropped_posts,
     /// A transaction is lost.
     lost_transactions,
     /// A block is followed by an outage of the base layer.
@@ -174,7 +178,8 @@ impl Params {
             block_ms: pick(&mut rng, &[1_000, 2_000, 12_000]),
             finality_blocks: pick(&mut rng, &[0, 1, 3, 8]),
             window_s: pick(&mut rng, &[0, 5, 60, 300]),
-            chain_lag_s: pick(&mut rng, &[0, 0, 1, 20]),
+            chain_lag_s: pick(&mut rng, &[0, 0, 0, 1, 20, 9_000]),
+            chain_ahead_s: pick(&mut rng, &[0, 0, 0, 1, 20, 9_000]),
             seal_after_ms: pick(&mut rng, &[0, 100, 5_000, 60_000]),
             reconnect_grace_ms: pick(&mut rng, &[100, 5_000, 20_000, 120_000]),
             keep_rounds,
@@ -187,8 +192,8 @@ impl Params {
             task_failures: fault(&mut rng, 100, 2_000),
             model_failures: fault(&mut rng, 50, 500),
             leaves: fault(&mut rng, 200, 2_000),
-            // A batch that is posted, reorganised away and then kept out for an hour is a known gap: never both.
-            reorganisations: if long_outages { 0 } else { fault(&mut rng, 100, 2_000) },
+            reorganisations: fault(&mut rng, 100, 2_000),
+            dropped_posts: pick(&mut rng, &[0, 5_000, WHOLE]),
             lost_transactions: fault(&mut rng, 500, 5_000),
             outages: fault(&mut rng, 50, 300),
             outage_s_max: if long_outages { 9_000 } else { pick(&mut rng, &[10, 60, 300]) },
