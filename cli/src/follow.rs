@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use protocol::api::{JobPhase, JobStatus, RoundStatus, RunningTask};
+use protocol::api::{EvaluatedBy, JobPhase, JobStatus, RoundStatus, RunningTask};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::job::JobRef;
@@ -119,7 +119,7 @@ impl<'a> Progress<'a> {
     pub fn show(&mut self, status: &JobStatus) {
         self.bar.set_length(status.settlements.into());
         let closed = status.rounds.iter().filter(|round| round.closed_ms.is_some()).count();
-        while self.shown < closed && is_judged(status, self.shown, closed) {
+        while self.shown < closed && is_settled(status, self.shown) {
             let line = round_line(&status.rounds[self.shown], status.settlements);
             let (up, down) = (bytes(status.bytes_up), bytes(status.bytes_down));
             self.shown += 1;
@@ -171,17 +171,21 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Whether nothing more will be known of a closed round: a job's rounds are judged a little after they close,
-/// or never.
-fn is_judged(status: &JobStatus, round: usize, closed: usize) -> bool {
-    let is_judging = closed == 1 || status.rounds.iter().any(|round| round.evaluated.is_some());
-    status.rounds[round].evaluated.is_some() || !is_judging || closed > round + 1
+/// Whether nothing more will be known of a closed round: its model is made a little after it closes, and workers judge
+/// that during the next one.
+fn is_settled(status: &JobStatus, round: usize) -> bool {
+    let of = &status.rounds[round];
+    let next = match status.rounds.get(round + 1) {
+        Some(next) => next.closed_ms.is_some(),
+        None => round + 1 == status.settlements as usize,
+    };
+    of.model.is_some() && (of.evaluated.is_some() || status.evaluated_by != EvaluatedBy::Workers || next)
 }
 
-/// Whether all work of a training job is over and its last round judged, as far as one can wait for that.
+/// Whether all work of a training job is over and its last model made, as far as one can wait for that.
 pub fn is_over_and_judged(status: &JobStatus) -> bool {
     let closed = status.rounds.iter().filter(|round| round.closed_ms.is_some()).count();
-    let all = closed == 0 || is_judged(status, closed - 1, closed);
+    let all = closed == 0 || is_settled(status, closed - 1);
     is_over(status) && (all || status.phase != JobPhase::Settling)
 }
 

@@ -117,6 +117,12 @@ impl Shell {
             let mut document = ran.json()?;
             ensure!(document["schema"] == 1, "no schema version: {}", ran.stdout);
             settle(&mut document);
+            if line.contains("--watch") {
+                // It ends when the work is over, and the batches may or may not be sealed by then.
+                for name in ["phase", "settled", "spent"] {
+                    document["result"]["status"][name] = "<varies>".into();
+                }
+            }
             writeln!(self.transcript, "{document:#}")?;
         } else {
             self.transcript.push_str(&ran.stdout);

@@ -141,7 +141,7 @@ pub async fn status(args: &OneJob, out: &Output) -> anyhow::Result<ExitStatus> {
 #[cfg(test)]
 mod tests {
     use protocol::amount::Amount;
-    use protocol::api::{JobPhase, RoundStatus};
+    use protocol::api::{EvaluatedBy, JobPhase, RoundStatus};
     use protocol::hash::Digest;
     use protocol::ids::{JobId, SpecHash};
     use protocol::job::Evaluated;
@@ -183,6 +183,7 @@ mod tests {
             settled: 1,
             settlements: 8,
             model: Some(Digest([0xab; 32])),
+            evaluated_by: EvaluatedBy::Coordinator,
             evaluated: round.evaluated,
             items: 0,
             answers: Vec::new(),

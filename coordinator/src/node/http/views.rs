@@ -2,12 +2,12 @@
 
 use protocol::amount::Amount;
 use protocol::api::{
-    BatchList, BatchStatus, CreditEvidence, EligibleWorker, Evidence, IneligibleWorker, JobPhase, JobStatus,
-    LogEntry, LogPage, Plan, RoundStatus, RunningTask, SCHEMA, TaskHistory, WorkerHistory, WorkerList,
-    WorkerStatus,
+    BatchList, BatchStatus, CreditEvidence, EligibleWorker, EvaluatedBy, Evidence, IneligibleWorker,
+    JobPhase, JobStatus, LogEntry, LogPage, Plan, RoundStatus, RunningTask, SCHEMA, TaskHistory,
+    WorkerHistory, WorkerList, WorkerStatus,
 };
 use protocol::ids::{BatchId, JobId, SpecHash, TaskId, WorkerId};
-use protocol::job::{JobSpec, Work};
+use protocol::job::{Evaluation, JobSpec, Work};
 use protocol::ledger::{Op, parse_chunk};
 use protocol::wire::codec;
 
@@ -107,6 +107,14 @@ pub fn job(core: &Coordinator, job: &Job, with_rounds: bool) -> JobStatus {
         settled: job.next_sealed,
         settlements: job.settlements(),
         model: job.model,
+        evaluated_by: match job.spec.as_ref().map(|spec| &spec.work) {
+            Some(Work::Train(train)) => match train.evaluation {
+                Evaluation::None => EvaluatedBy::Nobody,
+                Evaluation::Workers => EvaluatedBy::Workers,
+                Evaluation::Coordinator { .. } => EvaluatedBy::Coordinator,
+            },
+            Some(Work::Infer(_)) | None => EvaluatedBy::Nobody,
+        },
         evaluated: job.rounds.iter().rev().find_map(|round| round.evaluated),
         items: job.items,
         answers: if done { job.answers.iter().flatten().copied().collect() } else { Vec::new() },
