@@ -271,12 +271,13 @@ async fn json(shell: &mut Shell, running: &Value) -> Result<()> {
     shell.until("fedroll chain status", is_final).await?;
     for line in [
         "fedroll job logs 3",
-        "fedroll infer --model job:3 --input digits.csv --output answers.jsonl --per-task 2 --yes",
         "fedroll job cancel 3 --yes",
         "fedroll claim --account 0",
+        "fedroll infer --model job:3 --input digits.csv --output answers.jsonl --per-task 2 --yes",
     ] {
         shell.run(&format!("{line} --format json --quiet")).await?;
     }
+    shell.until("fedroll job status 4", |status| status["result"]["phase"] == "done").await?;
     shell.run(&format!("fedroll explain --worker {worker} --job 3 --format json")).await?;
     shell.run(&format!("fedroll audit --evidence {evidence} --format json --quiet")).await?;
     shell.run("fedroll-worker --format json key --dir .fedroll/workers/1").await?;

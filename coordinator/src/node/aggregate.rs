@@ -19,10 +19,12 @@ use protocol::hash::Digest;
 use protocol::ids::JobId;
 use protocol::job::{Evaluated, Evaluation, ModelSpec, Real, Reason};
 use protocol::limits::BLOB_BYTES_MAX;
+use tokio::sync::oneshot;
 
 use super::blobs::Blobs;
 use super::event_loop::{Core, Stopped};
 use crate::core::{Event, FinishRound, ReadyModel, WeightedUpdate};
+use crate::error::NodeError;
 
 /// Updates folded in one pass: as many as `models::aggregate` keeps in registers.
 const FOLD_GROUP: usize = 8;
@@ -69,10 +71,31 @@ pub struct Shape {
     pub scale_bits: u8,
 }
 
+/// Why there is no model.
+enum Trouble {
+    /// The job cannot go on.
+    Job(String),
+    /// This machine cannot: a job must not fail because a disk is full.
+    Node(NodeError),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::Job(why)
+    }
+}
+
+impl From<NodeError> for Trouble {
+    fn from(error: NodeError) -> Self {
+        Self::Node(error)
+    }
+}
+
 /// The aggregator's thread.
 #[derive(Debug)]
 pub struct Aggregator {
     core: Core,
+    failed: Option<oneshot::Sender<NodeError>>,
     blobs: Arc<Blobs>,
     running: BTreeMap<JobId, Running>,
     /// The held-out set of each job that has one, read once.
@@ -95,10 +118,16 @@ impl Running {
 }
 
 impl Aggregator {
-    /// Starts the thread; it ends when every sender is gone.
-    pub fn spawn(core: Core, blobs: Arc<Blobs>) -> std::io::Result<(blocking::Sender<Work>, JoinHandle<()>)> {
+    /// Starts the thread; it ends when every sender is gone, or with a failure.
+    pub fn spawn(
+        core: Core,
+        blobs: Arc<Blobs>,
+        failed: oneshot::Sender<NodeError>,
+    ) -> std::io::Result<(blocking::Sender<Work>, JoinHandle<()>)> {
         let (sender, receiver) = blocking::channel();
-        let mut aggregator = Self { core, blobs, running: BTreeMap::new(), held_out: BTreeMap::new() };
+        let failed = Some(failed);
+        let mut aggregator =
+            Self { core, failed, blobs, running: BTreeMap::new(), held_out: BTreeMap::new() };
         let thread = std::thread::Builder::new().name("aggregate".into()).spawn(move || {
             while let Ok(work) = receiver.recv() {
                 if !aggregator.run(work) {
@@ -154,8 +183,18 @@ impl Aggregator {
         Ok(())
     }
 
-    fn answer(&self, job: JobId, round: Option<u32>, outcome: Result<ReadyModel, String>) -> bool {
-        let outcome = outcome.map_err(Reason::from);
+    fn answer(&mut self, job: JobId, round: Option<u32>, outcome: Result<ReadyModel, Trouble>) -> bool {
+        let outcome = match outcome {
+            Ok(ready) => Ok(ready),
+            Err(Trouble::Job(why)) => Err(Reason::from(why)),
+            Err(Trouble::Node(error)) => {
+                if let Some(failed) = self.failed.take() {
+                    // Fails only when the node is stopping already.
+                    let _ = failed.send(error);
+                }
+                return false;
+            }
+        };
         self.core.tell_blocking(Event::ModelReady { job, round, outcome }).is_ok()
     }
 
@@ -165,7 +204,7 @@ impl Aggregator {
         seed: u64,
         start: Option<Digest>,
         evaluation: &Evaluation,
-    ) -> Result<ReadyModel, String> {
+    ) -> Result<ReadyModel, Trouble> {
         let weights = match start {
             None => Weights::init(model, seed).map_err(|error| error.to_string())?,
             Some(digest) => self.weights(model, &digest)?,
@@ -179,7 +218,7 @@ impl Aggregator {
         Weights::parse(model, &bytes).map_err(|error| format!("model {digest}: {error}"))
     }
 
-    fn finish(&mut self, finish: &FinishRound) -> Result<ReadyModel, String> {
+    fn finish(&mut self, finish: &FinishRound) -> Result<ReadyModel, Trouble> {
         let mut running = self.running.remove(&finish.job).unwrap_or_else(|| Running::new(finish.round));
         let wanted: BTreeSet<Digest> = finish.updates.iter().map(|update| update.digest).collect();
         // Two workers may send the same bytes; then the sum counts both, and a set cannot tell: start over.
@@ -197,7 +236,7 @@ impl Aggregator {
             .collect();
         let shape = Shape { model: finish.model.clone(), scale_bits: finish.scale_bits };
         fold_waiting(&self.blobs, &mut running, &shape)?;
-        let sum = running.sum.ok_or("a round without updates has no model")?;
+        let sum = running.sum.ok_or_else(|| "a round without updates has no model".to_owned())?;
         let base = self.weights(&finish.model, &finish.base)?;
         let values = sum.finish(base.into_values(), finish.scale_bits).map_err(|error| error.to_string())?;
         drop(sum);
@@ -205,8 +244,8 @@ impl Aggregator {
         self.ready(&weights, &finish.evaluation)
     }
 
-    fn ready(&mut self, weights: &Weights, evaluation: &Evaluation) -> Result<ReadyModel, String> {
-        let digest = self.blobs.put(&weights.to_bytes()).map_err(|error| error.to_string())?;
+    fn ready(&mut self, weights: &Weights, evaluation: &Evaluation) -> Result<ReadyModel, Trouble> {
+        let digest = self.blobs.put(&weights.to_bytes())?;
         let evaluated = match evaluation {
             Evaluation::None | Evaluation::Workers => None,
             Evaluation::Coordinator { images, labels } => Some(self.evaluate(weights, *images, *labels)?),

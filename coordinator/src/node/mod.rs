@@ -10,9 +10,12 @@ pub mod metrics;
 pub mod peers;
 pub mod store;
 
+use std::future::Future as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use contracts::base_layer::BaseLayer as _;
@@ -39,6 +42,9 @@ use store::Store;
 /// Milliseconds between two looks at a development chain, and at a real one.
 const POLL_MS: (u64, u64) = (200, 4_000);
 
+/// How long a part's reason to fail may come after another part has ended because of it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A running coordinator.
 #[derive(Debug)]
 pub struct Node {
@@ -46,7 +52,7 @@ pub struct Node {
     http: SocketAddr,
     core: Core,
     server: Arc<Server>,
-    failures: [oneshot::Receiver<NodeError>; 2],
+    failures: Vec<oneshot::Receiver<NodeError>>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -99,8 +105,9 @@ impl Node {
         let spawned = |source| NodeError::Disk { what: "starting a thread", source };
         let metrics = Arc::new(Metrics::default());
         let (core, inlet) = event_loop::channel();
+        let (failed, aggregator_failure) = oneshot::channel();
         let (aggregator, aggregator_thread) =
-            Aggregator::spawn(core.clone(), blobs.clone()).map_err(spawned)?;
+            Aggregator::spawn(core.clone(), blobs.clone(), failed).map_err(spawned)?;
         let (poster, requests) = mpsc::unbounded_channel();
         let domain = layer.domain();
         let peers =
@@ -142,7 +149,14 @@ impl Node {
             }
         });
         let threads = vec![core_thread, aggregator_thread];
-        Ok(Self { info, http, core, server, failures: [core_failure, chain_failure], threads })
+        Ok(Self {
+            info,
+            http,
+            core,
+            server,
+            failures: vec![core_failure, chain_failure, aggregator_failure],
+            threads,
+        })
     }
 
     /// Who it is and where it settles.
@@ -156,14 +170,34 @@ impl Node {
     }
 
     /// Waits for something that cannot be gone on from.
+    ///
+    /// A part that fails takes the others along, which end without a word: whoever has one is waited for.
     pub async fn failed(&mut self) -> NodeError {
-        let [core, chain] = &mut self.failures;
-        let gone =
-            |_| NodeError::Config("a part of the coordinator has stopped unexpectedly; see the log".into());
-        tokio::select! {
-            error = core => error.unwrap_or_else(gone),
-            error = chain => error.unwrap_or_else(gone),
-        }
+        let mut last_words = self.first_word().await;
+        let others = async {
+            while last_words.is_none() && !self.failures.is_empty() {
+                last_words = self.first_word().await;
+            }
+        };
+        // Late means that there are none.
+        let _ = tokio::time::timeout(LAST_WORDS, others).await;
+        last_words.unwrap_or_else(|| {
+            NodeError::Config("a part of the coordinator has stopped unexpectedly; see the log".into())
+        })
+    }
+
+    /// The next part's failure; `None` if it has ended without one.
+    async fn first_word(&mut self) -> Option<NodeError> {
+        std::future::poll_fn(|context| {
+            for at in 0..self.failures.len() {
+                if let Poll::Ready(word) = Pin::new(&mut self.failures[at]).poll(context) {
+                    self.failures.swap_remove(at);
+                    return Poll::Ready(word.ok());
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Says goodbye to workers, finishes what is under way in the core, and stops. A crash instead loses nothing.
