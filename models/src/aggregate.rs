@@ -11,10 +11,14 @@ use protocol::limits::ROUND_WEIGHT_MAX;
 use crate::kernels::vectorized;
 use crate::update::{HEADER_BYTES, SCALE_BITS_MAX, UpdateCheck, UpdateError};
 
-/// Updates folded in one pass over the sums.
-pub const FUSED: usize = 8;
+/// Updates that one pass over the sums adds: as many as registers hold the weights of.
+const FUSED: usize = 8;
 
-/// Bytes read at a time from each of the streams that are folded together.
+/// Updates that are best folded together. The sums of a [`CHUNK_BYTES`] stay in the cache from one pass to the next, so
+/// that memory sees 16 bytes of sums for every 64 of updates, where it would see 16 for 32.
+pub const TOGETHER: usize = 2 * FUSED;
+
+/// Bytes of each update that are folded before the next ones of any.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Why updates could not be folded or the mean not taken.
@@ -120,7 +124,15 @@ impl Accumulator {
             return Err(AggregateError::Range { first: 0, got: odd.payload.len(), parameters });
         }
         self.count(&updates.iter().map(|update| update.weight).collect::<Vec<_>>())?;
-        self.fold_range(0, updates)
+        for group in updates.chunks(TOGETHER) {
+            for start in (0..4 * parameters).step_by(CHUNK_BYTES) {
+                let end = (start + CHUNK_BYTES).min(4 * parameters);
+                let parts =
+                    group.iter().map(|update| Weighted { payload: &update.payload[start..end], ..*update });
+                self.fold_range(start / 4, &parts.collect::<Vec<_>>())?;
+            }
+        }
+        Ok(())
     }
 
     /// Enters updates into the total weight, without their values: call it once for a group, then
@@ -154,8 +166,8 @@ impl Accumulator {
         Ok(())
     }
 
-    /// Folds updates from streams (files, mostly) that each hold one whole blob, header included: up to [`FUSED`] at
-    /// a time, 64 KiB of each in memory. Every byte is checked again on the way.
+    /// Folds updates from streams (files, mostly) that each hold one whole blob, header included: up to
+    /// [`TOGETHER`] at a time, 64 KiB of each in memory. Every byte is checked again on the way.
     ///
     /// After an error the sum is worthless: start another.
     pub fn fold_readers<R: Read>(
@@ -163,7 +175,7 @@ impl Accumulator {
         updates: &mut [(R, u32)],
         scale_bits: u8,
     ) -> Result<(), AggregateError> {
-        for group in updates.chunks_mut(FUSED) {
+        for group in updates.chunks_mut(TOGETHER) {
             self.count(&group.iter().map(|(_, weight)| *weight).collect::<Vec<_>>())?;
             self.fold_streams(group, scale_bits)?;
         }

@@ -1,6 +1,6 @@
 //! Aggregation and evaluation, on a thread of their own: `models::aggregate` over files.
 //!
-//! Updates are folded as they come, eight in a pass, so that a round's end has little left to do. The running sum is
+//! Updates are folded as they come, sixteen in a pass, so that a round's end has little left to do. The running sum is
 //! only a head start: [`FinishRound`] names the updates that count, and a sum over others is thrown away and made again
 //! from the files. Memory: 8 bytes a parameter and job, and 8 more while a model is finished.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
 
-use models::aggregate::Accumulator;
+use models::aggregate::{Accumulator, TOGETHER};
 use models::data::{Dataset, idx};
 use models::infer::Loaded;
 use models::weights::Weights;
@@ -25,9 +25,6 @@ use super::blobs::Blobs;
 use super::event_loop::{Core, Stopped};
 use crate::core::{Event, FinishRound, ReadyModel, WeightedUpdate};
 use crate::error::NodeError;
-
-/// Updates folded in one pass: as many as `models::aggregate` keeps in registers.
-const FOLD_GROUP: usize = 8;
 
 /// Something for the aggregator.
 #[derive(Debug)]
@@ -147,7 +144,7 @@ impl Aggregator {
                     *running = Running::new(round);
                 }
                 running.waiting.push(update);
-                if running.waiting.len() >= FOLD_GROUP
+                if running.waiting.len() >= TOGETHER
                     && let Err(error) = fold_waiting(&self.blobs, running, &shape)
                 {
                     // The round's end will say so, if it still is.
@@ -277,11 +274,11 @@ impl Aggregator {
     }
 }
 
-/// Folds what waits, eight files in a pass.
+/// Folds what waits, sixteen files in a pass.
 fn fold_waiting(blobs: &Blobs, running: &mut Running, shape: &Shape) -> Result<(), String> {
     let parameters = check_model(&shape.model)?;
     let waiting = std::mem::take(&mut running.waiting);
-    for group in waiting.chunks(FOLD_GROUP) {
+    for group in waiting.chunks(TOGETHER) {
         let mut files = Vec::with_capacity(group.len());
         for update in group {
             let file = blobs
