@@ -1,8 +1,6 @@
 //! The whole way on a chain that is not ours: anvil as a process, the commands against it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use contracts::base_layer::BaseLayerWriter as _;
@@ -11,9 +9,7 @@ use contracts::rpc::RpcChain;
 use protocol::amount::Amount;
 use protocol::ids::Address;
 use protocol::quic::key_file;
-use tests::real::{Process, Shell, TAG, Worker};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tests::real::{Process, Shell, TAG, Worker, start_anvil};
 
 const JOB: &str = r#"
 version = 1
@@ -34,37 +30,12 @@ by = "workers"
 price = "0.5"
 "#;
 
-/// npm carries anvil for one platform; elsewhere the one on the PATH must do.
-fn anvil() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let npm = here.join("../contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
-    if npm.is_file() { npm } else { "anvil".into() }
-}
-
-/// A block a second: time must go on for batches to become final.
-async fn start_anvil() -> Result<(Child, String)> {
-    let mut child = Command::new(anvil())
-        .args(["--port", "0", "--hardfork", "osaka", "--block-time", "1", "--slots-in-an-epoch", "1"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("anvil is missing: npm ci --prefix contracts")?;
-    let mut lines = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
-    while let Some(line) = lines.next_line().await? {
-        if let Some(address) = line.strip_prefix("Listening on ") {
-            let url = format!("http://{address}");
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok((child, url));
-        }
-    }
-    anyhow::bail!("anvil has ended")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_goes_from_deploy_to_claim_on_anvil() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let shell = Shell::new(dir.path());
-    let (_anvil, rpc) = start_anvil().await?;
+    // A block a second: time must go on for batches to become final.
+    let (_anvil, rpc) = start_anvil(&["--block-time", "1", "--slots-in-an-epoch", "1"]).await?;
     key_file::write(&shell.path("faucet.key"), &faucet_key().secret())?;
     let mut keys = Vec::new();
     for name in ["operator.key", "requester.key"] {

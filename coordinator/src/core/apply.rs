@@ -246,7 +246,7 @@ impl Coordinator {
     fn apply_final(&mut self, at: Millis, number: protocol::ids::BatchId) {
         for (id, settlement) in self.batches.finalise(number) {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            job.note(at, format!("settlement {settlement} is final in batch {number}"));
+            job.note(at, format!("settlement {} is final in batch {number}", settlement + 1));
             job.final_settlements = job.final_settlements.max(settlement + 1);
             if job.phase == JobPhase::Settling && job.final_settlements == job.settlements() {
                 job.phase = JobPhase::Done;

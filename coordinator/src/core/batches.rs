@@ -256,7 +256,7 @@ impl Coordinator {
             }
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             job.next_sealed = settlement + 1;
-            job.note(at, format!("settlement {settlement} is sealed in batch {number}"));
+            job.note(at, format!("settlement {} is sealed in batch {number}", settlement + 1));
             let accounts: std::collections::BTreeSet<_> = job
                 .closed
                 .get(&settlement)

@@ -116,8 +116,9 @@ impl Coordinator {
         }
         let (accepted, slots) = (settlement.accepted, settlement.slots.len());
         let why = format!(
-            "settlement {number} had {accepted} of {slots} results when its workers' pay could wait no longer: \
-             they are paid, and the job ends"
+            "settlement {} had {accepted} of {slots} results when its workers' pay could wait no longer: they are \
+             paid, and the job ends",
+            number + 1
         );
         self.fail_job(id, why, effects);
         true

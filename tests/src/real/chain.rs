@@ -50,24 +50,8 @@ impl Chain {
 
     /// A fresh anvil with further arguments, and the same on it.
     pub async fn anvil(arguments: &[&str], windows: Windows) -> Result<Self> {
-        let mut process = Command::new(anvil_program()?)
-            .args(["--port", "0", "--hardfork", "osaka"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting anvil")?;
-        let mut lines = BufReader::new(process.stdout.take().context("stdout is piped")?).lines();
-        let address = loop {
-            let line = lines.next_line().await?.context("anvil stopped")?;
-            if let Some(address) = line.strip_prefix("Listening on ") {
-                break address.to_owned();
-            }
-        };
-        // Whatever it prints later must not block it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self::with_rollup(format!("http://{address}"), Running::Process { _anvil: process }, windows).await
+        let (anvil, url) = start_anvil(arguments).await?;
+        Self::with_rollup(url, Running::Process { _anvil: anvil }, windows).await
     }
 
     async fn with_rollup(url: String, node: Running, windows: Windows) -> Result<Self> {
@@ -85,6 +69,28 @@ impl Chain {
     pub async fn ask(&self, method: &str, params: Value) -> Result<Value> {
         ask(&self.url, method, params).await
     }
+}
+
+/// A fresh anvil with further arguments, with nothing on it: the process, which ends when dropped, and its JSON-RPC.
+pub async fn start_anvil(arguments: &[&str]) -> Result<(Child, String)> {
+    let mut process = Command::new(anvil_program()?)
+        .args(["--port", "0", "--hardfork", "osaka"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("starting anvil")?;
+    let mut lines = BufReader::new(process.stdout.take().context("stdout is piped")?).lines();
+    let address = loop {
+        let line = lines.next_line().await?.context("anvil stopped")?;
+        if let Some(address) = line.strip_prefix("Listening on ") {
+            break address.to_owned();
+        }
+    };
+    // Whatever it prints later must not block it.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok((process, format!("http://{address}")))
 }
 
 async fn ask(url: &str, method: &str, params: Value) -> Result<Value> {

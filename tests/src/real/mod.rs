@@ -16,7 +16,7 @@ use anyhow::Result;
 use contracts::devchain;
 use protocol::sign::EthKey;
 
-pub use chain::Chain;
+pub use chain::{Chain, start_anvil};
 pub use client::{Client, Quirk, WorkKind};
 pub use jobs::{PRICE, TAG, job, model, train, training};
 pub use process::{Coordinator, Process, Usage, program};
