@@ -4,7 +4,7 @@ use protocol::api::JobPhase;
 use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt, Work};
 use protocol::ledger::{QueueAction, QueueItem};
-use protocol::sign::Unverified;
+use protocol::sign::Signed;
 use protocol::time::Millis;
 
 use super::batches::Posted;
@@ -48,8 +48,10 @@ impl Coordinator {
             }
             Fact::Opened { job, settlement, slots } => self.apply_opened(at, *job, *settlement, *slots),
             Fact::Assigned { task, worker, nonce } => self.apply_assigned(at, *task, *worker, *nonce),
-            Fact::Accepted { receipt, owed, settle_by } => {
-                self.apply_accepted(at, receipt, *owed, *settle_by);
+            Fact::Accepted { receipt, owed, settle_by, close_by } => {
+                let receipt = receipt.clone().verify();
+                let receipt = receipt.expect("only verified receipts are recorded, and the disk is checked");
+                self.apply_accepted(at, receipt, *owed, *settle_by, *close_by);
             }
             Fact::Ended { task, nonce, outcome, why } => self.apply_ended(at, *task, *nonce, *outcome, why),
             Fact::Closed { job, settlement } => self.apply_closed(at, *job, *settlement),
@@ -165,9 +167,14 @@ impl Coordinator {
         }
     }
 
-    fn apply_accepted(&mut self, at: Millis, receipt: &Unverified<Receipt>, owed: u64, settle_by: u64) {
-        let receipt =
-            receipt.clone().verify().expect("only verified receipts are recorded, and the disk is checked");
+    fn apply_accepted(
+        &mut self,
+        at: Millis,
+        receipt: Signed<Receipt>,
+        owed: u64,
+        settle_by: u64,
+        close_by: Millis,
+    ) {
         let body = receipt.body().clone();
         let (task, worker) = (body.task, receipt.signer());
         self.workers.ended(worker, task, body.nonce, TaskEnd::Accepted { owed, batch: None });
@@ -175,7 +182,8 @@ impl Coordinator {
         let account = self.workers.get(worker).expect("only registered workers have tasks").account;
         let job = self.job_mut(task.job);
         job.bytes_up += body.result_bytes;
-        let accepted = AcceptedReceipt { account, digest: receipt.digest(), receipt, owed, settle_by };
+        let accepted =
+            AcceptedReceipt { account, digest: receipt.digest(), receipt, owed, settle_by, close_by };
         job.open
             .get_mut(&task.settlement)
             .expect("receipts are accepted while open")

@@ -84,6 +84,8 @@ pub enum Fact {
         owed: u64,
         /// When its settlement will be posted at the latest, in seconds since the epoch.
         settle_by: u64,
+        /// When its settlement has to close for that, with enough results or without.
+        close_by: Millis,
     },
     /// An assignment ended without a receipt; the slot is free again unless its settlement has closed.
     Ended {

@@ -61,7 +61,10 @@ impl Coordinator {
         };
         let deadline = self.jobs[&task.job].open[&task.settlement].deadline.max(self.now);
         let settle_by = deadline.secs() + self.config.settle_by_s;
-        self.record(Fact::Accepted { receipt: Box::new(receipt.into_wire()), owed, settle_by }, effects);
+        // Half of the promised time is left for posting.
+        let close_by = deadline.plus(self.config.settle_by_s * 500);
+        let receipt = Box::new(receipt.into_wire());
+        self.record(Fact::Accepted { receipt, owed, settle_by, close_by }, effects);
         effects.extend(self.acceptance(task, nonce));
         effects.extend(fold);
     }

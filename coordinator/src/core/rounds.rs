@@ -103,13 +103,12 @@ impl Coordinator {
     }
 
     /// Ends a job whose open settlement can wait no longer, or the promise to those whose receipts were accepted would
-    /// be broken: they are paid, and the requester gets the rest back. Half of the promised time is left for posting.
+    /// be broken: they are paid, and the requester gets the rest back.
     fn fail_if_overdue(&mut self, id: JobId, number: u32, effects: &mut Vec<Effect>) -> bool {
         let settlement = &self.jobs[&id].open[&number];
-        let Some(settle_by) = settlement.receipts().map(|(_, accepted)| accepted.settle_by).min() else {
+        let Some(last) = settlement.receipts().map(|(_, accepted)| accepted.close_by).min() else {
             return false;
         };
-        let last = Millis(settle_by.saturating_sub(self.config.settle_by_s / 2).saturating_mul(1_000));
         if self.now < last {
             self.timers.set_earlier(Timer::Settlement(id), last);
             return false;

@@ -83,6 +83,8 @@ pub struct AcceptedReceipt {
     pub owed: u64,
     /// What its acceptance promised: when the settlement is posted at the latest, in seconds since the epoch.
     pub settle_by: u64,
+    /// When the settlement has to close for that.
+    pub close_by: Millis,
 }
 
 impl Settlement {

@@ -58,7 +58,7 @@ pub(super) fn run(report: &mut Report, args: &AccuracyArgs) -> Result<()> {
 /// McMahan et al. 2017, table 2, on the 8,000 digits of this repository instead of 60,000: a report, not a comparison.
 fn mnist(report: &mut Report) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/data/mnist");
-    let (examples, held_out) = (read(&folder, "train", "idx.gz")?, read(&folder, "test", "idx.gz")?);
+    let (examples, held_out) = (read(&folder, "train")?, read(&folder, "test")?);
     for (local_epochs, paper) in [(5, 20.0), (1, 34.0)] {
         let name = format!("MNIST 8k, FedAvg's CNN, IID, E={local_epochs} B=10: to 99 %");
         if !report.wants(&name) {
@@ -97,7 +97,7 @@ fn fashion_mnist(report: &mut Report, args: &AccuracyArgs) -> Result<()> {
         ("Dirichlet(0.5)", Scheme::Dirichlet { alpha: 0.5 }, 88.09),
         ("2 labels a worker", Scheme::Labels { each: 2 }, 78.10),
     ];
-    let read = |set: &str| read(&args.fashion_mnist, set, "idx.gz");
+    let read = |set: &str| read(&args.fashion_mnist, set);
     let mut data = None;
     for (label, scheme, flower) in cases {
         let name = format!("Fashion-MNIST, Flower's CNN, {label}");
@@ -133,10 +133,10 @@ fn fashion_mnist(report: &mut Report, args: &AccuracyArgs) -> Result<()> {
 }
 
 /// `<set>-images…` of this repository, or `<set>-images-idx3-ubyte…` as the data sets' authors name them.
-fn read(folder: &Path, set: &str, ending: &str) -> Result<Dataset> {
-    let own = folder.join(format!("{set}-images.{ending}"));
+fn read(folder: &Path, set: &str) -> Result<Dataset> {
+    let own = folder.join(format!("{set}-images.idx.gz"));
     let (images, labels) = if own.exists() {
-        (own, folder.join(format!("{set}-labels.{ending}")))
+        (own, folder.join(format!("{set}-labels.idx.gz")))
     } else {
         let named = |what: &str| folder.join(format!("{set}-{what}-ubyte.gz"));
         (named("images-idx3"), named("labels-idx1"))
