@@ -3,6 +3,8 @@ pragma solidity 0.8.37;
 
 import { Hashes } from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
 import { IRollup } from "../interfaces/IRollup.sol";
+import { ChunkProof } from "../types/Proof.sol";
+import { StaticTree } from "./StaticTree.sol";
 
 /// @title A batch's bytes as chunks, and the tree over them.
 /// @dev A chunk is `length u16 ‖ declared credits u8 ‖ ops ‖ post-root[32]`. A leaf binds the roots before and after
@@ -48,6 +50,23 @@ library Chunks {
             offset = end + ROOT;
         }
         root = keccak256(abi.encodePacked(TREE, count, fold(nodes, count)));
+    }
+
+    /// @notice Whether this chunk stands in the batch with this chunks root.
+    function proves(ChunkProof calldata chunk, bytes32 root) internal pure returns (bool) {
+        bytes32 leaf = keccak256(
+            abi.encodePacked(
+                LEAF,
+                chunk.index,
+                chunk.preRoot,
+                chunk.postRoot,
+                chunk.firstCredit,
+                keccak256(chunk.ops),
+                chunk.declared
+            )
+        );
+        (bool fits, bytes32 top) = StaticTree.rootOf(leaf, chunk.index, chunk.count, chunk.siblings);
+        return fits && root == keccak256(abi.encodePacked(TREE, chunk.count, top));
     }
 
     /// @dev The root over `count` leaves, padded with zero to a power of two; overwrites `nodes`, whose length is
