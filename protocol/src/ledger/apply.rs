@@ -75,7 +75,7 @@ impl JobOrder {
         }
     }
 
-    fn advance(&mut self, job: JobId) -> Result<(), NoOp> {
+    pub(super) fn advance(&mut self, job: JobId) -> Result<(), NoOp> {
         self.allows(job)?;
         self.0 = Some(job);
         Ok(())

@@ -120,6 +120,19 @@ pub struct ChunksSummary {
 /// # Panics
 /// With over 2^24 chunks, which no payload can hold.
 pub fn summarise(pre_root: Keccak, chunks: &[Chunk]) -> ChunksSummary {
+    let tree = chunks_tree(pre_root, chunks);
+    ChunksSummary {
+        root: tagged(Tag::Chunks, &[&tree.count().to_be_bytes(), &tree.root().0]),
+        credit_count: chunks.iter().map(|chunk| u32::from(chunk.declared)).sum(),
+        post_root: chunks.last().map_or(pre_root, |chunk| chunk.post_root),
+    }
+}
+
+/// The tree over the chunks of a batch that starts at `pre_root`, for proofs of single chunks.
+///
+/// # Panics
+/// With over 2^24 chunks, which no payload can hold.
+pub fn chunks_tree(pre_root: Keccak, chunks: &[Chunk]) -> StaticTree {
     let (mut root, mut credit_count) = (pre_root, 0);
     let mut leaves = Vec::with_capacity(chunks.len());
     for (index, chunk) in (0..).zip(chunks) {
@@ -127,9 +140,7 @@ pub fn summarise(pre_root: Keccak, chunks: &[Chunk]) -> ChunksSummary {
         root = chunk.post_root;
         credit_count += u32::from(chunk.declared);
     }
-    let tree = StaticTree::new(&leaves).expect("a payload holds fewer than 2^24 chunks");
-    let count = tree.count().to_be_bytes();
-    ChunksSummary { root: tagged(Tag::Chunks, &[&count, &tree.root().0]), credit_count, post_root: root }
+    StaticTree::new(&leaves).expect("a payload holds fewer than 2^24 chunks")
 }
 
 /// Where a batch's bytes stand on the base layer.

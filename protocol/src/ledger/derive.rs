@@ -9,7 +9,7 @@ use crate::ledger::apply::{AppliedChunk, Context, Deployment, apply_chunk};
 use crate::ledger::batch::{
     BatchHeader, BatchMode, Chunk, FramingError, decode_payload, root_of_results, summarise,
 };
-use crate::ledger::op::Op;
+use crate::ledger::fraud::first_wrong;
 use crate::ledger::queue::{Queue, QueueItem};
 use crate::ledger::results::ResultLeaf;
 use crate::ledger::state::{State, StateParts};
@@ -212,7 +212,7 @@ impl Deriver {
     pub fn batch(&mut self, posted: &PostedBatch, results: Option<&[ResultLeaf]>) -> Verdict {
         let mut applied = Vec::new();
         let outcome = self.derive(posted, &mut applied);
-        let results = results.map(|leaves| compare_results(posted, &applied, leaves));
+        let results = results.map(|leaves| compare_results(posted, leaves));
         let fault = match outcome {
             Ok(state) => {
                 (self.state, self.last, self.time) = (state, posted.header.number, posted.header.time);
@@ -223,17 +223,23 @@ impl Deriver {
         Verdict { number: posted.header.number, chunks: applied, fault, results }
     }
 
-    fn derive(&self, posted: &PostedBatch, applied: &mut Vec<AppliedChunk>) -> Result<State, Fault> {
+    /// What the ops of this batch are applied in, if its header fits the state.
+    pub(super) fn context(&self, posted: &PostedBatch) -> Result<Context<'_>, Fault> {
         let header = &posted.header;
         self.check_header(header)?;
-        let chunks = decode_payload(&posted.payload)?;
-        let context = Context {
+        Ok(Context {
             deployment: self.deployment,
             time: header.time,
             proposer: posted.proposer,
             queue: &self.queue,
             queue_end: header.queue_end,
-        };
+        })
+    }
+
+    fn derive(&self, posted: &PostedBatch, applied: &mut Vec<AppliedChunk>) -> Result<State, Fault> {
+        let header = &posted.header;
+        let context = self.context(posted)?;
+        let chunks = decode_payload(&posted.payload)?;
         let mut state = self.state.clone();
         for (index, chunk) in chunks.iter().enumerate() {
             applied.push(apply_chunk(&mut state, &chunk.bytes, chunk.declared, &context));
@@ -277,11 +283,7 @@ fn check_commitment(posted: &PostedBatch, chunks: &[Chunk]) -> Result<(), Fault>
 }
 
 /// Result i must be about credit i, where credits are counted as chunks declare them.
-fn compare_results(
-    posted: &PostedBatch,
-    applied: &[AppliedChunk],
-    leaves: &[ResultLeaf],
-) -> Result<(), ResultsFault> {
+fn compare_results(posted: &PostedBatch, leaves: &[ResultLeaf]) -> Result<(), ResultsFault> {
     let want = posted.header.results_root;
     if root_of_results(leaves) != Some(want) {
         return Err(ResultsFault::Root { want });
@@ -291,27 +293,5 @@ fn compare_results(
     if leaves.len() != count {
         return Err(ResultsFault::Count { want: count, got: leaves.len() });
     }
-    let mut first = 0;
-    for (chunk, applied) in chunks.iter().zip(applied) {
-        let end = first + usize::from(chunk.declared);
-        let credits = applied.parsed.ops.iter().filter_map(|op| match op {
-            Op::Credits(credits) => Some(credits),
-            Op::Register { .. } | Op::Queue { .. } => None,
-        });
-        let credits =
-            credits.flat_map(|op| op.credits.iter().map(move |credit| (op.job, op.settlement, credit)));
-        let mut paired = 0;
-        for (leaf, (job, settlement, credit)) in leaves[first..end].iter().zip(credits) {
-            if !leaf.is_about(job, settlement, credit) {
-                return Err(ResultsFault::Leaf { index: first + paired });
-            }
-            paired += 1;
-        }
-        // A chunk that declares more credits than it carries has results about nothing.
-        if first + paired != end {
-            return Err(ResultsFault::Leaf { index: first + paired });
-        }
-        first = end;
-    }
-    Ok(())
+    first_wrong(&chunks, leaves).map_or(Ok(()), |(index, _)| Err(ResultsFault::Leaf { index }))
 }

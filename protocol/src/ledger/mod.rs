@@ -9,6 +9,7 @@
 //! | [`batch`] | chunks, payload, header, commitment |
 //! | [`builder`] | the sealer: work into a batch |
 //! | [`derive`] | the auditor: a batch back into state |
+//! | [`fraud`] | what shows the contract that a batch is wrong |
 //! | [`results`] | the results tree |
 //! | [`share`] | how a settlement's reward is divided |
 //!
@@ -18,6 +19,7 @@ pub mod apply;
 pub mod batch;
 pub mod builder;
 pub mod derive;
+pub mod fraud;
 pub mod op;
 pub mod outcome;
 pub mod queue;

@@ -153,6 +153,14 @@ impl Op {
         }
     }
 
+    /// The job it is about, if it is about one.
+    pub const fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Register { .. } => None,
+            Self::Credits(Credits { job, .. }) | Self::Queue { job } => Some(*job),
+        }
+    }
+
     /// How many credits the op carries.
     pub fn credit_count(&self) -> u32 {
         match self {

@@ -184,6 +184,16 @@ impl State {
         self.job(id).and_then(|_| self.jobs.tree.proof(id.0))
     }
 
+    /// The path to an account's place, used or not. Panics past the tree's capacity.
+    pub(super) fn account_path(&self, index: AccountIndex) -> StateProof {
+        self.accounts.tree.proof(index.0).expect("no account lies past the tree's capacity")
+    }
+
+    /// The path to a job's place, used or not. Panics past the tree's capacity.
+    pub(super) fn job_path(&self, id: JobId) -> StateProof {
+        self.jobs.tree.proof(id.0).expect("no job lies past the tree's capacity")
+    }
+
     /// Appends an account; `None` if there is no room.
     pub(super) fn append_account(&mut self, account: Account) -> Option<AccountIndex> {
         self.accounts.append(account).map(AccountIndex)

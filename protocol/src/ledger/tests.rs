@@ -1,6 +1,7 @@
 //! Properties of the whole: sealed batches derive to the same state, money is conserved, bytes of any kind are harmless.
 
 mod bytes;
+mod fraud;
 mod judging;
 
 use super::*;

@@ -9,7 +9,7 @@ use crate::ledger::apply::{JobOrder, apply_op};
 use crate::ledger::*;
 
 /// A small state in which random small ops often hold.
-fn small_state() -> (State, Queue) {
+pub(super) fn small_state() -> (State, Queue) {
     let account = |number: u8| Account {
         worker: WorkerId([number; 32]),
         payout: Address([number; 20]),
@@ -31,7 +31,7 @@ fn small_state() -> (State, Queue) {
     (State::restore(&[1, 2, 3, 4].map(account), &jobs, 0).unwrap(), queue)
 }
 
-fn any_op() -> impl Strategy<Value = Op> {
+pub(super) fn any_op() -> impl Strategy<Value = Op> {
     let credit = (0u32..6, 0u16..4, 0u64..150).prop_map(|(account, tasks, amount)| Credit {
         account: AccountIndex(account),
         tasks,

@@ -9,7 +9,7 @@ use crate::ledger::*;
 use crate::sign::EthSignature;
 
 /// A world with one batch waiting to be judged.
-fn one_batch() -> (World, Batch) {
+pub(super) fn one_batch() -> (World, Batch) {
     let (world, number) = registered(50);
     let mut builder = BatchBuilder::new(
         world.state.clone(),
