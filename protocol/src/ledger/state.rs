@@ -119,6 +119,32 @@ impl State {
         Some(state)
     }
 
+    /// A state of which only these leaves were ever written, wherever they lie: what stands around a few leaves near the
+    /// trees' capacity can be tried without filling the trees. An index below `next_account` or `next_job` that is not
+    /// given has the empty leaf, which no history leads to: ops must not name it.
+    ///
+    /// `None` if an index is not below the next one, or the next one is over [`STATE_LEAVES_MAX`].
+    pub fn sparse(
+        accounts: &[(AccountIndex, Account)],
+        next_account: u32,
+        jobs: &[(JobId, Job)],
+        next_job: u32,
+        queue_position: u64,
+    ) -> Option<Self> {
+        if next_account.max(next_job) > STATE_LEAVES_MAX
+            || accounts.iter().any(|(index, _)| index.0 >= next_account)
+            || jobs.iter().any(|(id, _)| id.0 >= next_job)
+        {
+            return None;
+        }
+        let mut state = Self { queue_position, ..Self::default() };
+        (state.accounts.count, state.jobs.count) = (next_account, next_job);
+        accounts.iter().for_each(|(index, account)| *state.account_mut(*index) = *account);
+        jobs.iter().for_each(|(id, job)| *state.job_mut(*id) = *job);
+        state.commit();
+        Some(state)
+    }
+
     /// What the root is the hash of.
     pub fn parts(&self) -> StateParts {
         assert!(
