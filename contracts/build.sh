@@ -23,12 +23,12 @@ artifacts() { # $1: a folder to write to
   mkdir -p "$1"
   node -e '
     const fs = require("node:fs");
-    for (const name of ["Rollup", "DevToken"]) {
+    for (const name of ["Rollup", "Challenges", "DevToken"]) {
       const made = JSON.parse(fs.readFileSync(`out/${name}.sol/${name}.json`, "utf8"));
       const places = Object.values(made.deployedBytecode.immutableReferences ?? {}).flat();
       const artifact = {
         contractName: name,
-        compiler: "solc 0.8.37, via IR, optimizer runs 1000000, evm osaka, no metadata",
+        compiler: "solc 0.8.37, via IR, optimizer runs 2000, evm osaka, no metadata",
         abi: made.abi,
         bytecode: made.bytecode.object,
         deployedBytecode: made.deployedBytecode.object,

@@ -1,35 +1,39 @@
 //! The committed artifacts: is the code at an address the code of this version?
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+/// A contract whose deployed code is known.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Artifact {
+pub(crate) struct Artifact {
     deployed_bytecode: alloy::primitives::Bytes,
+    /// Where construction writes values into the code: start and length.
     immutables: Vec<(usize, usize)>,
 }
 
-fn rollup() -> &'static Artifact {
-    static ROLLUP: OnceLock<Artifact> = OnceLock::new();
-    ROLLUP.get_or_init(|| {
-        serde_json::from_str(include_str!("../artifacts/Rollup.json"))
-            .expect("the artifact is committed and checked by a test")
-    })
-}
+pub(crate) static ROLLUP: LazyLock<Artifact> =
+    LazyLock::new(|| Artifact::read(include_str!("../artifacts/Rollup.json")));
+pub(crate) static CHALLENGES: LazyLock<Artifact> =
+    LazyLock::new(|| Artifact::read(include_str!("../artifacts/Challenges.json")));
 
-/// Whether `code` is the rollup's, whatever values its construction wrote into it.
-pub(crate) fn is_rollup(code: &[u8]) -> bool {
-    let artifact = rollup();
-    if code.len() != artifact.deployed_bytecode.len() {
-        return false;
+impl Artifact {
+    fn read(json: &str) -> Self {
+        serde_json::from_str(json).expect("the artifact is committed and checked by a test")
     }
-    let mut code = code.to_vec();
-    for (start, length) in &artifact.immutables {
-        code[*start..*start + *length].fill(0);
+
+    /// Whether `code` is this contract's, whatever values its construction wrote into it.
+    pub(crate) fn is_code(&self, code: &[u8]) -> bool {
+        if code.len() != self.deployed_bytecode.len() {
+            return false;
+        }
+        let mut code = code.to_vec();
+        for (start, length) in &self.immutables {
+            code[*start..*start + *length].fill(0);
+        }
+        code == self.deployed_bytecode
     }
-    code == artifact.deployed_bytecode
 }
 
 #[cfg(test)]
@@ -37,15 +41,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rollup_is_recognised_with_its_immutables_filled_in() {
-        let artifact = rollup();
-        let mut code = artifact.deployed_bytecode.to_vec();
-        for (start, length) in &artifact.immutables {
-            code[*start..*start + *length].fill(0xab);
+    fn a_contract_is_recognised_with_its_immutables_filled_in() {
+        for artifact in [&ROLLUP, &CHALLENGES] {
+            let mut code = artifact.deployed_bytecode.to_vec();
+            for (start, length) in &artifact.immutables {
+                code[*start..*start + *length].fill(0xab);
+            }
+            assert!(artifact.is_code(&code));
+            code[0] ^= 1;
+            assert!(!artifact.is_code(&code));
+            assert!(!artifact.is_code(&[]));
         }
-        assert!(is_rollup(&code));
-        code[0] ^= 1;
-        assert!(!is_rollup(&code));
-        assert!(!is_rollup(&[]));
+        assert!(!CHALLENGES.is_code(&ROLLUP.deployed_bytecode));
     }
 }

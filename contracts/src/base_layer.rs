@@ -47,14 +47,30 @@ pub struct RollupConfig {
     pub token: Address,
     /// Token base units in one ledger unit.
     pub unit: u128,
-    /// Who posts batches.
+    /// Who posts batches while it does.
     pub proposer: Address,
+    /// Where batches are challenged and proposers' bonds lie.
+    pub challenges: Address,
+    /// Wei that whoever posts must have at stake.
+    pub fraud_bond: u128,
     /// Seconds from posting to final.
     pub challenge_window: u64,
     /// Seconds a queue item may wait.
     pub inclusion_window: u64,
     /// Seconds from a job's close to its last payment.
     pub close_grace: u64,
+    /// Seconds without a batch after which anyone bonded may post.
+    pub quiet_period: u64,
+    /// Seconds that a queue item must be overdue before anyone may freeze.
+    pub freeze_overdue: u64,
+    /// Seconds that a batch may stay short of final before anyone may freeze.
+    pub freeze_pending: u64,
+    /// Seconds from final to the last proof of an omission.
+    pub omission_window: u64,
+    /// Seconds from a data challenge to its last answer.
+    pub data_window: u64,
+    /// Seconds from asking for a bond back to having it.
+    pub bond_exit: u64,
 }
 
 /// A block, as far as we care.

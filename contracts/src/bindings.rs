@@ -10,7 +10,7 @@ use protocol::ledger::state::empty_nodes;
 
 use crate::base_layer::{BatchOnChain, ProvenAccount, ProvenJob};
 
-pub use generated::{DevToken, Rollup};
+pub use generated::{Challenges, DevToken, Rollup};
 
 #[expect(clippy::too_many_arguments, reason = "the macro writes a function with one argument a field")]
 mod generated {
@@ -18,6 +18,12 @@ mod generated {
         #[derive(Debug)]
         Rollup,
         "artifacts/Rollup.json"
+    );
+
+    alloy::sol!(
+        #[derive(Debug)]
+        Challenges,
+        "artifacts/Challenges.json"
     );
 
     alloy::sol!(

@@ -12,7 +12,15 @@ pub(crate) fn rollup(error: &R) -> String {
         R::ChallengeWindowTooShort(e) => {
             format!("a challenge window of {} s is below the {} s that a real chain needs", e.got, e.least)
         }
-        R::NotProposer(e) => format!("{} is not who may post batches", e.sender),
+        R::NotProposer(e) => format!(
+            "{} is not the proposer: others may post from time {} on, if nothing is posted until then",
+            e.sender, e.openFrom
+        ),
+        R::NotBonded(e) => format!("{} has no bond to post with", e.sender),
+        R::NotDirect(e) => format!("{} is a contract: batches come straight from a key", e.sender),
+        R::OpenBatchWithCredits(e) => {
+            format!("only the proposer may credit, and the batch carries {} credits", e.credits)
+        }
         R::WrongNumber(e) => format!("batch {} comes next, not {}", e.expected, e.got),
         R::StaleParent(e) => format!("the batch builds on {}, the state is {}", e.got, e.expected),
         R::BadTime(e) => format!(
@@ -55,10 +63,14 @@ fn job_or_claim(error: &R) -> String {
         R::UnknownJob(e) => format!("there is no job {}", e.job),
         R::NotRequester(e) => format!("{} is not the requester of job {}", e.sender, e.job),
         R::AlreadyClosing(e) => format!("job {} is being closed already", e.job),
+        R::NotPosted(e) => format!("batch {} does not stand: it was rolled back, or never posted", e.batch),
+        R::IsFrozen(_) => "the rollup is frozen: nothing can be posted or paid in, only claimed".into(),
+        R::IsNotFrozen(_) => "the rollup is not frozen: escrow leaves by settling or closing its job".into(),
+        R::NoReasonToFreeze(_) => "nothing has waited long enough to freeze the rollup".into(),
         R::WrongSummary(e) => format!("that is not batch {}", e.batch),
         R::NotFinal(e) => format!("the batch is not final before time {}", e.finalAt),
         R::WrongState(e) => format!("that is not the state after batch {}", e.batch),
-        R::NotInState(e) => format!("{} with these values is not in that batch's state", e.index),
+        R::NotInState(e) => format!("{} with these values is in no finalised state", e.index),
         R::NothingToClaim(e) => {
             format!("{} has nothing to claim: {} units were paid already", e.index, e.claimed)
         }

@@ -79,7 +79,9 @@ impl Report for Deployed {
         let label = if self.development_chain { " (development chain)" } else { "" };
         page.line(format_args!("deployed on chain {}{label}, {} gas", self.chain_id, self.gas));
         page.facts(&[("rollup", &self.rollup), ("token", &self.token), ("operator", &self.operator)]);
-        page.line("unaudited; the fraud proof is not there yet: until then the operator is trusted");
+        page.line(
+            "unaudited; its operator's bond stands: anyone can prove a wrong batch and take part of it",
+        );
     }
 }
 
@@ -96,6 +98,7 @@ async fn deploy(args: &Deploy, out: &Output) -> anyhow::Result<ExitStatus> {
         challenge: seconds(args.challenge_window, defaults.challenge),
         inclusion: seconds(args.inclusion_window, defaults.inclusion),
         close_grace: seconds(args.close_grace, defaults.close_grace),
+        ..defaults
     };
     let token = match args.token {
         Some(token) => TokenChoice::Existing { token, unit: args.token_unit },

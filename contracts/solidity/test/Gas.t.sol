@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import { StateTree } from "../src/libraries/StateTree.sol";
-import { BatchHeader } from "../src/types/Batch.sol";
+import { BatchHeader, BatchSummary } from "../src/types/Batch.sol";
 import { AccountLeaf, StateParts } from "../src/types/State.sol";
 import { Fixture } from "./support/Fixture.sol";
 
@@ -30,8 +30,11 @@ contract GasTest is Fixture {
         token.mint(address(rollup), 1e12);
         AccountLeaf memory leaf = account(777_777, 12_345_678);
         AccountLeaf memory later = account(777_777, 98_765_432);
+        BatchSummary memory summary = summaryOf(headerOf(state(leaf)));
         post(state(leaf));
         postFinal(state(later));
+        rollup.finalise(summary, state(leaf));
+        vm.snapshotGasLastCall("claim", "finalise");
         rollup.claimEarnings(leaf, amongAMillion());
         uint256 fresh = vm.snapshotGasLastCall("claim", "first");
         rollup.claimEarnings(later, amongAMillion());
@@ -64,14 +67,14 @@ contract GasTest is Fixture {
         }
         BatchHeader memory header = headerOf(parts);
         header.resultsRoot = keccak256("results");
-        vm.prank(proposer);
+        vm.prank(proposer, proposer);
         rollup.postBatch(header, payload);
         uint256 gas = vm.snapshotGasLastCall("batch", "1000 credits");
         vm.snapshotValue("batch", "per credit of 1000", gas / CREDITS);
         check(gas / CREDITS <= 750, "a credit costs at most 750 gas");
 
         header = headerOf(parts);
-        vm.prank(proposer);
+        vm.prank(proposer, proposer);
         rollup.postBatch(header, "");
         vm.snapshotGasLastCall("batch", "empty");
     }
@@ -90,7 +93,7 @@ contract GasTest is Fixture {
             }
         }
         BatchHeader memory header = headerOf(parts);
-        vm.prank(proposer);
+        vm.prank(proposer, proposer);
         rollup.postBatch(header, payload);
         uint256 gas = vm.snapshotGasLastCall("batch", "largest, one-byte chunks");
         check(gas <= 16_777_216, "every batch fits into a transaction (EIP-7825)");

@@ -1,7 +1,7 @@
 //! Making a rollup.
 
-use alloy::primitives::{U256, Uint};
-use alloy::sol_types::SolConstructor as _;
+use alloy::primitives::{U64, U256, Uint};
+use alloy::sol_types::{SolCall as _, SolValue as _};
 use protocol::ids::Address;
 use protocol::sign::EthKey;
 
@@ -9,7 +9,7 @@ use super::Node;
 use super::read::cost_of;
 use super::send::{Outgoing, Sender};
 use crate::base_layer::Cost;
-use crate::bindings::{DevToken, Rollup, from_evm, to_evm};
+use crate::bindings::{Challenges, DevToken, Rollup, from_evm, to_evm};
 use crate::error::ChainError;
 
 /// Which money a rollup holds.
@@ -26,36 +26,73 @@ pub enum TokenChoice {
     },
 }
 
-/// How long things take, in seconds.
+/// How long things take, in seconds: the fields of [`RollupConfig`](crate::base_layer::RollupConfig) of the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "said where they are read")]
 pub struct Windows {
-    /// From posting to final.
     pub challenge: u64,
-    /// A queue item may wait.
     pub inclusion: u64,
-    /// From a job's close to its last payment.
     pub close_grace: u64,
+    pub quiet: u64,
+    pub freeze_overdue: u64,
+    pub freeze_pending: u64,
+    pub omission: u64,
+    pub data: u64,
+    pub bond_exit: u64,
 }
 
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
 impl Windows {
-    /// 7 days, 24 hours, 48 hours.
-    pub const REAL: Self = Self { challenge: 7 * 86_400, inclusion: 86_400, close_grace: 2 * 86_400 };
-    /// 5, 10 and 20 seconds: only a development chain accepts them.
-    pub const DEVELOPMENT: Self = Self { challenge: 5, inclusion: 10, close_grace: 20 };
+    /// Days, so that people can react.
+    pub const REAL: Self = Self {
+        challenge: 7 * DAY,
+        inclusion: DAY,
+        close_grace: 2 * DAY,
+        quiet: DAY,
+        freeze_overdue: 7 * DAY,
+        freeze_pending: 21 * DAY,
+        omission: 7 * DAY,
+        data: DAY,
+        bond_exit: 30 * DAY,
+    };
+    /// Seconds, so that people can watch: only a development chain accepts them.
+    pub const DEVELOPMENT: Self = Self {
+        challenge: 5,
+        inclusion: 10,
+        close_grace: 20,
+        quiet: 20,
+        freeze_overdue: 60,
+        freeze_pending: 120,
+        omission: 30,
+        data: 15,
+        bond_exit: 120,
+    };
 }
+
+/// Wei that whoever posts must have at stake: twice the dearest fraud proof (1.6 M gas) at 300 gwei, the least that the
+/// contract accepts.
+pub const FRAUD_BOND_WEI: u128 = 2 * 1_600_000 * 300_000_000_000;
 
 /// A rollup that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// The `Rollup` contract.
     pub rollup: Address,
+    /// Its `Challenges` contract.
+    pub challenges: Address,
     /// Its token.
     pub token: Address,
     /// What each deployment cost.
     pub costs: Vec<Cost>,
 }
 
-/// Deploys a rollup whose batches `proposer` posts; `key` pays for it and has no rights afterwards.
+/// Deploys a rollup whose batches `proposer` posts, and makes its bond; `key` pays for both and has no rights
+/// afterwards.
+///
+/// The rollup and the contract where it is challenged know each other's address: the second is deployed to where the
+/// key's next nonce leads. Should the key send anything in between, the rollup refuses to be made.
 pub async fn deploy(
     url: &str,
     key: &EthKey,
@@ -79,14 +116,33 @@ pub async fn deploy(
         token: to_evm(token),
         unit,
         proposer: to_evm(proposer),
+        fraudBond: FRAUD_BOND_WEI,
         challengeWindow: windows.challenge,
         inclusionWindow: windows.inclusion,
         closeGrace: windows.close_grace,
+        quietPeriod: windows.quiet,
+        freezeOverdue: windows.freeze_overdue,
+        freezePending: windows.freeze_pending,
+        omissionWindow: windows.omission,
+        dataWindow: windows.data,
+        bondExit: windows.bond_exit,
     };
+    let nonce: U64 = node.ask("eth_getTransactionCount", (to_evm(sender.address()), "pending")).await?;
+    let coming = to_evm(sender.address()).create(nonce.to::<u64>() + 1);
+    let mut code = Challenges::BYTECODE.to_vec();
+    code.extend((config.clone(), coming).abi_encode_params());
+    let challenges = create(&node, &sender, "deploying the challenges contract", code, &mut costs).await?;
     let mut code = Rollup::BYTECODE.to_vec();
-    code.extend(Rollup::constructorCall { config_: config }.abi_encode());
+    code.extend((config, to_evm(challenges)).abi_encode_params());
     let rollup = create(&node, &sender, "deploying the rollup", code, &mut costs).await?;
-    Ok(Deployed { rollup, token, costs })
+    let out = Outgoing {
+        action: "making the proposer's bond",
+        to: Some(challenges),
+        data: Challenges::depositCall { proposer: to_evm(proposer) }.abi_encode().into(),
+        value: U256::from(FRAUD_BOND_WEI),
+    };
+    costs.extend(cost_of(&sender.send(&node, out).await?));
+    Ok(Deployed { rollup, challenges, token, costs })
 }
 
 async fn create(

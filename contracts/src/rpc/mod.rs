@@ -20,7 +20,7 @@ use alloy::transports::{TransportError, TransportErrorKind};
 use protocol::ids::Address;
 use reqwest::Url;
 
-pub use deploy::{Deployed, TokenChoice, Windows, deploy};
+pub use deploy::{Deployed, FRAUD_BOND_WEI, TokenChoice, Windows, deploy};
 pub use read::RpcChain;
 pub use write::RpcWriter;
 

@@ -16,6 +16,7 @@ use protocol::sign::EthKey;
 
 use super::write::RpcWriter;
 use super::{At, Node};
+use crate::artifact::{CHALLENGES, ROLLUP};
 use crate::base_layer::{
     BaseLayer, BatchOnChain, BatchRecord, Block, ChainEvent, ChainInfo, Cost, FeeEstimate, History, Place,
     QueuedItem, RollupConfig,
@@ -48,8 +49,13 @@ impl RpcChain {
         if code.is_empty() {
             return Err(wrong("no contract"));
         }
-        if !crate::artifact::is_rollup(&code) {
+        if !ROLLUP.is_code(&code) {
             return Err(wrong("a contract with other bytecode"));
+        }
+        let challenges = node.call(rollup, &Rollup::challengesCall {}, At::Latest).await?;
+        let code: Bytes = node.ask("eth_getCode", (challenges, "latest")).await?;
+        if !CHALLENGES.is_code(&code) {
+            return Err(wrong("a rollup whose challenges contract has other bytecode"));
         }
         let config = node.call(rollup, &Rollup::configCall {}, At::Latest).await?;
         let deployed_block = node.call(rollup, &Rollup::deployedBlockCall {}, At::Latest).await?;
@@ -57,9 +63,17 @@ impl RpcChain {
             token: from_evm(config.token),
             unit: config.unit.to(),
             proposer: from_evm(config.proposer),
+            challenges: from_evm(challenges),
+            fraud_bond: config.fraudBond,
             challenge_window: config.challengeWindow,
             inclusion_window: config.inclusionWindow,
             close_grace: config.closeGrace,
+            quiet_period: config.quietPeriod,
+            freeze_overdue: config.freezeOverdue,
+            freeze_pending: config.freezePending,
+            omission_window: config.omissionWindow,
+            data_window: config.dataWindow,
+            bond_exit: config.bondExit,
         };
         Ok(Self { node, contract: rollup, config, deployed_block })
     }

@@ -18,7 +18,7 @@ use crate::base_layer::{
     BaseLayer, BaseLayerWriter, BatchOnChain, BatchRecord, Block, CLAIMS_MAX, ChainInfo, ClaimOutcome, Cost,
     FeeEstimate, History, PostOutcome, ProvenAccount, ProvenJob, RollupConfig, post_state,
 };
-use crate::bindings::{DevToken, Rollup, from_evm, siblings, to_evm};
+use crate::bindings::{DevToken, Rollup, from_evm, siblings, to_evm, to_word};
 use crate::error::{ChainError, Reason};
 
 /// One rollup behind one JSON-RPC address, with a key. Cheap to clone; clones share their order of sending.
@@ -112,6 +112,18 @@ fn mined(receipt: &TransactionReceipt) -> Result<Cost, ChainError> {
     cost_of(receipt).ok_or_else(|| ChainError::BadAnswer("a receipt without a block".into()))
 }
 
+impl RpcWriter {
+    /// Enters a final batch's accounts root, where the contract looks claims up, unless it stands there.
+    async fn finalise(&self, batch: &BatchOnChain) -> Result<(), ChainError> {
+        let root = to_word(post_state(batch).accounts_root);
+        if self.chain.view(Rollup::isFinalRootCall { accountsRoot: root }).await? {
+            return Ok(());
+        }
+        let call = Rollup::finaliseCall { summary: batch.into(), state: post_state(batch).into() };
+        self.to_rollup("entering a final batch", &call).await.map(drop)
+    }
+}
+
 /// The contract looks the root up; which batch posted it is for us to know.
 fn in_batch(batch: &BatchOnChain, account: &ProvenAccount) -> Result<(), ChainError> {
     let (root, leaf) = (post_state(batch).accounts_root, account.account.leaf());
@@ -196,6 +208,7 @@ impl BaseLayerWriter for RpcWriter {
 
     async fn claim(&self, batch: &BatchOnChain, account: &ProvenAccount) -> Result<ClaimOutcome, ChainError> {
         in_batch(batch, account)?;
+        self.finalise(batch).await?;
         let call = Rollup::claimEarningsCall { account: account.into(), siblings: siblings(&account.proof) };
         self.claims(&self.to_rollup("claiming", &call).await?)
     }
@@ -208,6 +221,7 @@ impl BaseLayerWriter for RpcWriter {
         signature: EthSignature,
     ) -> Result<ClaimOutcome, ChainError> {
         in_batch(batch, account)?;
+        self.finalise(batch).await?;
         let call = Rollup::claimToCall {
             account: account.into(),
             siblings: siblings(&account.proof),
@@ -223,6 +237,7 @@ impl BaseLayerWriter for RpcWriter {
         accounts: &[ProvenAccount],
     ) -> Result<ClaimOutcome, ChainError> {
         accounts.iter().try_for_each(|account| in_batch(batch, account))?;
+        self.finalise(batch).await?;
         let claims = accounts.iter().take(CLAIMS_MAX).map(|account| Rollup::AccountClaim {
             account: account.into(),
             siblings: siblings(&account.proof),

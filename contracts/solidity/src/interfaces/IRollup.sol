@@ -4,12 +4,14 @@ pragma solidity 0.8.37;
 import { Batch, BatchHeader, BatchSummary } from "../types/Batch.sol";
 import { Config } from "../types/Config.sol";
 import { QueueEntry, QueueKind } from "../types/Queue.sol";
+import { QueueItemData } from "../types/Proof.sol";
 import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "../types/State.sol";
 import { Terms } from "../types/Terms.sol";
+import { IChallenges } from "./IChallenges.sol";
 
 /// @title The base layer's side of fedroll: escrow in, batches of the ledger, claims out.
-/// @notice Unaudited. There is no fraud proof in this version: the proposer is fixed at construction and trusted to
-/// post the roots that the ledger's rules give. No owner, no proxy, no pause.
+/// @notice Unaudited. No owner, no proxy, no pause. A wrong root can be proven by anyone ({IChallenges}) while its
+/// batch is not final; who owes for work that it accepted answers with its bond ({IServiceBonds}).
 interface IRollup {
     // --- events
 
@@ -38,6 +40,18 @@ interface IRollup {
         bytes terms
     );
 
+    /// @notice Batches `number` to `last` were rolled back: `number` was proven wrong, the rest built on it.
+    event RolledBack(uint64 indexed number, uint64 last);
+
+    /// @notice An accounts root is final: claims can be made against it.
+    event Finalised(uint64 indexed number, bytes32 accountsRoot);
+
+    /// @notice No batch can be posted and no money paid in any more. Once the last batch is final, escrow can leave.
+    event Frozen();
+
+    /// @notice `amount` ledger units left a frozen rollup: a queue item's that no batch had consumed.
+    event QueuedExited(uint64 indexed index, address indexed sender, uint128 amount);
+
     /// @notice `amount` ledger units of an account's earnings were paid to `to`.
     event Claimed(uint32 index, address to, uint256 amount);
 
@@ -55,11 +69,20 @@ interface IRollup {
     error NoToken(address token);
     error ZeroUnit();
     error NoProposer();
+    error BondExitTooShort(uint64 got, uint64 least);
+    error ForeignChallenges(address challenges);
+    error FraudBondTooSmall(uint256 got, uint256 least);
     error ChallengeWindowTooShort(uint64 got, uint64 least);
 
     // --- errors: posting
 
-    error NotProposer(address sender);
+    /// @dev Others may post from `openFrom` on, if nothing is posted until then.
+    error NotProposer(address sender, uint64 openFrom);
+    error NotBonded(address sender);
+    /// @dev Batches come from a key of their own, in a transaction to the rollup itself.
+    error NotDirect(address sender);
+    error OpenBatchWithCredits(uint32 credits);
+    error NotChallenges(address sender);
     error WrongNumber(uint64 got, uint64 expected);
     error StaleParent(bytes32 got, bytes32 expected);
     error BadTime(uint64 got, uint64 previous, uint64 now_);
@@ -90,12 +113,25 @@ interface IRollup {
     error NotRequester(uint32 job, address sender);
     error AlreadyClosing(uint32 job);
 
+    // --- errors: freezing
+
+    error IsFrozen();
+    error IsNotFrozen();
+    /// @dev Nothing has waited long enough.
+    error NoReasonToFreeze();
+    error NotLatest(uint64 batch, uint64 latest);
+    error WrongItem(uint64 index);
+    error ItemConsumed(uint64 index, uint64 queuePosition);
+    error AlreadyExited(uint64 index);
+
     // --- errors: claims
 
     error NotFinal(uint256 finalAt);
+    /// @dev It was never posted, or was rolled back.
+    error NotPosted(uint64 batch);
     error WrongSummary(uint64 batch);
     error WrongState(uint64 batch);
-    /// @dev No batch posted a state with this leaf at this place.
+    /// @dev No finalised state has this leaf at this place: {finalise} the batch first, or mend the proof.
     error NotInState(uint32 index);
     error NothingToClaim(uint32 index, uint256 claimed);
     error ZeroRecipient();
@@ -120,10 +156,36 @@ interface IRollup {
 
     // --- batches
 
-    /// @notice Posts the next batch. The proposer only.
+    /// @notice Posts the next batch. The sender needs a bond. Anyone but the proposer may post only when nothing was
+    /// posted for the quiet period, and only batches without credits: to consume the queue, to register, to let time pass.
     /// @param payload Chunks one after another: `length u16 ‖ declared credits u8 ‖ ops ‖ post-root`; the framing is
     /// checked, what the ops say is not: any bytes are valid ops.
     function postBatch(BatchHeader calldata header, bytes calldata payload) external;
+
+    /// @notice Takes back batch `number` and all after it. {IChallenges} only, after a proof.
+    function rollBack(uint64 number, bytes32 preRoot) external;
+
+    /// @notice Books what a rolled back batch cost its poster, unless it was the poster's own fault.
+    function reimburse(uint64 number) external;
+
+    /// @notice Enters the accounts root of a batch that is final, so that claims find it. Anyone may, in any order.
+    function finalise(BatchSummary calldata summary, StateParts calldata state) external;
+
+    // --- when nobody posts
+
+    /// @notice Stops posting and paying in for good: an item of the queue, or a batch, has waited too long. Anyone may.
+    function freeze() external;
+
+    /// @notice Pays a frozen job's requester all that is not spent, whether or not the job is over, by the latest batch.
+    function exitEscrow(
+        BatchSummary calldata summary,
+        StateParts calldata state,
+        JobLeaf calldata job,
+        bytes32[] calldata siblings
+    ) external;
+
+    /// @notice Pays back a queue item that no batch consumed, to who paid it in.
+    function exitQueued(uint64 index, QueueItemData calldata item) external;
 
     // --- money out: cumulative, against any final batch, by anyone
 
@@ -179,10 +241,17 @@ interface IRollup {
     /// @notice Is this batch final? Batch 0, the empty state, always is.
     function isFinal(uint64 number) external view returns (bool);
 
+    /// @notice What is kept of a batch; all zero for one past the latest.
     function batch(uint64 number) external view returns (Batch memory);
 
-    /// @notice When a state with this accounts root was first posted; 0 if none was.
-    function postedAt(bytes32 accountsRoot) external view returns (uint256);
+    /// @notice Whether claims can be made against this accounts root.
+    function isFinalRoot(bytes32 accountsRoot) external view returns (bool);
+
+    /// @notice When it was frozen; 0 if it was not.
+    function frozenAt() external view returns (uint64);
+
+    /// @notice Where batches are challenged and proposers' bonds lie.
+    function challenges() external view returns (IChallenges);
 
     function queueLength() external view returns (uint64);
 

@@ -45,42 +45,42 @@ library Ops {
 
     /// @notice Reads the op after `op` into it; a fresh one reads the first. False where the ops end.
     function advance(bytes calldata ops, Op memory op) internal pure returns (bool) {
-        uint256 at = op.next;
-        if (at >= ops.length) return false;
-        uint256 left = ops.length - at;
-        uint256 kind = uint8(ops[at]);
+        uint256 start = op.next;
+        if (start >= ops.length) return false;
+        uint256 left = ops.length - start;
+        uint256 kind = uint8(ops[start]);
         uint256 length;
         uint256 touches = 1;
         if (kind == REGISTER) {
             length = REGISTER_BYTES;
             if (left < length) return false;
-            op.worker = bytes32(ops[at + 1:]);
-            op.payout = address(bytes20(ops[at + 33:]));
+            op.worker = bytes32(ops[start + 1:]);
+            op.payout = address(bytes20(ops[start + 33:]));
         } else if (kind == CREDITS) {
             if (left < CREDITS_HEAD_BYTES) return false;
-            uint256 flags = uint8(ops[at + 9]);
+            uint256 flags = uint8(ops[start + 9]);
             if (flags & ~(FLAG_LAST | FLAG_APPROVAL) != 0) return false;
-            op.count = uint8(ops[at + 10]);
+            op.count = uint8(ops[start + 10]);
             op.approved = flags & FLAG_APPROVAL != 0;
-            op.approvalAt = at + CREDITS_HEAD_BYTES;
+            op.approvalAt = start + CREDITS_HEAD_BYTES;
             op.creditsAt = op.approvalAt + (op.approved ? APPROVAL_BYTES : 0);
-            length = op.creditsAt + op.count * CREDIT_BYTES - at;
+            length = op.creditsAt + op.count * CREDIT_BYTES - start;
             touches += op.count;
             if (left < length) return false;
-            op.job = uint32(bytes4(ops[at + 1:]));
-            op.settlement = uint32(bytes4(ops[at + 5:]));
+            op.job = uint32(bytes4(ops[start + 1:]));
+            op.settlement = uint32(bytes4(ops[start + 5:]));
             op.last = flags & FLAG_LAST != 0;
         } else if (kind == QUEUE) {
             length = QUEUE_BYTES;
             if (left < length) return false;
-            op.job = uint32(bytes4(ops[at + 1:]));
+            op.job = uint32(bytes4(ops[start + 1:]));
         } else {
             return false;
         }
         if (op.touches + touches > TOUCHES_MAX) return false;
         op.kind = kind;
         op.touches += touches;
-        op.next = at + length;
+        op.next = start + length;
         return true;
     }
 
@@ -102,11 +102,11 @@ library Ops {
         pure
         returns (uint64 sumMax, bytes32 r, bytes32 s, uint8 v)
     {
-        bytes calldata at = ops[op.approvalAt:];
-        sumMax = uint64(bytes8(at));
-        r = bytes32(at[8:]);
-        s = bytes32(at[40:]);
-        v = uint8(at[72]);
+        bytes calldata approval = ops[op.approvalAt:];
+        sumMax = uint64(bytes8(approval));
+        r = bytes32(approval[8:]);
+        s = bytes32(approval[40:]);
+        v = uint8(approval[72]);
     }
 
     /// @notice The credits that the ops carry, whether or not they apply.

@@ -9,9 +9,8 @@ library Results {
     bytes1 private constant LEAF = 0x06;
     bytes1 private constant TREE = 0x07;
 
-    /// @notice Whether this leaf stands in the results tree with this root.
-    function proves(ResultProof calldata leaf, bytes32 root) internal pure returns (bool) {
-        bytes32 hash = keccak256(
+    function hash(ResultProof calldata leaf) internal pure returns (bytes32) {
+        return keccak256(
             abi.encodePacked(
                 LEAF,
                 leaf.index,
@@ -24,7 +23,11 @@ library Results {
                 leaf.results
             )
         );
-        (bool fits, bytes32 top) = StaticTree.rootOf(hash, leaf.index, leaf.count, leaf.siblings);
+    }
+
+    /// @notice Whether this leaf stands in the results tree with this root.
+    function proves(ResultProof calldata leaf, bytes32 root) internal pure returns (bool) {
+        (bool fits, bytes32 top) = StaticTree.rootOf(hash(leaf), leaf.index, leaf.count, leaf.siblings);
         return fits && root == keccak256(abi.encodePacked(TREE, leaf.count, top));
     }
 }

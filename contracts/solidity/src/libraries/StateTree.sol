@@ -10,6 +10,7 @@ import { AccountLeaf, JobLeaf, StateParts } from "../types/State.sol";
 library StateTree {
     uint256 internal constant DEPTH = 24;
 
+    bytes1 private constant ACCOUNT = 0x01;
     bytes1 private constant JOB = 0x02;
     bytes1 private constant STATE = 0x03;
 
@@ -24,6 +25,11 @@ library StateTree {
             calldatacopy(add(free, 53), add(leaf, 112), 16)
             digest := keccak256(free, 69)
         }
+    }
+
+    /// @notice The same of an account's parts.
+    function hashAccount(bytes32 workerId, address payout, uint128 earned) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(ACCOUNT, workerId, payout, earned));
     }
 
     function hash(JobLeaf memory leaf) internal pure returns (bytes32) {

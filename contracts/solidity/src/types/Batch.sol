@@ -58,4 +58,6 @@ struct Batch {
     uint64 time;
     uint64 postedAt;
     uint64 queuePosition;
+    uint32 bond; // whose: what it cost is owed to it, should it fall with another
+    uint32 cost; // in 10^12 wei
 }

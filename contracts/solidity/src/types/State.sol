@@ -41,12 +41,15 @@ struct JobLeaf {
 
 using { refundAt } for JobLeaf global;
 
-/// @dev What the requester may take back over the job's life by a batch of `time`. A job is over once its last
-/// settlement is applied, or past its closing: no batch can credit it then, so that what is unspent stays so.
+/// @dev Whether a batch of `time` can no longer credit the job: its last settlement is applied, or it has closed.
+function isOverAt(JobLeaf memory job, uint64 time) pure returns (bool) {
+    return job.nextSettlement >= job.terms.settlements || (job.closing != 0 && time > job.closing);
+}
+
+/// @dev What the requester may take back over the job's life by a batch of `time`: once the job is over, what is
+/// unspent stays so.
 function refundAt(JobLeaf memory job, uint64 time) pure returns (uint128) {
-    bool finished = job.nextSettlement >= job.terms.settlements;
-    bool closed = job.closing != 0 && time > job.closing;
-    return job.refundable + (finished || closed ? job.funded - job.spent : 0);
+    return job.refundable + (isOverAt(job, time) ? job.funded - job.spent : 0);
 }
 
 /// @notice One element of a batched claim.

@@ -72,7 +72,7 @@ contract Handler {
         if (header.queueEnd != 0) header.queueHash = rollup.queueItem(header.queueEnd - 1).hash;
         header.post = parts;
         bytes32 root = parts.hash();
-        vm.prank(proposer);
+        vm.prank(proposer, proposer);
         rollup.postBatch(header, abi.encodePacked(uint16(1), uint8(0), hex"03", root));
         bytes32 leaf = keccak256(
             abi.encodePacked(
@@ -99,11 +99,18 @@ contract Handler {
         return count - 1 - (batch % 8) % count;
     }
 
+    /// @dev The same, and its accounts root entered if it is final: claims look it up.
+    function finalised(uint8 batch) private returns (uint256 place) {
+        place = pick(batch);
+        (BatchSummary memory summary, StateParts memory parts) = store.batchAt(place);
+        if (rollup.isFinal(summary.number)) rollup.finalise(summary, parts);
+    }
+
     // --- money out
 
     function claim(uint8 batch, uint8 which) external {
         if (store.batchCount() == 0) return;
-        AccountClaim memory c = store.accountAt(pick(batch), which % 4);
+        AccountClaim memory c = store.accountAt(finalised(batch), which % 4);
         uint256 before = token.balanceOf(c.account.payout);
         try rollup.claimEarnings(c.account, c.siblings) {
             store.paidOut(token.balanceOf(c.account.payout) - before);
@@ -115,8 +122,9 @@ contract Handler {
     function claimAll(uint8 batch) external {
         if (store.batchCount() == 0) return;
         AccountClaim[] memory claims = new AccountClaim[](4);
+        uint256 place = finalised(batch);
         for (uint32 i = 0; i < 4; ++i) {
-            claims[i] = store.accountAt(pick(batch), i);
+            claims[i] = store.accountAt(place, i);
         }
         uint256 before = token.balanceOf(address(rollup));
         try rollup.claimMany(claims) {

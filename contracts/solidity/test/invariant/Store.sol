@@ -57,7 +57,8 @@ contract Store {
 
     /// @dev A claim may be refused before it is final, or with nothing to claim; for no other reason.
     function refused(bytes4 reason, bool isFinal) external pure {
-        bool early = reason == IRollup.NotFinal.selector && !isFinal;
+        bool early =
+            !isFinal && (reason == IRollup.NotFinal.selector || reason == IRollup.NotInState.selector);
         if (!early && reason != IRollup.NothingToClaim.selector) revert Unexpected(reason, isFinal);
     }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import { IChallenges } from "../../src/interfaces/IChallenges.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
-import { BatchHeader } from "../../src/types/Batch.sol";
+import { BatchHeader, BatchSummary } from "../../src/types/Batch.sol";
 import { Config } from "../../src/types/Config.sol";
 import { AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
 import { Terms } from "../../src/types/Terms.sol";
@@ -20,6 +21,11 @@ abstract contract Fixture {
     uint64 internal constant CHALLENGE = 7 days;
     uint64 internal constant INCLUSION = 24 hours;
     uint64 internal constant GRACE = 48 hours;
+    uint64 internal constant QUIET = 24 hours;
+    uint64 internal constant FREEZE_OVERDUE = 7 days;
+    uint64 internal constant FREEZE_PENDING = 21 days;
+    uint64 internal constant BOND_EXIT = 30 days;
+    uint128 internal constant FRAUD_BOND = 1 ether;
     uint256 internal constant WORKER_KEY = 0xa11ce;
 
     address internal immutable proposer = address(0x9090);
@@ -29,19 +35,60 @@ abstract contract Fixture {
 
     IToken internal token;
     IRollup internal rollup;
+    IChallenges internal challenges;
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         token = IToken(fromCode(vm.getCode("DevToken.sol:DevToken")));
-        rollup = deploy(Config(address(token), 1, proposer, CHALLENGE, INCLUSION, GRACE));
+        rollup = deploy(configOf(address(token), 1));
+        challenges = rollup.challenges();
         token.mint(requester, 1e15);
         vm.prank(requester);
         token.approve(address(rollup), type(uint256).max);
     }
 
-    /// @dev From the compiled artifact: were its code part of every test contract, compiling would take minutes.
-    function deploy(Config memory config) internal returns (IRollup) {
-        return IRollup(fromCode(bytes.concat(vm.getCode("Rollup.sol:Rollup"), abi.encode(config))));
+    function configOf(address token_, uint96 unit) internal view returns (Config memory) {
+        return Config(
+            token_,
+            unit,
+            proposer,
+            FRAUD_BOND,
+            CHALLENGE,
+            INCLUSION,
+            GRACE,
+            QUIET,
+            FREEZE_OVERDUE,
+            FREEZE_PENDING,
+            7 days,
+            24 hours,
+            BOND_EXIT
+        );
+    }
+
+    /// @dev With its court, and the proposer's bond. From the compiled artifacts: were their code part of every test
+    /// contract, compiling would take minutes.
+    function deploy(Config memory config) internal returns (IRollup made) {
+        IChallenges court = courtOf(config);
+        made = rollupOf(config, court);
+        bondFor(court, proposer);
+    }
+
+    /// @dev For the rollup that is made next.
+    function courtOf(Config memory config) internal returns (IChallenges) {
+        address coming = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
+        bytes memory code = bytes.concat(vm.getCode("Challenges.sol:Challenges"), abi.encode(config, coming));
+        return IChallenges(fromCode(code));
+    }
+
+    function rollupOf(Config memory config, IChallenges court) internal returns (IRollup) {
+        bytes memory code = bytes.concat(vm.getCode("Rollup.sol:Rollup"), abi.encode(config, court));
+        return IRollup(fromCode(code));
+    }
+
+    function bondFor(IChallenges court, address who) internal {
+        vm.deal(who, FRAUD_BOND);
+        vm.prank(who);
+        court.deposit{ value: FRAUD_BOND }(who);
     }
 
     function fromCode(bytes memory code) private returns (address made) {
@@ -148,16 +195,36 @@ abstract contract Fixture {
         return abi.encodePacked(uint16(ops.length), credits, ops, postRoot);
     }
 
+    /// @dev The summary of a batch that {post} makes of this header.
+    function summaryOf(BatchHeader memory header) internal view returns (BatchSummary memory summary) {
+        bytes32 root = header.post.hash();
+        bytes32 leaf = keccak256(
+            abi.encodePacked(
+                bytes1(0x04), uint32(0), header.preRoot, root, uint32(0), keccak256(hex"03"), uint8(0)
+            )
+        );
+        summary.number = header.number;
+        summary.preRoot = header.preRoot;
+        summary.postRoot = root;
+        summary.time = header.time;
+        summary.proposer = proposer;
+        summary.queueEnd = header.queueEnd;
+        summary.queueHash = header.queueHash;
+        summary.chunksRoot = keccak256(abi.encodePacked(bytes1(0x05), uint32(1), leaf));
+    }
+
     /// @dev Posts `post` as the result of one chunk; what the ops say is not the contract's business.
     function post(StateParts memory parts) internal returns (uint64) {
         BatchHeader memory header = headerOf(parts);
-        vm.prank(proposer);
+        vm.prank(proposer, proposer);
         rollup.postBatch(header, chunk(hex"03", 0, parts.hash()));
         return header.number;
     }
 
     function postFinal(StateParts memory parts) internal returns (uint64 number) {
+        BatchSummary memory summary = summaryOf(headerOf(parts));
         number = post(parts);
         vm.warp(vm.getBlockTimestamp() + CHALLENGE);
+        rollup.finalise(summary, parts);
     }
 }

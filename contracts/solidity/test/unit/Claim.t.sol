@@ -22,12 +22,18 @@ contract ClaimTest is Fixture {
 
     function test_RevertWhen_NotFinal() public {
         StateParts memory state = funded();
+        BatchSummary memory summary = summaryOf(headerOf(state));
         post(state);
         uint256 finalAt = vm.getBlockTimestamp() + CHALLENGE;
         vm.warp(finalAt - 1);
+        refusal(account(0, 600), lone());
         vm.expectRevert(abi.encodeWithSelector(IRollup.NotFinal.selector, finalAt));
-        rollup.claimEarnings(account(0, 600), lone());
+        rollup.finalise(summary, state);
         vm.warp(finalAt);
+        refusal(account(0, 600), lone());
+        vm.expectEmit(address(rollup));
+        emit IRollup.Finalised(1, state.accountsRoot);
+        rollup.finalise(summary, state);
         rollup.claimEarnings(account(0, 600), lone());
         same(token.balanceOf(worker), 600, "paid");
     }
@@ -57,9 +63,11 @@ contract ClaimTest is Fixture {
 
     function test_PaysTheDifferenceWhoeverSends() public {
         StateParts memory state = funded();
+        BatchSummary memory summary = summaryOf(headerOf(state));
         post(state);
         StateParts memory later = stateOf(account(0, 1_000), job(1_000_000, 1_025, 25), 1);
         postFinal(later);
+        rollup.finalise(summary, state);
         vm.expectEmit(address(rollup));
         emit IRollup.Claimed(0, worker, 600);
         vm.prank(ELSEWHERE);
@@ -151,7 +159,7 @@ contract ClaimTest is Fixture {
 
     function test_AmongManyOneThatIsRefusedKeepsItsClaim() public {
         RefusingToken picky = new RefusingToken();
-        rollup = deploy(Config(address(picky), 1, proposer, CHALLENGE, INCLUSION, GRACE));
+        rollup = deploy(configOf(address(picky), 1));
         picky.mint(address(rollup), 1_000);
         address[4] memory payouts = [address(0x11), address(0x22), address(0x33), address(0x44)];
         (bytes32 root, AccountClaim[] memory claims) = four([uint128(10), 20, 0, 40], payouts);
@@ -182,7 +190,7 @@ contract ClaimTest is Fixture {
 
     function testFuzz_AUnitIsWorthWhatTheDeploymentSays(uint128 earned, uint96 unit) public {
         vm.assume(earned != 0 && unit != 0);
-        rollup = deploy(Config(address(token), unit, proposer, CHALLENGE, INCLUSION, GRACE));
+        rollup = deploy(configOf(address(token), unit));
         uint256 base = uint256(earned) * unit;
         token.mint(address(rollup), base);
         AccountLeaf memory leaf = account(0, earned);
@@ -192,23 +200,6 @@ contract ClaimTest is Fixture {
     }
 
     // --- refunds and fees
-
-    function summaryOf(BatchHeader memory header) private view returns (BatchSummary memory summary) {
-        bytes32 root = header.post.hash();
-        bytes32 leaf = keccak256(
-            abi.encodePacked(
-                bytes1(0x04), uint32(0), header.preRoot, root, uint32(0), keccak256(hex"03"), uint8(0)
-            )
-        );
-        summary.number = header.number;
-        summary.preRoot = header.preRoot;
-        summary.postRoot = root;
-        summary.time = header.time;
-        summary.proposer = proposer;
-        summary.queueEnd = header.queueEnd;
-        summary.queueHash = header.queueHash;
-        summary.chunksRoot = keccak256(abi.encodePacked(bytes1(0x05), uint32(1), leaf));
-    }
 
     function postJob(JobLeaf memory leaf)
         private
@@ -238,7 +229,7 @@ contract ClaimTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(IRollup.NotInState.selector, 0));
         rollup.claimFees(summary, state, leaf, lone());
         summary.number = 7;
-        vm.expectRevert(abi.encodeWithSelector(IRollup.WrongSummary.selector, 7));
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NotPosted.selector, 7));
         rollup.claimRefund(summary, state, leaf, lone());
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import { IChallenges } from "../../src/interfaces/IChallenges.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { Config } from "../../src/types/Config.sol";
@@ -11,28 +12,31 @@ contract ConstructTest is Fixture {
     using StateTree for StateParts;
 
     function sane() private view returns (Config memory) {
-        return Config(address(token), 1, proposer, CHALLENGE, INCLUSION, GRACE);
+        return configOf(address(token), 1);
+    }
+
+    function refusal(Config memory config, bytes memory reason) private {
+        IChallenges court = courtOf(config);
+        vm.expectRevert(reason);
+        rollupOf(config, court);
     }
 
     function test_RevertWhen_TheTokenHasNoCode() public {
         Config memory config = sane();
         config.token = address(1234);
-        vm.expectRevert(abi.encodeWithSelector(IRollup.NoToken.selector, address(1234)));
-        deploy(config);
+        refusal(config, abi.encodeWithSelector(IRollup.NoToken.selector, address(1234)));
     }
 
     function test_RevertWhen_TheUnitIsZero() public {
         Config memory config = sane();
         config.unit = 0;
-        vm.expectRevert(IRollup.ZeroUnit.selector);
-        deploy(config);
+        refusal(config, abi.encodeWithSelector(IRollup.ZeroUnit.selector));
     }
 
     function test_RevertWhen_NobodyProposes() public {
         Config memory config = sane();
         config.proposer = address(0);
-        vm.expectRevert(IRollup.NoProposer.selector);
-        deploy(config);
+        refusal(config, abi.encodeWithSelector(IRollup.NoProposer.selector));
     }
 
     function test_RevertWhen_TheWindowIsShortOnARealChain() public {
@@ -41,8 +45,31 @@ contract ConstructTest is Fixture {
         config.challengeWindow = 5 days;
         deploy(config);
         config.challengeWindow = 5 days - 1;
-        vm.expectRevert(abi.encodeWithSelector(IRollup.ChallengeWindowTooShort.selector, 5 days - 1, 5 days));
-        deploy(config);
+        refusal(config, abi.encodeWithSelector(IRollup.ChallengeWindowTooShort.selector, 5 days - 1, 5 days));
+    }
+
+    function test_RevertWhen_ABondCanLeaveBeforeItsBatchesAreFinal() public {
+        Config memory config = sane();
+        config.bondExit = CHALLENGE - 1;
+        refusal(config, abi.encodeWithSelector(IRollup.BondExitTooShort.selector, CHALLENGE - 1, CHALLENGE));
+    }
+
+    function test_RevertWhen_TheFraudBondIsSmallerThanProofsCost() public {
+        Config memory config = sane();
+        config.fraudBond = 0.96 ether - 1;
+        refusal(
+            config, abi.encodeWithSelector(IRollup.FraudBondTooSmall.selector, 0.96 ether - 1, 0.96 ether)
+        );
+    }
+
+    function test_RevertWhen_TheCourtJudgesAnotherRollup() public {
+        refusalOfForeign(sane());
+    }
+
+    function refusalOfForeign(Config memory config) private {
+        IChallenges foreign = rollup.challenges();
+        vm.expectRevert(abi.encodeWithSelector(IRollup.ForeignChallenges.selector, address(foreign)));
+        rollupOf(config, foreign);
     }
 
     function test_AShortWindowIsFineForDevelopment() public {

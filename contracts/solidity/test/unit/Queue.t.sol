@@ -55,7 +55,7 @@ contract QueueTest is Fixture {
     }
 
     function on(MintableToken other) private returns (IRollup made) {
-        made = deploy(Config(address(other), 1, proposer, CHALLENGE, INCLUSION, GRACE));
+        made = deploy(configOf(address(other), 1));
         other.mint(requester, 1e12);
         vm.prank(requester);
         other.approve(address(made), type(uint256).max);
@@ -86,7 +86,7 @@ contract QueueTest is Fixture {
         vm.assume(wanted.priceCap != 0 && wanted.taskCap != 0 && wanted.settlements != 0 && wanted.rate != 0);
         wanted.feeBps %= 10_001;
         wanted.kind %= 2;
-        IRollup other = deploy(Config(address(token), unit, proposer, CHALLENGE, INCLUSION, GRACE));
+        IRollup other = deploy(configOf(address(token), unit));
         uint256 base = uint256(amount) * unit;
         token.mint(requester, base);
         vm.prank(requester);
