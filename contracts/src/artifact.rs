@@ -17,6 +17,8 @@ pub(crate) static ROLLUP: LazyLock<Artifact> =
     LazyLock::new(|| Artifact::read(include_str!("../artifacts/Rollup.json")));
 pub(crate) static CHALLENGES: LazyLock<Artifact> =
     LazyLock::new(|| Artifact::read(include_str!("../artifacts/Challenges.json")));
+pub(crate) static SERVICE_BONDS: LazyLock<Artifact> =
+    LazyLock::new(|| Artifact::read(include_str!("../artifacts/ServiceBonds.json")));
 
 impl Artifact {
     fn read(json: &str) -> Self {
@@ -42,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_contract_is_recognised_with_its_immutables_filled_in() {
-        for artifact in [&ROLLUP, &CHALLENGES] {
+        for artifact in [&ROLLUP, &CHALLENGES, &SERVICE_BONDS] {
             let mut code = artifact.deployed_bytecode.to_vec();
             for (start, length) in &artifact.immutables {
                 code[*start..*start + *length].fill(0xab);

@@ -51,6 +51,8 @@ pub struct RollupConfig {
     pub proposer: Address,
     /// Where batches are challenged and proposers' bonds lie.
     pub challenges: Address,
+    /// Where coordinators' service bonds lie.
+    pub service_bonds: Address,
     /// Wei that whoever posts must have at stake.
     pub fraud_bond: u128,
     /// Seconds from posting to final.

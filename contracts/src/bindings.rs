@@ -10,7 +10,7 @@ use protocol::ledger::state::empty_nodes;
 
 use crate::base_layer::{BatchOnChain, ProvenAccount, ProvenJob};
 
-pub use generated::{Challenges, DevToken, Rollup};
+pub use generated::{Challenges, DevToken, Rollup, ServiceBonds};
 
 #[expect(clippy::too_many_arguments, reason = "the macro writes a function with one argument a field")]
 mod generated {
@@ -24,6 +24,12 @@ mod generated {
         #[derive(Debug)]
         Challenges,
         "artifacts/Challenges.json"
+    );
+
+    alloy::sol!(
+        #[derive(Debug)]
+        ServiceBonds,
+        "artifacts/ServiceBonds.json"
     );
 
     alloy::sol!(

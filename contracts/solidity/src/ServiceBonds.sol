@@ -17,7 +17,6 @@ import { ChunkProof } from "./types/Proof.sol";
 import { JobLeaf, StateParts } from "./types/State.sol";
 
 /// @title Coordinators' service bonds. {IServiceBonds} and {IDataChallenges} say what each function does.
-/// @dev Made by the rollup's constructor.
 contract ServiceBonds is IServiceBonds, DataChallenges {
     using SafeERC20 for IERC20;
     using StateTree for JobLeaf;
@@ -46,9 +45,8 @@ contract ServiceBonds is IServiceBonds, DataChallenges {
         _;
     }
 
-    /// @dev The sender is the rollup.
-    constructor(BondConfig memory config_)
-        DataChallenges(msg.sender, config_.challengeWindow, config_.omissionWindow, config_.dataWindow)
+    constructor(BondConfig memory config_, address rollup_)
+        DataChallenges(rollup_, config_.challengeWindow, config_.omissionWindow, config_.dataWindow)
     {
         _token = IERC20(config_.token);
         _unit = config_.unit;

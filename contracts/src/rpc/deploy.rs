@@ -2,6 +2,7 @@
 
 use alloy::primitives::{U64, U256, Uint};
 use alloy::sol_types::{SolCall as _, SolValue as _};
+use protocol::amount::Amount;
 use protocol::ids::Address;
 use protocol::sign::EthKey;
 
@@ -9,7 +10,7 @@ use super::Node;
 use super::read::cost_of;
 use super::send::{Outgoing, Sender};
 use crate::base_layer::Cost;
-use crate::bindings::{Challenges, DevToken, Rollup, from_evm, to_evm};
+use crate::bindings::{Challenges, DevToken, Rollup, ServiceBonds, from_evm, to_evm};
 use crate::error::ChainError;
 
 /// Which money a rollup holds.
@@ -75,6 +76,9 @@ impl Windows {
 /// contract accepts.
 pub const FRAUD_BOND_WEI: u128 = 2 * 1_600_000 * 300_000_000_000;
 
+/// The service bond of a development rollup's proposer: a billion tokens.
+pub const DEVELOPMENT_SERVICE_BOND: Amount = Amount::units(1_000_000_000_000_000);
+
 /// A rollup that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {
@@ -82,6 +86,8 @@ pub struct Deployed {
     pub rollup: Address,
     /// Its `Challenges` contract.
     pub challenges: Address,
+    /// Its `ServiceBonds` contract.
+    pub service_bonds: Address,
     /// Its token.
     pub token: Address,
     /// What each deployment cost.
@@ -91,8 +97,8 @@ pub struct Deployed {
 /// Deploys a rollup whose batches `proposer` posts, and makes its bond; `key` pays for both and has no rights
 /// afterwards.
 ///
-/// The rollup and the contract where it is challenged know each other's address: the second is deployed to where the
-/// key's next nonce leads. Should the key send anything in between, the rollup refuses to be made.
+/// The rollup and its two companions know each other's addresses: they are made for where the key's next nonces lead.
+/// Should the key send anything in between, the rollup refuses to be made.
 pub async fn deploy(
     url: &str,
     key: &EthKey,
@@ -103,7 +109,8 @@ pub async fn deploy(
     let node = Node::connect(url).await?;
     let sender = Sender::new(key);
     let mut costs = Vec::new();
-    let (token, unit) = match token {
+    let choice = token;
+    let (token, unit) = match choice {
         TokenChoice::Existing { token, unit } => (token, unit),
         TokenChoice::Development => {
             let code = DevToken::BYTECODE.to_vec();
@@ -128,21 +135,58 @@ pub async fn deploy(
         bondExit: windows.bond_exit,
     };
     let nonce: U64 = node.ask("eth_getTransactionCount", (to_evm(sender.address()), "pending")).await?;
-    let coming = to_evm(sender.address()).create(nonce.to::<u64>() + 1);
+    let coming = to_evm(sender.address()).create(nonce.to::<u64>() + 2);
     let mut code = Challenges::BYTECODE.to_vec();
     code.extend((config.clone(), coming).abi_encode_params());
     let challenges = create(&node, &sender, "deploying the challenges contract", code, &mut costs).await?;
+    let bond_config = ServiceBonds::BondConfig {
+        token: config.token,
+        unit,
+        challengeWindow: windows.challenge,
+        omissionWindow: windows.omission,
+        dataWindow: windows.data,
+        bondExit: windows.bond_exit,
+    };
+    let mut code = ServiceBonds::BYTECODE.to_vec();
+    code.extend((bond_config, coming).abi_encode_params());
+    let service_bonds = create(&node, &sender, "deploying the service bonds", code, &mut costs).await?;
     let mut code = Rollup::BYTECODE.to_vec();
-    code.extend((config, to_evm(challenges)).abi_encode_params());
+    code.extend((config, to_evm(challenges), to_evm(service_bonds)).abi_encode_params());
     let rollup = create(&node, &sender, "deploying the rollup", code, &mut costs).await?;
     let out = Outgoing {
-        action: "making the proposer's bond",
+        action: "making the proposer's fraud bond",
         to: Some(challenges),
         data: Challenges::depositCall { proposer: to_evm(proposer) }.abi_encode().into(),
         value: U256::from(FRAUD_BOND_WEI),
     };
     costs.extend(cost_of(&sender.send(&node, out).await?));
-    Ok(Deployed { rollup, challenges, token, costs })
+    if choice == TokenChoice::Development {
+        costs.extend(development_bond(&node, &sender, token, service_bonds, proposer).await?);
+    }
+    Ok(Deployed { rollup, challenges, service_bonds, token, costs })
+}
+
+/// Development tokens cost nothing: a service bond that covers every job.
+async fn development_bond(
+    node: &Node,
+    sender: &Sender,
+    token: Address,
+    bonds: Address,
+    coordinator: Address,
+) -> Result<Vec<Cost>, ChainError> {
+    let amount = DEVELOPMENT_SERVICE_BOND.as_units();
+    let mint = DevToken::mintCall { to: to_evm(sender.address()), amount: U256::from(amount) };
+    let approve = DevToken::approveCall { spender: to_evm(bonds), value: U256::from(amount) };
+    let deposit = ServiceBonds::depositCall { coordinator: to_evm(coordinator), amount };
+    let mut costs = Vec::new();
+    for (to, data) in
+        [(token, mint.abi_encode()), (token, approve.abi_encode()), (bonds, deposit.abi_encode())]
+    {
+        let action = "making the coordinator's service bond";
+        let out = Outgoing { action, to: Some(to), data: data.into(), value: U256::ZERO };
+        costs.extend(cost_of(&sender.send(node, out).await?));
+    }
+    Ok(costs)
 }
 
 async fn create(

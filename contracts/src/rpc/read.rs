@@ -16,7 +16,7 @@ use protocol::sign::EthKey;
 
 use super::write::RpcWriter;
 use super::{At, Node};
-use crate::artifact::{CHALLENGES, ROLLUP};
+use crate::artifact::{CHALLENGES, ROLLUP, SERVICE_BONDS};
 use crate::base_layer::{
     BaseLayer, BatchOnChain, BatchRecord, Block, ChainEvent, ChainInfo, Cost, FeeEstimate, History, Place,
     QueuedItem, RollupConfig,
@@ -53,9 +53,12 @@ impl RpcChain {
             return Err(wrong("a contract with other bytecode"));
         }
         let challenges = node.call(rollup, &Rollup::challengesCall {}, At::Latest).await?;
-        let code: Bytes = node.ask("eth_getCode", (challenges, "latest")).await?;
-        if !CHALLENGES.is_code(&code) {
-            return Err(wrong("a rollup whose challenges contract has other bytecode"));
+        let service_bonds = node.call(rollup, &Rollup::serviceBondsCall {}, At::Latest).await?;
+        for (address, artifact) in [(challenges, &CHALLENGES), (service_bonds, &SERVICE_BONDS)] {
+            let code: Bytes = node.ask("eth_getCode", (address, "latest")).await?;
+            if !artifact.is_code(&code) {
+                return Err(wrong("a rollup whose companions have other bytecode"));
+            }
         }
         let config = node.call(rollup, &Rollup::configCall {}, At::Latest).await?;
         let deployed_block = node.call(rollup, &Rollup::deployedBlockCall {}, At::Latest).await?;
@@ -64,6 +67,7 @@ impl RpcChain {
             unit: config.unit.to(),
             proposer: from_evm(config.proposer),
             challenges: from_evm(challenges),
+            service_bonds: from_evm(service_bonds),
             fraud_bond: config.fraudBond,
             challenge_window: config.challengeWindow,
             inclusion_window: config.inclusionWindow,

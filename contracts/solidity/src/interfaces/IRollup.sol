@@ -8,6 +8,7 @@ import { QueueItemData } from "../types/Proof.sol";
 import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "../types/State.sol";
 import { Terms } from "../types/Terms.sol";
 import { IChallenges } from "./IChallenges.sol";
+import { IServiceBonds } from "./IServiceBonds.sol";
 
 /// @title The base layer's side of fedroll: escrow in, batches of the ledger, claims out.
 /// @notice Unaudited. No owner, no proxy, no pause. A wrong root can be proven by anyone ({IChallenges}) while its
@@ -70,7 +71,8 @@ interface IRollup {
     error ZeroUnit();
     error NoProposer();
     error BondExitTooShort(uint64 got, uint64 least);
-    error ForeignChallenges(address challenges);
+    /// @dev It was made for another rollup.
+    error ForeignContract(address made);
     error FraudBondTooSmall(uint256 got, uint256 least);
     error ChallengeWindowTooShort(uint64 got, uint64 least);
 
@@ -252,6 +254,9 @@ interface IRollup {
 
     /// @notice Where batches are challenged and proposers' bonds lie.
     function challenges() external view returns (IChallenges);
+
+    /// @notice Where coordinators' service bonds lie.
+    function serviceBonds() external view returns (IServiceBonds);
 
     function queueLength() external view returns (uint64);
 

@@ -15,6 +15,7 @@ contract FakeBatches is IBatches {
 
     constructor(bytes memory bondsCode, uint64 challengeWindow) {
         _challengeWindow = challengeWindow;
+        bondsCode = bytes.concat(bondsCode, abi.encode(address(this)));
         address made;
         assembly ("memory-safe") {
             made := create(0, add(bondsCode, 32), mload(bondsCode))

@@ -3,8 +3,10 @@ pragma solidity 0.8.37;
 
 import { IChallenges } from "../../src/interfaces/IChallenges.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { IServiceBonds } from "../../src/interfaces/IServiceBonds.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { BatchHeader, BatchSummary } from "../../src/types/Batch.sol";
+import { BondConfig } from "../../src/types/Bonds.sol";
 import { Config } from "../../src/types/Config.sol";
 import { AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
 import { Terms } from "../../src/types/Terms.sol";
@@ -26,6 +28,7 @@ abstract contract Fixture {
     uint64 internal constant FREEZE_PENDING = 21 days;
     uint64 internal constant BOND_EXIT = 30 days;
     uint128 internal constant FRAUD_BOND = 1 ether;
+    uint128 internal constant SERVICE_BOND = type(uint96).max;
     uint256 internal constant WORKER_KEY = 0xa11ce;
 
     address internal immutable proposer = address(0x9090);
@@ -65,23 +68,45 @@ abstract contract Fixture {
         );
     }
 
-    /// @dev With its court, and the proposer's bond. From the compiled artifacts: were their code part of every test
-    /// contract, compiling would take minutes.
+    /// @dev With its court, its service bonds, and both bonds of the proposer. From the compiled artifacts: were their
+    /// code part of every test contract, compiling would take minutes.
     function deploy(Config memory config) internal returns (IRollup made) {
-        IChallenges court = courtOf(config);
-        made = rollupOf(config, court);
+        (IChallenges court, IServiceBonds bonds) = companionsOf(config);
+        made = rollupOf(config, court, bonds);
         bondFor(court, proposer);
+        IToken money = IToken(config.token);
+        uint256 amount = uint256(SERVICE_BOND) * config.unit;
+        money.mint(address(this), amount);
+        money.approve(address(bonds), amount);
+        bonds.deposit(proposer, SERVICE_BOND);
     }
 
     /// @dev For the rollup that is made next.
-    function courtOf(Config memory config) internal returns (IChallenges) {
-        address coming = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
-        bytes memory code = bytes.concat(vm.getCode("Challenges.sol:Challenges"), abi.encode(config, coming));
-        return IChallenges(fromCode(code));
+    function companionsOf(Config memory config) internal returns (IChallenges court, IServiceBonds bonds) {
+        address coming = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
+        court = IChallenges(
+            fromCode(bytes.concat(vm.getCode("Challenges.sol:Challenges"), abi.encode(config, coming)))
+        );
+        BondConfig memory bondConfig = BondConfig(
+            config.token,
+            config.unit,
+            config.challengeWindow,
+            config.omissionWindow,
+            config.dataWindow,
+            config.bondExit
+        );
+        bonds = IServiceBonds(
+            fromCode(
+                bytes.concat(vm.getCode("ServiceBonds.sol:ServiceBonds"), abi.encode(bondConfig, coming))
+            )
+        );
     }
 
-    function rollupOf(Config memory config, IChallenges court) internal returns (IRollup) {
-        bytes memory code = bytes.concat(vm.getCode("Rollup.sol:Rollup"), abi.encode(config, court));
+    function rollupOf(Config memory config, IChallenges court, IServiceBonds bonds)
+        internal
+        returns (IRollup)
+    {
+        bytes memory code = bytes.concat(vm.getCode("Rollup.sol:Rollup"), abi.encode(config, court, bonds));
         return IRollup(fromCode(code));
     }
 

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import { IChallenges } from "../../src/interfaces/IChallenges.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { IServiceBonds } from "../../src/interfaces/IServiceBonds.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { Config } from "../../src/types/Config.sol";
 import { StateParts } from "../../src/types/State.sol";
@@ -16,9 +17,9 @@ contract ConstructTest is Fixture {
     }
 
     function refusal(Config memory config, bytes memory reason) private {
-        IChallenges court = courtOf(config);
+        (IChallenges court, IServiceBonds bonds) = companionsOf(config);
         vm.expectRevert(reason);
-        rollupOf(config, court);
+        rollupOf(config, court, bonds);
     }
 
     function test_RevertWhen_TheTokenHasNoCode() public {
@@ -62,14 +63,16 @@ contract ConstructTest is Fixture {
         );
     }
 
-    function test_RevertWhen_TheCourtJudgesAnotherRollup() public {
-        refusalOfForeign(sane());
-    }
-
-    function refusalOfForeign(Config memory config) private {
+    function test_RevertWhen_TheCourtOrTheBondsAreAnothers() public {
         IChallenges foreign = rollup.challenges();
-        vm.expectRevert(abi.encodeWithSelector(IRollup.ForeignChallenges.selector, address(foreign)));
-        rollupOf(config, foreign);
+        Config memory config = sane();
+        (, IServiceBonds bonds) = companionsOf(config);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.ForeignContract.selector, address(foreign)));
+        rollupOf(config, foreign, bonds);
+        IServiceBonds foreignBonds = rollup.serviceBonds();
+        (IChallenges court,) = companionsOf(config);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.ForeignContract.selector, address(foreignBonds)));
+        rollupOf(config, court, foreignBonds);
     }
 
     function test_AShortWindowIsFineForDevelopment() public {

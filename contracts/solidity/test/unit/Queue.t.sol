@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import { IChallenges } from "../../src/interfaces/IChallenges.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { IServiceBonds } from "../../src/interfaces/IServiceBonds.sol";
 import { Config } from "../../src/types/Config.sol";
 import { QueueKind } from "../../src/types/Queue.sol";
 import { Terms } from "../../src/types/Terms.sol";
@@ -62,7 +64,13 @@ contract QueueTest is Fixture {
     }
 
     function test_RevertWhen_TheTokenKeepsAPart() public {
-        IRollup other = on(new FeeToken());
+        FeeToken skimming = new FeeToken();
+        Config memory config = configOf(address(skimming), 1);
+        (IChallenges court, IServiceBonds bonds) = companionsOf(config);
+        IRollup other = rollupOf(config, court, bonds); // a bond could not be made with it either
+        skimming.mint(requester, 1e12);
+        vm.prank(requester);
+        skimming.approve(address(other), type(uint256).max);
         vm.expectRevert(abi.encodeWithSelector(IRollup.TransferMismatch.selector, 99, 100));
         vm.prank(requester);
         other.fundJob(proposer, SPEC, terms(), 100);
