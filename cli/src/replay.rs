@@ -2,7 +2,7 @@
 
 use contracts::base_layer::{BaseLayer, BatchOnChain, Block, ChainEvent};
 use indicatif::ProgressBar;
-use protocol::ids::BatchId;
+use protocol::ids::{Address, BatchId};
 use protocol::ledger::{Deriver, State, Verdict};
 
 use crate::error::CliError;
@@ -18,11 +18,26 @@ pub struct Replayed {
     pub is_final: bool,
 }
 
+/// A batch that was proven wrong, or was built on one, and is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Fallen {
+    /// The number that it had.
+    pub number: BatchId,
+    /// Whether it was the one that was proven wrong.
+    pub proven: bool,
+    /// Who posted it.
+    pub proposer: Address,
+    /// The block that took it back.
+    pub block: Block,
+}
+
 /// The ledger after all batches up to a block.
 #[derive(Debug)]
 pub struct Replay {
     /// The newest block that was read.
     pub head: Block,
+    /// The batches that were rolled back, in the order of the base layer; they are not applied.
+    pub fallen: Vec<Fallen>,
     /// The batches, oldest first.
     pub batches: Vec<Replayed>,
     /// The queue and the state after the last batch that holds.
@@ -45,8 +60,8 @@ impl Replay {
 pub async fn replay(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<Replay> {
     let head = chain.finalized().await?;
     let final_batch = chain.final_batch().await?;
-    let mut replay =
-        Replay { head, batches: Vec::new(), deriver: Deriver::new(chain.deployment()), last_final: None };
+    let (mut batches, mut fallen) = (Vec::new(), Vec::new());
+    let mut deriver = Deriver::new(chain.deployment());
     let mut next = chain.deployed_block();
     while next <= head.number {
         let history = chain.history(next, head.number).await?;
@@ -56,17 +71,35 @@ pub async fn replay(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result
         }
         for event in history.events {
             match event {
-                ChainEvent::Queued(queued) => replay.deriver.queue_item(queued.index, queued.item)?,
-                ChainEvent::Posted(batch) => replay.apply(*batch, final_batch),
+                ChainEvent::Queued(queued) => deriver.queue_item(queued.index, queued.item)?,
+                ChainEvent::Posted(batch) => batches.push(*batch),
+                ChainEvent::RolledBack { number, place } => {
+                    fallen.extend(take_back(&mut batches, number, place.block));
+                }
             }
         }
         next = history.next_block;
         bar.set_message(format!("block {} of {}", next.min(head.number), head.number));
     }
+    let mut replay = Replay { head, fallen, batches: Vec::new(), deriver, last_final: None };
+    for batch in batches {
+        replay.apply(batch, final_batch);
+    }
     Ok(replay)
 }
 
+/// Takes batch `number` and all after it away.
+fn take_back(batches: &mut Vec<BatchOnChain>, number: BatchId, block: Block) -> Vec<Fallen> {
+    let first = batches.iter().position(|batch| batch.number() >= number).unwrap_or(batches.len());
+    let gone = batches.drain(first..).map(|batch| {
+        let (proven, proposer) = (batch.number() == number, batch.posted.proposer);
+        Fallen { number: batch.number(), proven, proposer, block }
+    });
+    gone.collect()
+}
+
 impl Replay {
+    /// Applies one more batch.
     fn apply(&mut self, batch: BatchOnChain, final_batch: BatchId) {
         let verdict = self.deriver.batch(&batch.posted, None);
         let is_final = batch.number() <= final_batch;

@@ -4,6 +4,8 @@
 //! Nothing that is read is believed further than the base layer itself: a batch's bytes are checked against the
 //! commitment that the contract computed from them.
 
+mod challenge;
+
 use core::future::Future;
 
 use protocol::amount::Amount;
@@ -17,6 +19,8 @@ use protocol::sign::EthSignature;
 use protocol::sign::eip712::{Domain, address_word, word};
 
 use crate::error::ChainError;
+
+pub use challenge::{Bond, Bonds, Challenger, Proven};
 
 /// The chain id that means "development chain": windows may be short there, and money is worth nothing.
 pub const DEVELOPMENT_CHAIN_ID: u64 = 31_337;
@@ -142,6 +146,13 @@ pub enum ChainEvent {
     Queued(QueuedItem),
     /// A batch was posted.
     Posted(Box<BatchOnChain>),
+    /// A batch was proven wrong: it and all after it are gone, and their numbers are free.
+    RolledBack {
+        /// The first that is gone.
+        number: BatchId,
+        /// Where that stands.
+        place: Place,
+    },
 }
 
 impl ChainEvent {
@@ -150,6 +161,7 @@ impl ChainEvent {
         match self {
             Self::Queued(item) => &item.place,
             Self::Posted(batch) => &batch.place,
+            Self::RolledBack { place, .. } => place,
         }
     }
 }

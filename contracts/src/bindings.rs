@@ -1,10 +1,12 @@
 //! Types made from `artifacts/*.json` (calls, events, errors, the bytecode that gets deployed), and how our own types
 //! become theirs.
 
+mod proofs;
+
 use alloy::primitives::{Address as EvmAddress, B256};
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
-use protocol::ids::{Address, SpecHash};
+use protocol::ids::{AccountIndex, Address, JobId, SpecHash};
 use protocol::ledger as ours;
 use protocol::ledger::state::empty_nodes;
 
@@ -63,44 +65,104 @@ fn units(amount: Amount) -> u128 {
     amount.as_units()
 }
 
-impl From<ours::Terms> for Rollup::Terms {
-    fn from(terms: ours::Terms) -> Self {
-        Self {
-            priceCap: terms.price_cap,
-            taskCap: terms.task_cap,
-            settlements: terms.settlements,
-            rate: terms.rate,
-            burst: terms.burst,
-            feeBps: terms.fee_bps,
-            approve: terms.approve,
-            kind: terms.kind,
+/// Each contract's bindings have their own copy of a struct that several contracts take: the same conversions for each.
+macro_rules! shared_structs {
+    ($contract:ident) => {
+        impl From<ours::Terms> for $contract::Terms {
+            fn from(terms: ours::Terms) -> Self {
+                Self {
+                    priceCap: terms.price_cap,
+                    taskCap: terms.task_cap,
+                    settlements: terms.settlements,
+                    rate: terms.rate,
+                    burst: terms.burst,
+                    feeBps: terms.fee_bps,
+                    approve: terms.approve,
+                    kind: terms.kind,
+                }
+            }
         }
-    }
+
+        impl From<&ours::StateParts> for $contract::StateParts {
+            fn from(parts: &ours::StateParts) -> Self {
+                Self {
+                    accountsRoot: to_word(parts.accounts_root),
+                    jobsRoot: to_word(parts.jobs_root),
+                    nextAccount: parts.next_account,
+                    nextJob: parts.next_job,
+                    queuePosition: parts.queue_position,
+                }
+            }
+        }
+
+        impl From<&$contract::StateParts> for ours::StateParts {
+            fn from(parts: &$contract::StateParts) -> Self {
+                Self {
+                    accounts_root: from_word(parts.accountsRoot),
+                    jobs_root: from_word(parts.jobsRoot),
+                    next_account: parts.nextAccount,
+                    next_job: parts.nextJob,
+                    queue_position: parts.queuePosition,
+                }
+            }
+        }
+
+        impl From<(AccountIndex, &ours::Account)> for $contract::AccountLeaf {
+            fn from((index, account): (AccountIndex, &ours::Account)) -> Self {
+                Self {
+                    index: index.0,
+                    workerId: B256::new(account.worker.0),
+                    payout: to_evm(account.payout),
+                    earned: units(account.earned),
+                }
+            }
+        }
+
+        impl From<(JobId, &ours::Job)> for $contract::JobLeaf {
+            fn from((id, job): (JobId, &ours::Job)) -> Self {
+                Self {
+                    index: id.0,
+                    requester: to_evm(job.requester),
+                    coordinator: to_evm(job.coordinator),
+                    specHash: B256::new(job.spec.0),
+                    openedAt: job.opened_at,
+                    funded: units(job.funded),
+                    spent: units(job.spent),
+                    refundable: units(job.refundable),
+                    fees: units(job.fees),
+                    terms: job.terms.into(),
+                    closing: job.closing,
+                    nextSettlement: job.next_settlement,
+                    openTasks: job.open.tasks,
+                    openSum: units(job.open.sum),
+                    lastAccount: job.open.last_account,
+                }
+            }
+        }
+
+        impl From<&BatchOnChain> for $contract::BatchSummary {
+            fn from(batch: &BatchOnChain) -> Self {
+                let header = &batch.posted.header;
+                Self {
+                    number: header.number.0,
+                    preRoot: to_word(header.pre_root),
+                    postRoot: to_word(header.post.root()),
+                    time: header.time,
+                    proposer: to_evm(batch.posted.proposer),
+                    queueEnd: header.queue_end,
+                    queueHash: to_word(header.queue_hash),
+                    chunksRoot: to_word(batch.chunks.root),
+                    creditCount: batch.chunks.credit_count,
+                    resultsRoot: to_word(header.results_root),
+                    mode: ours::BatchMode::Calldata as u8,
+                }
+            }
+        }
+    };
 }
 
-impl From<&ours::StateParts> for Rollup::StateParts {
-    fn from(parts: &ours::StateParts) -> Self {
-        Self {
-            accountsRoot: to_word(parts.accounts_root),
-            jobsRoot: to_word(parts.jobs_root),
-            nextAccount: parts.next_account,
-            nextJob: parts.next_job,
-            queuePosition: parts.queue_position,
-        }
-    }
-}
-
-impl From<&Rollup::StateParts> for ours::StateParts {
-    fn from(parts: &Rollup::StateParts) -> Self {
-        Self {
-            accounts_root: from_word(parts.accountsRoot),
-            jobs_root: from_word(parts.jobsRoot),
-            next_account: parts.nextAccount,
-            next_job: parts.nextJob,
-            queue_position: parts.queuePosition,
-        }
-    }
-}
+shared_structs!(Rollup);
+shared_structs!(Challenges);
 
 impl From<&ours::BatchHeader> for Rollup::BatchHeader {
     fn from(header: &ours::BatchHeader) -> Self {
@@ -147,54 +209,13 @@ pub(crate) fn siblings(proof: &ours::StateProof) -> Vec<B256> {
 
 impl From<&ProvenAccount> for Rollup::AccountLeaf {
     fn from(proven: &ProvenAccount) -> Self {
-        Self {
-            index: proven.index.0,
-            workerId: B256::new(proven.account.worker.0),
-            payout: to_evm(proven.account.payout),
-            earned: units(proven.account.earned),
-        }
+        (proven.index, &proven.account).into()
     }
 }
 
 impl From<&ProvenJob> for Rollup::JobLeaf {
     fn from(proven: &ProvenJob) -> Self {
-        let job = &proven.job;
-        Self {
-            index: proven.id.0,
-            requester: to_evm(job.requester),
-            coordinator: to_evm(job.coordinator),
-            specHash: B256::new(job.spec.0),
-            openedAt: job.opened_at,
-            funded: units(job.funded),
-            spent: units(job.spent),
-            refundable: units(job.refundable),
-            fees: units(job.fees),
-            terms: job.terms.into(),
-            closing: job.closing,
-            nextSettlement: job.next_settlement,
-            openTasks: job.open.tasks,
-            openSum: units(job.open.sum),
-            lastAccount: job.open.last_account,
-        }
-    }
-}
-
-impl From<&BatchOnChain> for Rollup::BatchSummary {
-    fn from(batch: &BatchOnChain) -> Self {
-        let header = &batch.posted.header;
-        Self {
-            number: header.number.0,
-            preRoot: to_word(header.pre_root),
-            postRoot: to_word(header.post.root()),
-            time: header.time,
-            proposer: to_evm(batch.posted.proposer),
-            queueEnd: header.queue_end,
-            queueHash: to_word(header.queue_hash),
-            chunksRoot: to_word(batch.chunks.root),
-            creditCount: batch.chunks.credit_count,
-            resultsRoot: to_word(header.results_root),
-            mode: ours::BatchMode::Calldata as u8,
-        }
+        (proven.id, &proven.job).into()
     }
 }
 
@@ -212,7 +233,7 @@ pub(crate) fn queue_item(event: &Rollup::QueueItem) -> Option<ours::QueueItem> {
         2 => ours::QueueAction::Close,
         _ => return None,
     };
-    let job = protocol::ids::JobId(event.job);
+    let job = JobId(event.job);
     Some(ours::QueueItem { job, time: event.time, sender: from_evm(event.sender), action })
 }
 

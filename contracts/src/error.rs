@@ -7,6 +7,7 @@ use alloy::sol_types::{ContractError, Panic, Revert as TextRevert, SolInterface 
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId};
 
+use crate::bindings::Challenges::ChallengesErrors;
 use crate::bindings::DevToken::DevTokenErrors;
 use crate::bindings::Rollup::RollupErrors;
 
@@ -132,6 +133,8 @@ impl ChainError {
 pub enum Reason {
     /// One of the rollup's own errors, with its data.
     Rollup(Box<RollupErrors>),
+    /// One of the contract's where batches are challenged.
+    Challenges(Box<ChallengesErrors>),
     /// One of the token's.
     Token(Box<DevTokenErrors>),
     /// A reason in words.
@@ -148,6 +151,9 @@ impl Reason {
         if let Ok(error) = RollupErrors::abi_decode(data) {
             return Self::Rollup(Box::new(error));
         }
+        if let Ok(error) = ChallengesErrors::abi_decode(data) {
+            return Self::Challenges(Box::new(error));
+        }
         if let Ok(error) = DevTokenErrors::abi_decode(data) {
             return Self::Token(Box::new(error));
         }
@@ -163,6 +169,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rollup(error) => write!(f, "{}", crate::reason::rollup(error)),
+            Self::Challenges(error) => write!(f, "{}", crate::reason::challenges(error)),
             Self::Token(error) => write!(f, "{}", crate::reason::token(error)),
             Self::Text(text) | Self::Panic(text) => f.write_str(text),
             Self::Unknown(data) if data.is_empty() => f.write_str("no reason given"),

@@ -1,5 +1,6 @@
 //! The contracts' reasons for refusing, as sentences for people.
 
+use crate::bindings::Challenges::ChallengesErrors as C;
 use crate::bindings::DevToken::DevTokenErrors as T;
 use crate::bindings::Rollup::RollupErrors as R;
 
@@ -82,6 +83,38 @@ fn job_or_claim(error: &R) -> String {
     }
 }
 
+/// A reason of the contract where batches are challenged.
+pub(crate) fn challenges(error: &C) -> String {
+    match error {
+        C::NoBond(e) => format!("{} has no bond", e.proposer),
+        C::ExitNotRequested(_) => "a bond is asked for back before it is taken".into(),
+        C::ExitNotReady(e) => format!("the bond cannot be taken before time {}", e.withdrawableAt),
+        C::AlreadyCommitted(_) => "that commitment stands already".into(),
+        C::NotTheRollup(e) => format!("{} is not the rollup", e.sender),
+        C::NothingOwed(e) => format!("{} is owed nothing that could be paid", e.proposer),
+        C::NoBeneficiary(_) => "nobody would receive the reward".into(),
+        C::NotPending(e) => format!("batch {} is final, rolled back, or was never posted", e.batch),
+        C::WrongSummary(e) => format!("that is not batch {}", e.batch),
+        C::NotInBatch(e) => format!("that is not chunk {} of batch {}", e.chunk, e.batch),
+        C::NotInResults(e) => format!("that is not result {} of batch {}", e.index, e.batch),
+        C::WrongState(e) => format!("the state shown is {}, the chunk starts at {}", e.fromParts, e.preRoot),
+        C::ItemNotInQueue(e) => {
+            format!("that is not queue item {}, or the batch does not see it", e.position)
+        }
+        C::ItemMissing(e) => format!("the proof lacks queue item {}", e.position),
+        C::BadWitness(e) => format!("the proof's path {} does not lead to the state's root", e.path),
+        C::HonestChunk(e) => format!("chunk {} of batch {} leads where it says", e.chunk, e.batch),
+        C::HonestResult(e) => format!("result {} of batch {} is about its credit", e.index, e.batch),
+        C::WrongChunk(e) => {
+            format!(
+                "the chunk shown declares {} credits from {}, not credit {}",
+                e.declared, e.firstCredit, e.index
+            )
+        }
+        other => format!("the contract reported {}", plain(&format!("{other:?}"))),
+    }
+}
+
 /// A reason of the token.
 pub(crate) fn token(error: &T) -> String {
     match error {
@@ -113,6 +146,16 @@ mod tests {
             data.resize(4 + 32 * 4, 0);
             let Reason::Rollup(error) = Reason::decode(&data) else { panic!("{selector:02x?}") };
             let text = rollup(&error);
+            assert!(text.contains(' '), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_challenges_has_a_sentence() {
+        for selector in C::SELECTORS {
+            let mut data = selector.to_vec();
+            data.resize(4 + 32 * 4, 0);
+            let text = Reason::decode(&data).to_string();
             assert!(text.contains(' '), "{text}");
         }
     }

@@ -79,6 +79,7 @@ impl Rollup {
                     ChainEvent::Posted(batch) => {
                         deriver.batch(&batch.posted, None);
                     }
+                    ChainEvent::RolledBack { .. } => {}
                 }
             }
             next = history.next_block;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use contracts::base_layer::{BaseLayer as _, ChainEvent};
 use protocol::api::{Evidence, JobPhase, WorkerHistory, WorkerList};
 use protocol::job::{JobSpec, SpecFields, Work};
@@ -48,6 +48,7 @@ pub(super) async fn derive(network: &Network) -> Result<Deriver> {
                     let verdict = deriver.batch(&batch.posted, None);
                     ensure!(verdict.holds(), "batch {}: {:?}", verdict.number, verdict.fault);
                 }
+                ChainEvent::RolledBack { number, .. } => bail!("batch {number} was proven wrong"),
             }
         }
         next = history.next_block;

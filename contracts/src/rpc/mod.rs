@@ -1,8 +1,9 @@
 //! A base layer behind any Ethereum JSON-RPC address: the development chain, anvil, a real node.
 //!
-//! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `send` gets one transaction
+//! `challenge` proves batches wrong. `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `send` gets one transaction
 //! into a block exactly once, `deploy` makes a rollup.
 
+mod challenge;
 mod deploy;
 mod read;
 mod send;

@@ -108,7 +108,11 @@ impl RpcChain {
     async fn logs(&self, from: u64, to: u64) -> Result<Vec<Log>, ChainError> {
         let filter = Filter::new()
             .address(to_evm(self.contract))
-            .event_signature(vec![Rollup::QueueItem::SIGNATURE_HASH, Rollup::BatchPosted::SIGNATURE_HASH])
+            .event_signature(vec![
+                Rollup::QueueItem::SIGNATURE_HASH,
+                Rollup::BatchPosted::SIGNATURE_HASH,
+                Rollup::RolledBack::SIGNATURE_HASH,
+            ])
             .from_block(from)
             .to_block(to);
         self.node.ask("eth_getLogs", (filter,)).await
@@ -141,6 +145,11 @@ impl RpcChain {
                 Rollup::QueueItem::decode_log(&log.inner).map_err(|_| bad("a malformed QueueItem"))?;
             let item = queue_item(&event.data).ok_or_else(|| bad("a QueueItem without a meaning"))?;
             return Ok(Some(ChainEvent::Queued(QueuedItem { index: event.data.index, item, place })));
+        }
+        if log.topic0() == Some(&Rollup::RolledBack::SIGNATURE_HASH) {
+            let event =
+                Rollup::RolledBack::decode_log(&log.inner).map_err(|_| bad("a malformed RolledBack"))?;
+            return Ok(Some(ChainEvent::RolledBack { number: BatchId(event.data.number), place }));
         }
         let event =
             Rollup::BatchPosted::decode_log(&log.inner).map_err(|_| bad("a malformed BatchPosted"))?;

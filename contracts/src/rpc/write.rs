@@ -33,14 +33,28 @@ impl RpcWriter {
         Self { chain, sender: Arc::new(Sender::new(key)) }
     }
 
-    async fn send<C: SolCall>(
+    pub(super) async fn send<C: SolCall>(
         &self,
         action: &'static str,
         to: Address,
         call: &C,
     ) -> Result<TransactionReceipt, ChainError> {
-        let out = Outgoing { action, to: Some(to), data: call.abi_encode().into(), value: U256::ZERO };
+        self.send_with(action, to, call, 0).await
+    }
+
+    pub(super) async fn send_with<C: SolCall>(
+        &self,
+        action: &'static str,
+        to: Address,
+        call: &C,
+        wei: u128,
+    ) -> Result<TransactionReceipt, ChainError> {
+        let out = Outgoing { action, to: Some(to), data: call.abi_encode().into(), value: U256::from(wei) };
         self.sender.send(&self.chain.node, out).await
+    }
+
+    pub(super) const fn reader(&self) -> &RpcChain {
+        &self.chain
     }
 
     async fn to_rollup<C: SolCall>(
@@ -108,7 +122,7 @@ impl RpcWriter {
     }
 }
 
-fn mined(receipt: &TransactionReceipt) -> Result<Cost, ChainError> {
+pub(super) fn mined(receipt: &TransactionReceipt) -> Result<Cost, ChainError> {
     cost_of(receipt).ok_or_else(|| ChainError::BadAnswer("a receipt without a block".into()))
 }
 
@@ -131,7 +145,7 @@ fn in_batch(batch: &BatchOnChain, account: &ProvenAccount) -> Result<(), ChainEr
     account.proof.verify(root, account.index.0, leaf).map_err(wrong)
 }
 
-fn no_event(what: &str) -> ChainError {
+pub(super) fn no_event(what: &str) -> ChainError {
     ChainError::BadAnswer(format!("the transaction succeeded without a {what} event"))
 }
 

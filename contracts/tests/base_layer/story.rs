@@ -42,10 +42,10 @@ fn refused(error: &ChainError) -> &E {
     }
 }
 
-/// Everything on the base layer so far, as an auditor reads it.
-async fn derive(chain: &impl BaseLayer) -> (Deriver, Vec<(BatchOnChain, State)>) {
+/// What stands on the base layer: the queue, not applied, and the batches that were not rolled back.
+pub async fn history(chain: &impl BaseLayer) -> (Deriver, Vec<BatchOnChain>) {
     let mut deriver = Deriver::new(chain.deployment());
-    let mut batches = Vec::new();
+    let mut posted: Vec<BatchOnChain> = Vec::new();
     let (mut next, to) = (chain.deployed_block(), chain.finalized().await.unwrap().number);
     while next <= to {
         let history = chain.history(next, to).await.unwrap();
@@ -53,18 +53,27 @@ async fn derive(chain: &impl BaseLayer) -> (Deriver, Vec<(BatchOnChain, State)>)
         for event in history.events {
             match event {
                 ChainEvent::Queued(queued) => deriver.queue_item(queued.index, queued.item).unwrap(),
-                ChainEvent::Posted(batch) => {
-                    let verdict = deriver.batch(&batch.posted, None);
-                    assert!(verdict.holds(), "{:?}", verdict.fault);
-                    batches.push((*batch, deriver.state().clone()));
-                }
+                ChainEvent::Posted(batch) => posted.push(*batch),
+                ChainEvent::RolledBack { number, .. } => posted.retain(|batch| batch.number() < number),
             }
         }
+    }
+    (deriver, posted)
+}
+
+/// Everything on the base layer so far, as an auditor reads it.
+pub async fn derive(chain: &impl BaseLayer) -> (Deriver, Vec<(BatchOnChain, State)>) {
+    let (mut deriver, posted) = history(chain).await;
+    let mut batches = Vec::new();
+    for batch in posted {
+        let verdict = deriver.batch(&batch.posted, None);
+        assert!(verdict.holds(), "{:?}", verdict.fault);
+        batches.push((batch, deriver.state().clone()));
     }
     (deriver, batches)
 }
 
-fn seal(
+pub fn seal(
     deriver: &Deriver,
     chain: &impl BaseLayer,
     time: u64,
@@ -82,13 +91,13 @@ fn seal(
     builder.seal().0
 }
 
-fn credit(account: u32, amount: u64) -> SettlementCredit {
+pub fn credit(account: u32, amount: u64) -> SettlementCredit {
     let nothing = Digest([0; 32]);
     let credit = Credit { account: AccountIndex(account), tasks: 1, amount };
     SettlementCredit { credit, receipts: nothing, results: nothing }
 }
 
-fn proven(state: &State, index: u32) -> ProvenAccount {
+pub fn proven(state: &State, index: u32) -> ProvenAccount {
     let index = AccountIndex(index);
     ProvenAccount {
         index,
@@ -98,13 +107,13 @@ fn proven(state: &State, index: u32) -> ProvenAccount {
 }
 
 /// The parties, each with a connection of its own.
-struct Parties {
-    proposer: RpcWriter,
-    requester: RpcWriter,
-    anyone: RpcWriter,
+pub struct Parties {
+    pub proposer: RpcWriter,
+    pub requester: RpcWriter,
+    pub anyone: RpcWriter,
 }
 
-async fn set_up(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> Parties {
+pub async fn set_up(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> Parties {
     // Both nodes at the same times, so that both hash the same bytes.
     node.ask("evm_setNextBlockTimestamp", json!([START])).await;
     node.ask("anvil_setBlockTimestampInterval", json!([1])).await;
@@ -127,7 +136,7 @@ async fn set_up(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> Parties {
     Parties { proposer, requester, anyone }
 }
 
-async fn fund(parties: &Parties, gas: &mut Vec<(&'static str, u64)>) {
+pub async fn fund(parties: &Parties, gas: &mut Vec<(&'static str, u64)>) {
     let Parties { requester, proposer, .. } = parties;
     let (spec, amount) = (SpecHash([7; 32]), Amount::units(100_000_000));
     let no_price = Terms { price_cap: 0, ..UNITS };

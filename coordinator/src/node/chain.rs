@@ -236,6 +236,9 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
                         self.core.tell(self.posted(number, tx, gas, batch.posted_at())).await?;
                         seen.batch = number.0;
                     }
+                    ChainEvent::RolledBack { number, .. } => {
+                        tracing::error!(%number, "the batch was proven wrong and is gone, with all after it");
+                    }
                 }
             }
             seen.next = history.next_block;

@@ -1,0 +1,74 @@
+//! Proving batches wrong, and what it earns.
+
+use core::future::Future;
+
+use protocol::hash::Keccak;
+use protocol::ids::{Address, BatchId};
+use protocol::ledger::fraud::{ChunkFraud, ResultFraud};
+
+use super::{BaseLayer, BaseLayerWriter, BatchOnChain, Cost};
+use crate::error::ChainError;
+
+/// What a proposer has at stake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bond {
+    /// Wei.
+    pub wei: u128,
+    /// Unix seconds from which it can be taken out; `None` while nobody asked.
+    pub exit_at: Option<u64>,
+}
+
+/// A proof that the contract accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// What the transaction cost.
+    pub cost: Cost,
+    /// The batch that is gone, and all after it with it.
+    pub batch: BatchId,
+    /// Whose bond was taken.
+    pub proposer: Address,
+    /// Wei paid to whoever proved it.
+    pub reward: u128,
+    /// Wei that nobody has any more.
+    pub burnt: u128,
+}
+
+/// Reading what challenges rest on.
+pub trait Bonds: BaseLayer {
+    /// What a proposer has at stake; nothing for somebody who never made a bond, or lost it.
+    fn bond(&self, proposer: Address) -> impl Future<Output = Result<Bond, ChainError>> + Send;
+}
+
+/// Proving, with one key, which is also who is rewarded. Anyone may.
+///
+/// A proof whose commitment ([`protocol::ledger::fraud::challenge_hash`]) stands in an earlier block earns the whole
+/// reward; one without earns what its gas costs, since anyone could have copied it. Each call returns once its
+/// transaction is in a block, so a proof that is sent after its commitment stands in a later one.
+pub trait Challenger: Bonds + BaseLayerWriter {
+    /// Adds wei to a proposer's bond.
+    fn make_bond(
+        &self,
+        proposer: Address,
+        wei: u128,
+    ) -> impl Future<Output = Result<Cost, ChainError>> + Send;
+
+    /// Puts a commitment on the base layer. One that stands there already will do as well: whoever sent it, it is
+    /// bound to its beneficiary.
+    fn commit_challenge(&self, hash: Keccak) -> impl Future<Output = Result<(), ChainError>> + Send;
+
+    /// Shows that a chunk leads elsewhere than its proposer posted.
+    fn prove_fraud(
+        &self,
+        batch: &BatchOnChain,
+        fraud: &ChunkFraud,
+        salt: &[u8; 32],
+    ) -> impl Future<Output = Result<Proven, ChainError>> + Send;
+
+    /// Shows that a result is not about its credit, or that there are not as many results as credits.
+    fn prove_result(
+        &self,
+        batch: &BatchOnChain,
+        fraud: &ResultFraud,
+        salt: &[u8; 32],
+    ) -> impl Future<Output = Result<Proven, ChainError>> + Send;
+}

@@ -1,0 +1,91 @@
+//! Fraud proofs as the contract takes them.
+
+use alloy::primitives::{B256, Bytes};
+use protocol::amount::Amount;
+use protocol::ids::{Address, SpecHash};
+use protocol::ledger::fraud::{ChunkOpening, ResultOpening, Witness};
+use protocol::ledger::{Context, QueueAction, QueueItem, Terms};
+use protocol::merkle::Proof;
+
+use super::{Challenges, siblings, to_evm, to_word, units};
+
+fn nodes(proof: &Proof) -> Vec<B256> {
+    proof.siblings.iter().map(|sibling| to_word(*sibling)).collect()
+}
+
+impl From<&ChunkOpening> for Challenges::ChunkProof {
+    fn from(opening: &ChunkOpening) -> Self {
+        Self {
+            index: opening.index,
+            count: opening.count,
+            preRoot: to_word(opening.pre_root),
+            postRoot: to_word(opening.chunk.post_root),
+            firstCredit: opening.first_credit,
+            declared: opening.chunk.declared,
+            ops: Bytes::copy_from_slice(&opening.chunk.bytes),
+            siblings: nodes(&opening.proof),
+        }
+    }
+}
+
+impl From<&ResultOpening> for Challenges::ResultProof {
+    fn from(opening: &ResultOpening) -> Self {
+        let leaf = &opening.leaf;
+        Self {
+            index: opening.index,
+            count: opening.count,
+            job: leaf.job.0,
+            settlement: leaf.settlement,
+            account: leaf.credit.account.0,
+            tasks: leaf.credit.tasks,
+            amount: leaf.credit.amount,
+            receipts: B256::new(leaf.receipts.0),
+            results: B256::new(leaf.results.0),
+            siblings: nodes(&opening.proof),
+        }
+    }
+}
+
+impl From<&QueueItem> for Challenges::QueueItemData {
+    fn from(item: &QueueItem) -> Self {
+        let nothing = (Amount::ZERO, Address::ZERO, SpecHash([0; 32]), Terms::ZERO);
+        let (amount, coordinator, spec, terms) = match item.action {
+            QueueAction::Fund { amount, coordinator, spec, terms } => (amount, coordinator, spec, terms),
+            QueueAction::TopUp { amount } => (amount, nothing.1, nothing.2, nothing.3),
+            QueueAction::Close => nothing,
+        };
+        Self {
+            kind: item.action.kind(),
+            job: item.job.0,
+            time: item.time,
+            sender: to_evm(item.sender),
+            amount: units(amount),
+            coordinator: to_evm(coordinator),
+            specHash: B256::new(spec.0),
+            terms: terms.into(),
+        }
+    }
+}
+
+impl From<&Witness> for Challenges::Witness {
+    fn from(witness: &Witness) -> Self {
+        Self {
+            jobs: witness.jobs.iter().map(|(id, job)| (*id, job).into()).collect(),
+            accounts: witness.accounts.iter().map(|(index, account)| (*index, account).into()).collect(),
+            paths: witness.paths.iter().map(siblings).collect(),
+            items: witness.items.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&Context<'_>> for Challenges::LedgerContext {
+    fn from(context: &Context<'_>) -> Self {
+        Self {
+            time: context.time,
+            proposer: to_evm(context.proposer),
+            queueEnd: context.queue_end,
+            closeGrace: context.deployment.close_grace,
+            domainSeparator: to_word(context.deployment.domain.separator()),
+        }
+    }
+}
