@@ -1,5 +1,6 @@
 //! The clap tree: every command, flag and variable, with the words that `--help` and docs/cli show.
 
+pub mod escape;
 pub mod job;
 pub mod local;
 pub mod money;
@@ -149,6 +150,13 @@ pub enum Command {
     /// asked and may be gone. Any key with some of the chain's own coin may send it: the money goes to the
     /// payout address of the worker, or to the requester of the job.
     Claim(money::Claim),
+    /// Get a job's escrow back although nobody serves the rollup
+    ///
+    /// Rebuilds the state from the base layer and takes every step that the contract lets anyone take: close
+    /// the job, post the missing batches (--bond) or freeze the rollup, and bring back what was not spent. The
+    /// exit code is 1 while there is something left to wait for. Workers do not need it: `fedroll claim` works
+    /// without a coordinator.
+    Escape(escape::Escape),
     /// Say for every round what a worker was asked, what was accepted, and what it was paid
     Explain(money::Explain),
     /// Make and show keys

@@ -4,6 +4,7 @@ mod audit;
 mod chain;
 mod claim;
 mod demo;
+mod escape;
 mod explain;
 mod help_pages;
 mod infer;
@@ -25,6 +26,7 @@ pub async fn run(cli: &Cli, out: &Output) -> anyhow::Result<ExitStatus> {
         Command::Infer(args) => infer::run(args, out).await,
         Command::Audit(args) => audit::run(args, out).await,
         Command::Claim(args) => claim::run(args, out).await,
+        Command::Escape(args) => escape::run(args, out).await,
         Command::Explain(args) => explain::run(args, out).await,
         Command::Key(command) => key::run(command, out),
         Command::Chain(command) => chain::run(command, out).await,
@@ -53,6 +55,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Infer(_) => "infer",
         Command::Audit(_) => "audit",
         Command::Claim(_) => "claim",
+        Command::Escape(_) => "escape",
         Command::Explain(_) => "explain",
         Command::Key(Key::New(_)) => "key new",
         Command::Key(Key::Show(_)) => "key show",

@@ -5,6 +5,7 @@
 //! commitment that the contract computed from them.
 
 mod challenge;
+mod exit;
 
 use core::future::Future;
 
@@ -21,6 +22,7 @@ use protocol::sign::eip712::{Domain, address_word, word};
 use crate::error::ChainError;
 
 pub use challenge::{Bond, Bonds, Challenger, Proven};
+pub use exit::{Exits, Leaver};
 
 /// The chain id that means "development chain": windows may be short there, and money is worth nothing.
 pub const DEVELOPMENT_CHAIN_ID: u64 = 31_337;

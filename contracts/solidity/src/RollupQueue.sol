@@ -29,7 +29,7 @@ abstract contract RollupQueue is RollupStore, ReentrancyGuardTransient {
     uint128 private constant AMOUNT_MAX = type(uint96).max;
 
     mapping(uint32 job => Job) private _jobs;
-    mapping(uint64 index => bool) private _exited;
+    mapping(uint64 index => bool) public override exited;
 
     // --- money in
 
@@ -77,8 +77,8 @@ abstract contract RollupQueue is RollupStore, ReentrancyGuardTransient {
         require(index < queueLength && item.hash(previous, index) == _queue[index].hash, WrongItem(index));
         uint64 position = _batches[_latest].queuePosition;
         require(index >= position, ItemConsumed(index, position));
-        require(!_exited[index], AlreadyExited(index));
-        _exited[index] = true;
+        require(!exited[index], AlreadyExited(index));
+        exited[index] = true;
         emit QueuedExited(index, item.sender, item.amount);
         _token.safeTransfer(item.sender, uint256(item.amount) * _unit);
     }

@@ -7,7 +7,7 @@ use protocol::ledger::fraud::{ChunkOpening, ResultOpening, Witness};
 use protocol::ledger::{Context, QueueAction, QueueItem, Terms};
 use protocol::merkle::Proof;
 
-use super::{Challenges, siblings, to_evm, to_word, units};
+use super::{Challenges, Rollup, siblings, to_evm, to_word, units};
 
 fn nodes(proof: &Proof) -> Vec<B256> {
     proof.siblings.iter().map(|sibling| to_word(*sibling)).collect()
@@ -46,26 +46,36 @@ impl From<&ResultOpening> for Challenges::ResultProof {
     }
 }
 
-impl From<&QueueItem> for Challenges::QueueItemData {
-    fn from(item: &QueueItem) -> Self {
-        let nothing = (Amount::ZERO, Address::ZERO, SpecHash([0; 32]), Terms::ZERO);
-        let (amount, coordinator, spec, terms) = match item.action {
-            QueueAction::Fund { amount, coordinator, spec, terms } => (amount, coordinator, spec, terms),
-            QueueAction::TopUp { amount } => (amount, nothing.1, nothing.2, nothing.3),
-            QueueAction::Close => nothing,
-        };
-        Self {
-            kind: item.action.kind(),
-            job: item.job.0,
-            time: item.time,
-            sender: to_evm(item.sender),
-            amount: units(amount),
-            coordinator: to_evm(coordinator),
-            specHash: B256::new(spec.0),
-            terms: terms.into(),
+/// Each contract's bindings have their own copy of it.
+macro_rules! queue_item_data {
+    ($contract:ident) => {
+        impl From<&QueueItem> for $contract::QueueItemData {
+            fn from(item: &QueueItem) -> Self {
+                let nothing = (Amount::ZERO, Address::ZERO, SpecHash([0; 32]), Terms::ZERO);
+                let (amount, coordinator, spec, terms) = match item.action {
+                    QueueAction::Fund { amount, coordinator, spec, terms } => {
+                        (amount, coordinator, spec, terms)
+                    }
+                    QueueAction::TopUp { amount } => (amount, nothing.1, nothing.2, nothing.3),
+                    QueueAction::Close => nothing,
+                };
+                Self {
+                    kind: item.action.kind(),
+                    job: item.job.0,
+                    time: item.time,
+                    sender: to_evm(item.sender),
+                    amount: units(amount),
+                    coordinator: to_evm(coordinator),
+                    specHash: B256::new(spec.0),
+                    terms: terms.into(),
+                }
+            }
         }
-    }
+    };
 }
+
+queue_item_data!(Challenges);
+queue_item_data!(Rollup);
 
 impl From<&Witness> for Challenges::Witness {
     fn from(witness: &Witness) -> Self {

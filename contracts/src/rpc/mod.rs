@@ -5,6 +5,7 @@
 
 mod challenge;
 mod deploy;
+mod exit;
 mod read;
 mod send;
 mod write;

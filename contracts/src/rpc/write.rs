@@ -57,7 +57,7 @@ impl RpcWriter {
         &self.chain
     }
 
-    async fn to_rollup<C: SolCall>(
+    pub(super) async fn to_rollup<C: SolCall>(
         &self,
         action: &'static str,
         call: &C,
@@ -112,7 +112,7 @@ impl RpcWriter {
         })
     }
 
-    fn events<'a, E: SolEvent>(
+    pub(super) fn events<'a, E: SolEvent>(
         &self,
         receipt: &'a TransactionReceipt,
     ) -> impl Iterator<Item = E> + use<'a, E> {

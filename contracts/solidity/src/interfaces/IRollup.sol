@@ -262,6 +262,9 @@ interface IRollup {
 
     function queueItem(uint64 index) external view returns (QueueEntry memory);
 
+    /// @notice Whether a queue item's money left a frozen rollup.
+    function exited(uint64 index) external view returns (bool);
+
     function nextJob() external view returns (uint32);
 
     function requesterOf(uint32 job) external view returns (address);

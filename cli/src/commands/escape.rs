@@ -1,0 +1,318 @@
+//! `fedroll escape`: a requester's escrow comes back although nobody serves the rollup. All it needs is the base layer:
+//! the state is rebuilt from there, and every step is one that the contract lets anyone take.
+
+mod plan;
+
+use std::time::Duration;
+
+use contracts::base_layer::{BaseLayer, BaseLayerWriter, Bonds, Challenger, Exits, Leaver, ProvenJob};
+use contracts::rpc::{RpcChain, RpcWriter};
+use protocol::amount::Amount;
+use protocol::api::text;
+use protocol::hash::Keccak;
+use protocol::ids::{Address, BatchId, JobId};
+use protocol::ledger::{Batch, BatchBuilder, BatchStart, QueueAction, State};
+use serde::Serialize;
+
+use self::plan::{JobStanding, MayPost, Situation, Step};
+use crate::args::escape::Escape;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::network::Network;
+use crate::output::{Output, Report};
+use crate::page::{Page, utc};
+use crate::replay::{self, Replay};
+
+/// Steps of one run: far more than any escape takes.
+const STEPS_MAX: usize = 100;
+/// Seconds between two looks at the chain while waiting, at most.
+const LOOK_S_MAX: u64 = 30;
+
+#[derive(Debug, Serialize)]
+struct Escaped {
+    #[serde(with = "text")]
+    job: JobId,
+    /// Whether nothing of the job's escrow is left inside.
+    done: bool,
+    dry_run: bool,
+    #[serde(with = "text")]
+    came_back: Amount,
+    #[serde(with = "text")]
+    left: Amount,
+    steps: Vec<Taken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    /// Unix seconds of the base layer before which the next step cannot be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Taken {
+    what: String,
+    #[serde(with = "text")]
+    transaction: Keccak,
+    gas: u64,
+}
+
+impl Report for Escaped {
+    fn text(&self, page: &mut Page) {
+        for step in &self.steps {
+            page.line(format_args!("{} (transaction {}, {} gas)", step.what, step.transaction, step.gas));
+        }
+        if self.done {
+            let job = self.job;
+            page.line(match self.came_back {
+                Amount::ZERO => format!("job {job} has nothing left in escrow"),
+                amount => format!("{amount} tokens of job {job} came back; nothing is left in escrow"),
+            });
+        } else {
+            page.line(format_args!("{} tokens of job {} are still inside", self.left, self.job));
+        }
+        if let Some(next) = &self.next {
+            page.line(format_args!("next: {next}"));
+        }
+        if self.dry_run {
+            page.line("nothing was sent (--dry-run)");
+        }
+    }
+
+    fn status(&self) -> ExitStatus {
+        ExitStatus::from_answer(self.done || self.dry_run)
+    }
+}
+
+/// Takes the steps that can be taken, and answers.
+pub async fn run(args: &Escape, out: &Output) -> anyhow::Result<ExitStatus> {
+    let network = Network::find(&args.network)?;
+    let (rpc, rollup) = network.base_layer()?;
+    let chain = RpcChain::connect(&rpc, rollup).await?.with_key(&network.key(&args.key)?);
+    let mut report = Escaped {
+        job: args.job,
+        done: false,
+        dry_run: args.dry_run,
+        came_back: Amount::ZERO,
+        left: Amount::ZERO,
+        steps: Vec::new(),
+        next: None,
+        not_before: None,
+    };
+    for _ in 0..STEPS_MAX {
+        let spinner = out.spinner("rebuilding the ledger from the base layer");
+        let replay = replay::replay(&chain, &spinner).await?;
+        spinner.finish_and_clear();
+        let place = Place::look(&chain, replay, args).await?;
+        report.left = place.left();
+        let step = plan::next(&place.situation);
+        match &step {
+            Step::Done => {
+                report.done = true;
+                return out.answer(&report);
+            }
+            Step::Wait { until, why } if args.wait => {
+                wait(out, place.situation.now, *until, why).await;
+                continue;
+            }
+            Step::Wait { until, why } => {
+                report.next = Some(format!("wait until {}: {why}", utc(*until)));
+                report.not_before = Some(*until);
+                return out.answer(&report);
+            }
+            step if args.dry_run => {
+                report.next = Some(name(step));
+                return out.answer(&report);
+            }
+            _ => {}
+        }
+        place.take(&chain, &step, args.job, &mut report).await?;
+    }
+    Err(CliError::Input(format!("job {}: no end after {STEPS_MAX} steps", args.job)).into())
+}
+
+async fn wait(out: &Output, now: u64, until: u64, why: &str) {
+    let seconds = until.saturating_sub(now);
+    let spinner = out.spinner(&format!("waiting until {} ({seconds} s): {why}", utc(until)));
+    tokio::time::sleep(Duration::from_secs(seconds.clamp(1, LOOK_S_MAX))).await;
+    spinner.finish_and_clear();
+}
+
+fn name(step: &Step) -> String {
+    match step {
+        Step::Done => "nothing".to_owned(),
+        Step::Wait { why, .. } => format!("wait: {why}"),
+        Step::Close => "ask for the job to be closed".to_owned(),
+        Step::Nudge => {
+            "pay in one unit: what waits in the queue must be consumed, or anyone may freeze".to_owned()
+        }
+        Step::MakeBond => "make a bond, to post the missing batches with".to_owned(),
+        Step::Post => "post a batch that consumes the queue".to_owned(),
+        Step::Freeze => "freeze the rollup: nobody has served it for too long".to_owned(),
+        Step::Refund => "claim the refund".to_owned(),
+        Step::ExitEscrow => "take the escrow out by the last state".to_owned(),
+        Step::ExitQueued(items) => format!("take {} queue item(s) back that no batch consumed", items.len()),
+    }
+}
+
+/// The ledger as the base layer gives it, and what follows for one job.
+struct Place {
+    replay: Replay,
+    situation: Situation,
+}
+
+impl Place {
+    async fn look(chain: &RpcWriter, replay: Replay, args: &Escape) -> anyhow::Result<Self> {
+        if let Some(fault) = replay.first_fault() {
+            let number = fault.batch.number();
+            return Err(CliError::Mismatch {
+                what: format!("batch {number} does not hold: no state after it can be trusted"),
+                fix: "fedroll audit --challenge proves it wrong, and is paid for it; then come back",
+            }
+            .into());
+        }
+        let config = chain.config();
+        let (now, frozen_at) = (chain.now().await?, chain.frozen_at().await?);
+        let last = replay.batches.last();
+        let last_posted = match last {
+            Some(replayed) => replayed.batch.posted_at(),
+            None => chain.block(chain.deployed_block()).await?.map_or(0, |block| block.time),
+        };
+        let may_post = if args.bond {
+            let time =
+                if chain.sender() == config.proposer { 0 } else { last_posted + config.quiet_period + 1 };
+            let bond = chain.bond(chain.sender()).await?;
+            MayPost::From { time, bonded: bond.wei >= config.fraud_bond && bond.exit_at.is_none() }
+        } else {
+            MayPost::No
+        };
+        let (state, queue) = (replay.deriver.state(), replay.deriver.queue());
+        let waiting =
+            (state.queue_position()..queue.len()).filter_map(|index| Some((index, queue.get(index)?)));
+        let mut queued = Vec::new();
+        for (index, item) in waiting.clone().filter(|(_, item)| item.job == args.job) {
+            if item.action != QueueAction::Close && !chain.exited(index).await? {
+                queued.push(index);
+            }
+        }
+        let had = chain.claimed_refund(args.job).await?;
+        let job = state.job(args.job);
+        if job.is_none() && !queue_names(&replay, args.job) {
+            let what = format!("the rollup has no job {}", args.job);
+            return Err(CliError::Mismatch { what, fix: "fedroll audit lists all jobs" }.into());
+        }
+        let date = last.map_or(0, |replayed| replayed.batch.posted.header.time);
+        let standing = job.map(|job| JobStanding {
+            left: Amount::units(job.funded.as_units() + job.refundable.as_units() - job.spent.as_units())
+                .sub(had)
+                .unwrap_or(Amount::ZERO),
+            is_over: job.is_over_at(date),
+            closing: job.closing,
+        });
+        let due = replay.last_final.as_ref().and_then(|(batch, state)| {
+            state.job(args.job)?.refund_at(batch.posted.header.time).sub(had).ok()
+        });
+        let situation = Situation {
+            now,
+            frozen_at,
+            can_freeze: frozen_at.is_none() && chain.can_freeze().await?,
+            last_final_at: last
+                .filter(|replayed| !replayed.is_final)
+                .map(|replayed| replayed.batch.posted_at() + config.challenge_window),
+            may_post,
+            queue_freezes_at: waiting
+                .clone()
+                .next()
+                .map(|(_, item)| item.time + config.inclusion_window + config.freeze_overdue + 1),
+            queued,
+            job: standing,
+            close_queued: waiting
+                .clone()
+                .any(|(_, item)| item.job == args.job && item.action == QueueAction::Close),
+            refund_due: due.unwrap_or(Amount::ZERO),
+        };
+        Ok(Self { replay, situation })
+    }
+
+    /// What of the job's money is inside.
+    fn left(&self) -> Amount {
+        let queue = self.replay.deriver.queue();
+        let queued = self.situation.queued.iter().filter_map(|index| queue.get(*index));
+        let queued = queued.map(|item| match item.action {
+            QueueAction::Fund { amount, .. } | QueueAction::TopUp { amount } => amount.as_units(),
+            QueueAction::Close => 0,
+        });
+        let escrow = self.situation.job.map_or(0, |job| job.left.as_units());
+        Amount::units(escrow + queued.sum::<u128>())
+    }
+
+    async fn take(
+        &self,
+        chain: &RpcWriter,
+        step: &Step,
+        job: JobId,
+        report: &mut Escaped,
+    ) -> anyhow::Result<()> {
+        let mut costs = Vec::new();
+        match step {
+            Step::Done | Step::Wait { .. } => {}
+            Step::Close => costs.push(chain.close_job(job).await?),
+            Step::Nudge => costs.push(chain.top_up(job, Amount::units(1)).await?),
+            Step::MakeBond => costs.push(chain.make_bond(chain.sender(), chain.config().fraud_bond).await?),
+            Step::Post => {
+                let batch = self.seal(chain, chain.sender())?;
+                if let contracts::base_layer::PostOutcome::Posted(cost) = chain.post_batch(&batch).await? {
+                    costs.push(cost);
+                }
+            }
+            Step::Freeze => costs.push(chain.freeze().await?),
+            Step::Refund | Step::ExitEscrow => {
+                let (batch, state) = self.replay.last_final.as_ref().expect("a state that it is due by");
+                let proven = prove(state, job).expect("the state that it is due by has the job");
+                let (amount, cost) = if *step == Step::Refund {
+                    chain.claim_refund(batch, &proven).await?
+                } else {
+                    chain.exit_escrow(batch, &proven).await?
+                };
+                report.came_back = report.came_back.add(amount)?;
+                costs.push(cost);
+            }
+            Step::ExitQueued(items) => {
+                for index in items {
+                    let item = self.replay.deriver.queue().get(*index).expect("it was found there");
+                    let (amount, cost) = chain.exit_queued(*index, item).await?;
+                    report.came_back = report.came_back.add(amount)?;
+                    costs.push(cost);
+                }
+            }
+        }
+        report.steps.extend(costs.into_iter().map(|cost| Taken {
+            what: name(step),
+            transaction: cost.tx,
+            gas: cost.gas,
+        }));
+        Ok(())
+    }
+
+    /// The next batch: everything that waits in the queue, dated now.
+    fn seal(&self, chain: &RpcWriter, proposer: Address) -> anyhow::Result<Batch> {
+        let deriver = &self.replay.deriver;
+        let start = BatchStart {
+            number: BatchId(deriver.last().0 + 1),
+            time: self.situation.now,
+            proposer,
+            queue_end: deriver.queue().len(),
+        };
+        let mut builder =
+            BatchBuilder::new(deriver.state().clone(), start, chain.deployment(), deriver.queue())?;
+        builder.consume_queue()?;
+        Ok(builder.seal().0)
+    }
+}
+
+fn queue_names(replay: &Replay, job: JobId) -> bool {
+    let queue = replay.deriver.queue();
+    (0..queue.len()).any(|index| queue.get(index).is_some_and(|item| item.job == job))
+}
+
+fn prove(state: &State, id: JobId) -> Option<ProvenJob> {
+    Some(ProvenJob { id, job: *state.job(id)?, proof: state.prove_job(id)? })
+}
