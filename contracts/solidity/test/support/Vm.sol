@@ -17,6 +17,8 @@ interface Vm {
     function fee(uint256 basefee) external;
     function roll(uint256 number) external;
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
+    function snapshotState() external returns (uint256 id);
+    function revertToState(uint256 id) external returns (bool);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function startPrank(address sender) external;
     function stopPrank() external;
@@ -24,6 +26,7 @@ interface Vm {
 
     /// @dev The compiler may read `block.timestamp` once and for all; `warp` then goes unseen.
     function getBlockTimestamp() external view returns (uint256);
+    function getBlockNumber() external view returns (uint256);
     function getNonce(address account) external view returns (uint64);
     function getCode(string calldata artifact) external view returns (bytes memory);
 
