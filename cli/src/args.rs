@@ -141,8 +141,8 @@ pub enum Command {
     /// the receipts' signatures, the acceptances, and the results roots. Exit code 1 means that something
     /// does not match.
     ///
-    /// The fraud proof is not there yet: until then the operator is trusted, and an audit that fails shows a
-    /// fraud without being able to reverse it.
+    /// A wrong batch can be proven wrong on the base layer, by anyone, until it is final; one that nobody
+    /// proves wrong in time stands.
     Audit(money::Audit),
     /// Take out what a worker earned, or what a job did not spend
     ///

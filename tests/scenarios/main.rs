@@ -5,6 +5,7 @@ mod audit;
 mod cli;
 mod cluster;
 mod disk;
+mod escape;
 mod kills;
 mod network;
 mod refunds;

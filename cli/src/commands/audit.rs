@@ -5,7 +5,7 @@
 mod evidence;
 mod report;
 
-use contracts::base_layer::BaseLayer;
+use contracts::base_layer::{BaseLayer, Exits as _};
 use contracts::rpc::RpcChain;
 use protocol::amount::Amount;
 use protocol::ids::Address;
@@ -145,6 +145,7 @@ async fn check_flow(chain: &RpcChain, replay: &Replay, report: &mut AuditReport)
     for (id, _) in state.jobs() {
         claimed = claimed.add(chain.claimed_refund(id).await?)?.add(chain.claimed_fees(id).await?)?;
     }
+    claimed = claimed.add(left_the_queue(chain, replay).await?)?;
     report.totals.claimed = claimed;
     let held = chain.token_balance(chain.contract()).await?;
     let due = report.totals.paid_in.sub(claimed);
@@ -158,6 +159,23 @@ async fn check_flow(chain: &RpcChain, replay: &Replay, report: &mut AuditReport)
         )),
     }
     Ok(())
+}
+
+/// What left a frozen rollup although no batch had consumed it.
+async fn left_the_queue(chain: &RpcChain, replay: &Replay) -> anyhow::Result<Amount> {
+    let mut left = Amount::ZERO;
+    if chain.frozen_at().await?.is_none() {
+        return Ok(left);
+    }
+    let (queue, first) = (replay.deriver.queue(), replay.deriver.state().queue_position());
+    for (index, item) in (first..queue.len()).filter_map(|index| Some((index, queue.get(index)?))) {
+        if let QueueAction::Fund { amount, .. } | QueueAction::TopUp { amount } = item.action
+            && chain.exited(index).await?
+        {
+            left = left.add(amount)?;
+        }
+    }
+    Ok(left)
 }
 
 fn totals(replay: &Replay, state: &State) -> anyhow::Result<Totals> {

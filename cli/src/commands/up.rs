@@ -59,9 +59,7 @@ impl Report for Running {
         }
         page.gap();
         page.line("Development chain: its money is worth nothing. The contracts are unaudited.");
-        page.line(
-            "The fraud proof is not there yet: until then the operator is trusted. Ctrl-C stops everything.",
-        );
+        page.line("Ctrl-C stops everything.");
     }
 }
 

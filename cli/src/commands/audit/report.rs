@@ -13,10 +13,9 @@ use crate::output::Report;
 use crate::page::{Column, Page, bytes, short};
 use crate::replay::{Replay, Replayed};
 
-/// What no audit can find, and what is not built yet.
+/// What no audit can find.
 const TRUSTED: [&str; 3] = [
-    "the fraud proof is not there yet: until then the operator is trusted, \
-     and a wrong batch becomes final if nobody but auditors objects",
+    "that somebody watches: a wrong batch that nobody proves wrong within its challenge window becomes final",
     "that the work was done: a coordinator can credit accounts it controls for work not done, \
      up to the job's limits",
     "that the base layer's node tells the truth: use one of your own",

@@ -180,7 +180,6 @@ impl Report for DemoReport {
             page.line(good);
         }
         page.line("Development chain; unaudited.");
-        page.line("The fraud proof is not there yet: until then the operator is trusted.");
     }
 
     fn status(&self) -> ExitStatus {
