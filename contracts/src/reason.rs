@@ -19,6 +19,7 @@ pub(crate) fn rollup(error: &R) -> String {
         ),
         R::NotBonded(e) => format!("{} has no bond to post with", e.sender),
         R::NotDirect(e) => format!("{} is a contract: batches come straight from a key", e.sender),
+        R::OpenBatchWithOps(_) => "only the proposer may do more than consume the queue".into(),
         R::OpenBatchWithCredits(e) => {
             format!("only the proposer may credit, and the batch carries {} credits", e.credits)
         }

@@ -49,7 +49,7 @@ abstract contract RollupBatches is RollupStore {
         require(header.post.accountsRoot != 0, NoAccountsRoot());
         bytes32 postRoot = header.post.hash();
         require(postRoot == chunksPost, WrongPostRoot(postRoot, chunksPost));
-        uint32 bond = _requireMayPost(parent.postedAt, credits);
+        uint32 bond = _requireMayPost(parent.postedAt, credits, payload);
 
         bytes32 commitment = BatchSummary(
                 number,
@@ -172,14 +172,20 @@ abstract contract RollupBatches is RollupStore {
         }
     }
 
-    /// @dev Whoever posts has a bond. Others than the proposer wait for silence, and credit nobody.
-    function _requireMayPost(uint64 lastPosted, uint32 credits) private view returns (uint32 bond) {
+    /// @dev Whoever posts has a bond. Others than the proposer wait for silence, and only consume the queue: an account
+    /// that they opened would have the number that the proposer has promised to somebody else.
+    function _requireMayPost(uint64 lastPosted, uint32 credits, bytes calldata payload)
+        private
+        view
+        returns (uint32 bond)
+    {
         bond = challenges.bondOf(msg.sender);
         require(bond != 0, NotBonded(msg.sender));
         if (msg.sender == _proposer) return bond;
         uint64 openFrom = lastPosted + _quietPeriod;
         require(openFrom < block.timestamp, NotProposer(msg.sender, openFrom));
         require(credits == 0, OpenBatchWithCredits(credits));
+        require(Chunks.onlyConsumes(payload), OpenBatchWithOps());
     }
 
     /// @dev What stands at a number that is not taken was rolled back.

@@ -84,6 +84,8 @@ interface IRollup {
     /// @dev Batches come from a key of their own, in a transaction to the rollup itself.
     error NotDirect(address sender);
     error OpenBatchWithCredits(uint32 credits);
+    /// @dev An op does something else than consume the queue.
+    error OpenBatchWithOps();
     error NotChallenges(address sender);
     error WrongNumber(uint64 got, uint64 expected);
     error StaleParent(bytes32 got, bytes32 expected);
@@ -159,7 +161,7 @@ interface IRollup {
     // --- batches
 
     /// @notice Posts the next batch. The sender needs a bond. Anyone but the proposer may post only when nothing was
-    /// posted for the quiet period, and only batches without credits: to consume the queue, to register, to let time pass.
+    /// posted for the quiet period, and only batches that consume the queue or let time pass.
     /// @param payload Chunks one after another: `length u16 ‖ declared credits u8 ‖ ops ‖ post-root`; the framing is
     /// checked, what the ops say is not: any bytes are valid ops.
     function postBatch(BatchHeader calldata header, bytes calldata payload) external;

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import { Hashes } from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
 import { IRollup } from "../interfaces/IRollup.sol";
 import { ChunkProof } from "../types/Proof.sol";
+import { Ops } from "./Ops.sol";
 import { StaticTree } from "./StaticTree.sol";
 
 /// @title A batch's bytes as chunks, and the tree over them.
@@ -50,6 +51,21 @@ library Chunks {
             offset = end + ROOT;
         }
         root = keccak256(abi.encodePacked(TREE, count, fold(nodes, count)));
+    }
+
+    /// @notice Whether all ops of a payload that {commit} took only consume the queue.
+    function onlyConsumes(bytes calldata payload) internal pure returns (bool) {
+        uint256 offset = 0;
+        while (offset < payload.length) {
+            uint256 end = offset + HEAD + uint16(bytes2(payload[offset:]));
+            bytes calldata ops = payload[offset + HEAD:end];
+            Ops.Op memory op;
+            while (Ops.advance(ops, op)) {
+                if (op.kind != Ops.QUEUE) return false;
+            }
+            offset = end + ROOT;
+        }
+        return true;
     }
 
     /// @notice Whether this chunk stands in the batch with this chunks root.
