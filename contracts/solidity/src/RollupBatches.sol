@@ -21,7 +21,7 @@ abstract contract RollupBatches is RollupStore {
     uint64 private constant OVERDUE_PER_BATCH = 32;
     uint8 private constant CALLDATA = 0;
 
-    uint64 private _stuck; // the lowest number that was rolled back and is not final yet
+    uint64 private _stuck; // the lowest number that was rolled back while an item waited, and is not final yet
     uint64 private _stuckSince; // when it was first posted
     uint64 private _restartedAt; // the last rollback: items consumed before it wait anew
     mapping(bytes32 accountsRoot => bool) public override isFinalRoot;
@@ -91,11 +91,14 @@ abstract contract RollupBatches is RollupStore {
     /// @inheritdoc IRollup
     function rollBack(uint64 number, bytes32 preRoot) external {
         require(msg.sender == address(challenges), NotChallenges(msg.sender));
-        uint64 posted = _batches[number].postedAt;
-        if (_stuck == 0 || _isFinal(_stuck)) {
-            (_stuck, _stuckSince) = (number, posted);
-        } else if (number < _stuck) {
-            (_stuck, _stuckSince) = (number, posted < _stuckSince ? posted : _stuckSince);
+        // Where no item waits the network may idle as long as it likes; where one does, it waits until `number` is final.
+        if (_batches[number - 1].queuePosition < queueLength) {
+            uint64 posted = _batches[number].postedAt;
+            if (_stuck == 0 || _isFinal(_stuck)) {
+                (_stuck, _stuckSince) = (number, posted);
+            } else if (number < _stuck) {
+                (_stuck, _stuckSince) = (number, posted < _stuckSince ? posted : _stuckSince);
+            }
         }
         _restartedAt = uint64(block.timestamp);
         emit RolledBack(number, _latest);
@@ -123,8 +126,8 @@ abstract contract RollupBatches is RollupStore {
         uint256 since = waiting ? Math.max(_queue[position].time, _restartedAt) : 0;
         bool overdue = waiting && since + _inclusionWindow + _freezeOverdue < block.timestamp;
         // An idle network has nothing that waits, and never freezes.
-        bool stuck = _stuck != 0 && !_isFinal(_stuck) && (waiting || _latest >= _stuck)
-            && uint256(_stuckSince) + _freezePending < block.timestamp;
+        bool stuck =
+            _stuck != 0 && !_isFinal(_stuck) && uint256(_stuckSince) + _freezePending < block.timestamp;
         require(overdue || stuck, NoReasonToFreeze());
         frozenAt = uint64(block.timestamp);
         emit Frozen();

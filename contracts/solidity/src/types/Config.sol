@@ -12,7 +12,7 @@ struct Config {
     uint64 closeGrace; // from a close to the last payment; read by the ledger
     uint64 quietPeriod; // without a batch for so long, anyone bonded may post
     uint64 freezeOverdue; // a queue item overdue by so much lets anyone freeze
-    uint64 freezePending; // so does a batch that is not final so long after its number was first posted
+    uint64 freezePending; // so does an item whose batches were rolled back for so long
     uint64 omissionWindow; // from final to the last proof of an omission
     uint64 dataWindow; // from a data challenge to its last answer
     uint64 bondExit; // from asking for a bond back to having it
