@@ -116,7 +116,7 @@ abstract contract Fixture {
         court.deposit{ value: FRAUD_BOND }(who);
     }
 
-    function fromCode(bytes memory code) private returns (address made) {
+    function fromCode(bytes memory code) internal returns (address made) {
         assembly ("memory-safe") {
             made := create(0, add(code, 32), mload(code))
         }
