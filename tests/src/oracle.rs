@@ -230,6 +230,10 @@ impl Oracle {
             Fact::Unsealed { number } => {
                 self.sealed.split_off(&number.0);
             }
+            Fact::Adopted { batch, .. } => {
+                self.sealed.split_off(&batch.header.number.0);
+                self.sealed.insert(batch.header.number.0, protocol::hash::keccak(&[&batch.payload]));
+            }
             Fact::Posted { .. } | Fact::Final { .. } | Fact::Dropped { .. } => {}
         }
         Ok(())

@@ -69,6 +69,11 @@ impl Coordinator {
                 self.batches
                     .posted(*number, Posted { transaction, gas, at: *posted_at, final_at: *final_at });
             }
+            Fact::Adopted { batch, proposer, transaction, gas, posted_at, final_at } => {
+                let (transaction, gas) = (*transaction, *gas);
+                let posted = Posted { transaction, gas, at: *posted_at, final_at: *final_at };
+                self.apply_adopted(at, batch, *proposer, posted);
+            }
             Fact::Dropped { number } => self.apply_dropped(at, *number),
             Fact::Final { number } => self.apply_final(at, *number),
         }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use protocol::hash::Keccak;
-use protocol::ids::{BatchId, JobId};
+use protocol::ids::{Address, BatchId, JobId};
 use protocol::ledger::batch::{decode_payload, summarise};
 use protocol::ledger::{
     self, BatchHeader, Context, Deployment, Op, Queue, QueueItem, State, Terms, apply_chunk,
@@ -30,7 +30,7 @@ pub struct SealedBatch {
 #[derive(Clone, Debug)]
 pub struct Batches {
     pub(super) deployment: Deployment,
-    proposer: protocol::ids::Address,
+    proposer: Address,
     pub(super) state: State,
     pub(super) queue: Queue,
     pub(super) records: Vec<BatchRecord>,
@@ -47,6 +47,8 @@ pub struct Batches {
 /// What is kept of a batch.
 #[derive(Clone, Debug)]
 pub struct BatchRecord {
+    /// Who posts it.
+    pub proposer: Address,
     /// What was stated.
     pub header: BatchHeader,
     /// Its chunks' bytes.
@@ -204,8 +206,45 @@ impl Batches {
         closed
     }
 
+    /// Whether somebody else's batch comes after the last posted one and leads where it says. Whatever was sealed in
+    /// its place can never be posted.
+    pub fn follows(&self, batch: &SealedBatch, proposer: Address) -> bool {
+        let Some(base) = self.state_after_posted() else { return false };
+        if batch.header.number.0 != self.posted as u64 + 1
+            || batch.header.pre_root != base.root()
+            || self.queue.len() < batch.header.queue_end
+        {
+            return false;
+        }
+        let Ok(chunks) = decode_payload(&batch.payload) else { return false };
+        let (mut state, context) = (base.clone(), self.context(&batch.header, proposer));
+        let holds = chunks.iter().all(|chunk| {
+            apply_chunk(&mut state, &chunk.bytes, chunk.declared, &context);
+            state.root() == chunk.post_root
+        });
+        holds && state.parts() == batch.header.post
+    }
+
+    /// The state after the last batch that is posted.
+    fn state_after_posted(&self) -> Option<&State> {
+        if self.posted == self.records.len() {
+            return Some(&self.state);
+        }
+        self.pending.get(self.posted - self.finalised).map(|(_, before)| before)
+    }
+
+    fn context(&self, header: &BatchHeader, proposer: Address) -> Context<'_> {
+        Context {
+            deployment: self.deployment,
+            time: header.time,
+            proposer,
+            queue: &self.queue,
+            queue_end: header.queue_end,
+        }
+    }
+
     /// Applies a batch's bytes to the state, as every auditor does.
-    fn append(&mut self, batch: &SealedBatch) {
+    fn append(&mut self, batch: &SealedBatch, proposer: Address) {
         let before = self.state.clone();
         let chunks =
             decode_payload(&batch.payload).expect("the sealer frames payloads, and the disk is checked");
@@ -214,7 +253,7 @@ impl Batches {
             let context = Context {
                 deployment: self.deployment,
                 time: batch.header.time,
-                proposer: self.proposer,
+                proposer,
                 queue: &self.queue,
                 queue_end: batch.header.queue_end,
             };
@@ -232,6 +271,7 @@ impl Batches {
         }
         let credits = summarise(batch.header.pre_root, &chunks).credit_count;
         self.records.push(BatchRecord {
+            proposer,
             header: batch.header,
             chunks: chunks.into_iter().map(|chunk| chunk.bytes).collect(),
             payload_bytes: batch.payload.len() as u64,
@@ -247,7 +287,7 @@ impl Batches {
 
 impl Coordinator {
     pub(super) fn apply_sealed(&mut self, at: Millis, batch: &SealedBatch) {
-        self.batches.append(batch);
+        self.batches.append(batch, self.batches.proposer);
         let record = self.batches.records.last().expect("just appended");
         let number = record.header.number;
         for (id, settlement, closes) in record.settlements.clone() {
@@ -280,8 +320,31 @@ impl Coordinator {
         self.batches.asked = number;
     }
 
+    /// Somebody else's batch takes the place of all that were sealed and not posted.
+    pub(super) fn apply_adopted(
+        &mut self,
+        at: Millis,
+        batch: &SealedBatch,
+        proposer: Address,
+        posted: Posted,
+    ) {
+        let number = batch.header.number;
+        self.apply_unsealed(at, number);
+        self.batches.append(batch, proposer);
+        self.batches.posted(number, posted);
+        for job in self.jobs.values_mut() {
+            job.note(at, format!("batch {number} was posted by {proposer}, after a silence"));
+        }
+    }
+
     pub(super) fn apply_dropped(&mut self, at: Millis, number: BatchId) {
         self.batches.asked = None;
+        // What others posted is theirs to post again.
+        let ours = self.batches.proposer;
+        let records = self.batches.records.iter().skip(number.0 as usize - 1);
+        if let Some(foreign) = records.clone().find(|record| record.proposer != ours) {
+            self.apply_unsealed(at, foreign.header.number);
+        }
         self.batches.posted = number.0 as usize - 1;
         for place in self.batches.posted..self.batches.records.len() {
             let record = &mut self.batches.records[place];

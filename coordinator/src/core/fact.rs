@@ -142,6 +142,22 @@ pub enum Fact {
         /// The number of the first.
         number: BatchId,
     },
+    /// Somebody else posted a batch, after a silence: it stands on the base layer, and what was sealed in its place can
+    /// never be posted.
+    Adopted {
+        /// What was posted.
+        batch: Box<SealedBatch>,
+        /// By whom.
+        proposer: Address,
+        /// The transaction.
+        transaction: Keccak,
+        /// Gas it used.
+        gas: u64,
+        /// Unix seconds of its block.
+        posted_at: u64,
+        /// Unix seconds at which it is final.
+        final_at: u64,
+    },
 }
 
 /// How an assignment ended without a receipt.

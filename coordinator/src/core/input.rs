@@ -8,6 +8,8 @@ use protocol::sign::Signed;
 use protocol::time::Millis;
 use protocol::wire::message::Hello;
 
+use super::batches::SealedBatch;
+
 /// One thing that happened, and when.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -116,6 +118,21 @@ pub enum Event {
     BatchPosted {
         /// Its number.
         number: BatchId,
+        /// The transaction.
+        transaction: Keccak,
+        /// Gas it used.
+        gas: u64,
+        /// Unix seconds of its block.
+        posted_at: u64,
+        /// Unix seconds at which it is final.
+        final_at: u64,
+    },
+    /// Somebody else has posted a batch, in a final block.
+    BatchAdopted {
+        /// What was posted.
+        batch: Box<SealedBatch>,
+        /// By whom.
+        proposer: Address,
         /// The transaction.
         transaction: Keccak,
         /// Gas it used.

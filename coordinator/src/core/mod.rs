@@ -146,6 +146,12 @@ impl Coordinator {
                     self.record(Fact::Posted { number, transaction, gas, posted_at, final_at }, &mut effects);
                 }
             }
+            Event::BatchAdopted { batch, proposer, transaction, gas, posted_at, final_at } => {
+                if self.batches.follows(&batch, proposer) {
+                    let fact = Fact::Adopted { batch, proposer, transaction, gas, posted_at, final_at };
+                    self.record(fact, &mut effects);
+                }
+            }
             Event::BatchMissing { number } => {
                 if self.batches.awaits_finality(number) {
                     self.record(Fact::Dropped { number }, &mut effects);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::base_layer::{BaseLayerWriter, Block, ChainEvent, PostOutcome};
+use contracts::base_layer::{BaseLayerWriter, BatchOnChain, Block, ChainEvent, PostOutcome};
 use contracts::error::ChainError;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
@@ -80,7 +80,10 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
             match self.layer.post_batch(&batch).await {
                 Ok(outcome) => self.tell_posted(number, outcome).await?,
                 Err(ChainError::OtherBatch { number, .. }) => {
-                    return Err(Failure::Fatal(NodeError::OtherBatch { number }));
+                    if self.poster_of(number).await == Some(self.operator) {
+                        return Err(Failure::Fatal(NodeError::OtherBatch { number }));
+                    }
+                    tracing::warn!(%number, "somebody else posted this batch: waiting for it to be final");
                 }
                 Err(error) if self.can_never_be_posted(&sealed, &error).await => {
                     tracing::warn!(%number, %error, "the batch can never be posted: sealing anew");
@@ -129,6 +132,24 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         Ok(self.core.tell(self.posted(number, cost.tx, cost.gas, record.posted_at)).await?)
     }
 
+    /// Who posted a batch that stands on the base layer; `None` if it is not found, or nobody answers.
+    async fn poster_of(&self, number: BatchId) -> Option<Address> {
+        let (mut next, head) = (self.layer.deployed_block(), self.layer.head().await.ok()?.number);
+        let mut poster = None;
+        while next <= head {
+            let history = self.layer.history(next, head).await.ok()?;
+            for event in history.events {
+                if let ChainEvent::Posted(batch) = event
+                    && batch.number() == number
+                {
+                    poster = Some(batch.posted.proposer);
+                }
+            }
+            next = history.next_block;
+        }
+        poster
+    }
+
     /// An earlier attempt made it: its transaction is in a block that is not final, or the watcher finds it.
     async fn tell_found(&self, number: BatchId) -> Result<(), Failure> {
         let (Ok(settled), Ok(head)) = (self.layer.finalized().await, self.layer.head().await) else {
@@ -154,6 +175,38 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
     fn posted(&self, number: BatchId, transaction: Keccak, gas: u64, posted_at: u64) -> Event {
         let final_at = posted_at + self.layer.config().challenge_window;
         Event::BatchPosted { number, transaction, gas, posted_at, final_at }
+    }
+
+    async fn adopted(&self, batch: &BatchOnChain, gas: u64) -> Result<Event, Look> {
+        let posted = &batch.posted;
+        let sealed = SealedBatch { header: posted.header, payload: posted.payload.clone() };
+        let (proposer, number) = (posted.proposer, batch.number());
+        let (copy, known) = (sealed.clone(), self.operator);
+        let right = self
+            .core
+            .read(move |core| {
+                let records = core.batches().records();
+                let known_as =
+                    records.get(number.0 as usize - 1).filter(|record| record.header == copy.header);
+                known_as.is_some() || core.batches().follows(&copy, proposer)
+            })
+            .await?;
+        if right {
+            tracing::warn!(%number, %proposer, operator = %known, "somebody else posted a batch, after a silence");
+        } else {
+            tracing::error!(
+                %number, %proposer,
+                "somebody else posted a batch that is wrong: prove it with `fedroll audit --challenge`"
+            );
+        }
+        Ok(Event::BatchAdopted {
+            batch: Box::new(sealed),
+            proposer,
+            transaction: batch.place.tx,
+            gas,
+            posted_at: batch.posted_at(),
+            final_at: batch.posted_at() + self.layer.config().challenge_window,
+        })
     }
 
     /// Watches the base layer's clock, final blocks for queue items and batches, and the newest for batches that a
@@ -233,7 +286,12 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
                     ChainEvent::Posted(batch) => {
                         let (number, tx) = (batch.number(), batch.place.tx);
                         let gas = self.layer.cost(tx).await?.map_or(0, |cost| cost.gas);
-                        self.core.tell(self.posted(number, tx, gas, batch.posted_at())).await?;
+                        let event = if batch.posted.proposer == self.operator {
+                            self.posted(number, tx, gas, batch.posted_at())
+                        } else {
+                            self.adopted(&batch, gas).await?
+                        };
+                        self.core.tell(event).await?;
                         seen.batch = number.0;
                     }
                     ChainEvent::RolledBack { number, .. } => {
