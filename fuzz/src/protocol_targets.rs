@@ -282,7 +282,7 @@ fn to_worker_samples() -> Vec<Vec<u8>> {
         Task { id: TASK, nonce: NONCE, spec: SpecHash([5; 32]), price: 1_000, deadline_ms: 60_000, work };
     [
         ToWorker::Refused("not on the list".into()),
-        ToWorker::Assign(Box::new(task)),
+        ToWorker::Assign { task: Box::new(task), posted: 3 },
         ToWorker::Cancel { task: TASK, nonce: NONCE, reason: "the round is over".into() },
         ToWorker::Rejected { task: TASK, nonce: NONCE, reason: "too late".into() },
     ]

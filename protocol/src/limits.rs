@@ -25,6 +25,8 @@ pub const PARAMETERS_MAX: u64 = 1 << 30;
 
 /// Rounds of a training job, groups of an inference job.
 pub const SETTLEMENTS_MAX: u32 = 1_000_000;
+/// Settlements of one job that may be under way or wait to be posted: the coordinator's bond covers as many.
+pub const UNPOSTED_SETTLEMENTS_MAX: u32 = 2;
 /// Workers of one round, tasks of one group.
 pub const TASKS_PER_SETTLEMENT_MAX: u32 = 10_000;
 /// Passes over the local data in one round.

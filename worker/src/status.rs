@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use protocol::amount::Amount;
 use serde::Serialize;
 
-use crate::core::{Fact, Outcome, Pin, Records, RestoreError, Stage};
+use crate::core::{Fact, JobKey, JobTotals, Outcome, Pin, Records, RestoreError, Stage};
 use crate::output::{Answer, SCHEMA};
 
 /// Ended tasks that are listed one by one.
@@ -45,6 +45,8 @@ struct Job {
     declined: u64,
     dropped: u64,
     stopped: Option<String>,
+    /// Settlements that are on the base layer, as the coordinator says.
+    posted: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,7 +123,14 @@ fn coordinator(pin: &Pin) -> Coordinator {
 }
 
 fn jobs(records: &Records) -> Vec<Job> {
-    let jobs = records.jobs.iter().map(|(key, totals)| Job {
+    let jobs = records.jobs.iter().map(|(key, totals)| job(records, key, totals));
+    jobs.collect()
+}
+
+fn job(records: &Records, key: &JobKey, totals: &JobTotals) -> Job {
+    let posted = records.posted.get(key).copied().unwrap_or(0);
+    Job {
+        posted,
         job: key.job.0,
         rollup: records
             .pins
@@ -134,8 +143,7 @@ fn jobs(records: &Records) -> Vec<Job> {
         declined: totals.declined,
         dropped: totals.dropped,
         stopped: records.stopped.get(key).map(ToString::to_string),
-    });
-    jobs.collect()
+    }
 }
 
 fn words(outcome: &Outcome) -> (&'static str, u64, Option<String>) {

@@ -131,6 +131,11 @@ fn train(coordinator: &Coordinator, n: u8, epochs: u32) -> Task {
     )
 }
 
+fn assign(task: Task) -> ToWorker {
+    let posted = task.id.settlement;
+    ToWorker::Assign { task: Box::new(task), posted }
+}
+
 async fn receipt(conversation: &mut Conversation) -> Unverified<Receipt> {
     match conversation.next().await {
         ToCoordinator::Receipt(receipt) => receipt,
@@ -146,7 +151,7 @@ async fn a_task_is_trained_uploaded_signed_for_and_booked() {
     let mut conversation = coordinator.meet(&[]).await;
     assert_eq!(conversation.hello.abilities.data.examples(&"digits".parse().unwrap()), Some(40));
     let task = train(&coordinator, 1, 3);
-    conversation.say(ToWorker::Assign(Box::new(task.clone()))).await;
+    conversation.say(assign(task.clone())).await;
     let receipt = receipt(&mut conversation).await;
     let update = coordinator.stored(&receipt.body.result);
     let parameters = models::zoo::parameter_count(&coordinator::model()).unwrap() as u64;
@@ -155,7 +160,7 @@ async fn a_task_is_trained_uploaded_signed_for_and_booked() {
     assert_eq!(receipt.body.evaluated.unwrap().examples, 4);
     conversation.say(coordinator.accept(&task, &receipt)).await;
     // The worker answers the same task again from its memory: the acceptance was heard.
-    conversation.say(ToWorker::Assign(Box::new(task.clone()))).await;
+    conversation.say(assign(task.clone())).await;
     assert!(matches!(conversation.next().await, ToCoordinator::Decline { .. }));
     let (left, last) = tokio::join!(process.leave(), conversation.next());
     assert!(matches!(last, ToCoordinator::Leaving));
@@ -173,7 +178,7 @@ async fn a_worker_killed_in_the_middle_of_a_task_does_it_after_the_restart() {
     let mut conversation = coordinator.meet(&[]).await;
     // Long enough to be in the middle of it when it says so.
     let task = train(&coordinator, 1, 1_000);
-    conversation.say(ToWorker::Assign(Box::new(task.clone()))).await;
+    conversation.say(assign(task.clone())).await;
     conversation.progress().await;
     let killed = tokio::task::spawn_blocking(|| process.kill());
     killed.await.unwrap();
@@ -203,7 +208,7 @@ async fn two_workers_with_the_same_examples_send_the_same_update() {
         let home = Home::new();
         let process = Process::start(home.config(&coordinator.address()));
         let mut conversation = coordinator.meet(&[]).await;
-        conversation.say(ToWorker::Assign(Box::new(train(&coordinator, 1, 2)))).await;
+        conversation.say(assign(train(&coordinator, 1, 2))).await;
         results.push(receipt(&mut conversation).await);
         process.events.send(Event::Leave).await.unwrap();
         process.events.send(Event::Leave).await.unwrap();
@@ -220,7 +225,7 @@ async fn a_worker_cut_off_comes_back_with_what_it_has_done() {
     let process = Process::start(home.config(&coordinator.address()));
     let mut conversation = coordinator.meet(&[]).await;
     let task = train(&coordinator, 1, 300);
-    conversation.say(ToWorker::Assign(Box::new(task.clone()))).await;
+    conversation.say(assign(task.clone())).await;
     conversation.progress().await;
     conversation.cut();
     let mut conversation = coordinator.meet(&[&task]).await;
@@ -239,7 +244,7 @@ async fn items_are_answered_in_order_by_a_model_that_stays_warm() {
     let mut conversation = coordinator.meet(&[]).await;
     for n in 1..=2u8 {
         let task = coordinator.infer_task(n, 600);
-        conversation.say(ToWorker::Assign(Box::new(task.clone()))).await;
+        conversation.say(assign(task.clone())).await;
         let receipt = receipt(&mut conversation).await;
         let answers = coordinator.stored(&receipt.body.result);
         let first_item = u64::from(n) * 1_000;
@@ -257,9 +262,9 @@ async fn a_task_that_is_cancelled_ends_and_leaves_its_slot() {
     let process = Process::start(home.config(&coordinator.address()));
     let mut conversation = coordinator.meet(&[]).await;
     let (long, short) = (train(&coordinator, 1, 1_000), train(&coordinator, 2, 1));
-    conversation.say(ToWorker::Assign(Box::new(long.clone()))).await;
+    conversation.say(assign(long.clone())).await;
     conversation.progress().await;
-    conversation.say(ToWorker::Assign(Box::new(short.clone()))).await;
+    conversation.say(assign(short.clone())).await;
     conversation.say(ToWorker::Cancel { task: long.id, nonce: long.nonce, reason: "enough".into() }).await;
     assert_eq!(receipt(&mut conversation).await.body.nonce, short.nonce);
     process.events.send(Event::Leave).await.unwrap();

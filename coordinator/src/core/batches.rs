@@ -15,6 +15,7 @@ use protocol::time::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
+use super::jobs::Job;
 use super::{Coordinator, Effect};
 
 /// A batch as it is posted.
@@ -137,6 +138,13 @@ impl Batches {
     pub fn has_moved(&self, number: BatchId, seen: &Posted) -> bool {
         let known = self.pending_record(number).and_then(|record| record.posted);
         known.is_some_and(|known| known != *seen)
+    }
+
+    /// Settlements of a job, from the first on, that are wholly on the base layer.
+    pub fn settlements_posted(&self, job: &Job) -> u32 {
+        let sealed_only = self.records[self.posted..].iter().flat_map(|record| &record.settlements);
+        let closing = sealed_only.filter(|(id, _, closes)| *id == job.id && *closes).count();
+        job.next_sealed - closing as u32
     }
 
     fn pending_record(&self, number: BatchId) -> Option<&BatchRecord> {

@@ -5,8 +5,6 @@ pub const RECONNECT_GRACE_MS: u64 = 20_000;
 /// Milliseconds without a word from the base layer after which nothing is sealed: a batch dated by what was heard
 /// before could be too old when it can be posted.
 pub const BASE_LAYER_SILENCE_MS_MAX: u64 = 600_000;
-/// Inference groups of one job that are under way at once.
-pub const OPEN_GROUPS_MAX: usize = 4;
 /// Failures of one inference task after which its job fails: the input, not the workers, must be to blame.
 pub const TASK_FAILURES_MAX: u32 = 8;
 /// Log lines kept for a job.

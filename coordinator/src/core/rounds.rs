@@ -5,12 +5,12 @@ use protocol::hash::Digest;
 use protocol::ids::JobId;
 use protocol::job::{Evaluation, Infer, JobSpec, Reason, Train, Work};
 use protocol::ledger::QueueItem;
+use protocol::limits::UNPOSTED_SETTLEMENTS_MAX;
 use protocol::time::Millis;
 
 use super::effect::WeightedUpdate;
 use super::fact::{Fact, Outcome};
 use super::jobs::Job;
-use super::limits::OPEN_GROUPS_MAX;
 use super::timers::Timer;
 use super::{Coordinator, Effect, FinishRound, ReadyModel};
 
@@ -152,8 +152,7 @@ impl Coordinator {
         loop {
             let job = &self.jobs[&id];
             let slots = spec.tasks_in(job.next);
-            let room = job.open.len() < OPEN_GROUPS_MAX && job.next < spec.settlements();
-            if !room || !self.may_open_next(id, spec) {
+            if job.next >= spec.settlements() || !self.may_open_next(id, spec) {
                 break;
             }
             let settlement = self.jobs[&id].next;
@@ -208,8 +207,17 @@ impl Coordinator {
         false
     }
 
+    /// Whether a job's next settlement is too far ahead of the base layer: workers take no task of it before.
+    pub(super) fn waits_for_posting(&self, job: &Job) -> bool {
+        job.next >= self.batches.settlements_posted(job) + UNPOSTED_SETTLEMENTS_MAX
+    }
+
     /// Why a job cannot open its next settlement; `None` if it can.
     pub fn waits_for(&self, job: &Job, spec: &JobSpec) -> Option<String> {
+        if self.waits_for_posting(job) {
+            let first = self.batches.settlements_posted(job) + 1;
+            return Some(format!("settlement {first} has to be on the base layer first"));
+        }
         let cost = Job::cost_of(spec, job.next);
         let left = self.batches.escrow_left(job.id);
         let reserved = job.reserved();

@@ -107,7 +107,8 @@ impl Coordinator {
             deadline_ms: assignment.deadline.since(self.now),
             work,
         };
-        Some(Effect::Send { to: assignment.worker, message: ToWorker::Assign(Box::new(task)) })
+        let message = ToWorker::Assign { task: Box::new(task), posted: self.batches.settlements_posted(job) };
+        Some(Effect::Send { to: assignment.worker, message })
     }
 
     /// Ends an assignment without a receipt, and says so to its worker if that is of use.

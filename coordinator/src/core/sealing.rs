@@ -24,7 +24,7 @@ impl Coordinator {
             return; // looked at again when the base layer is heard of
         };
         let due = since.plus(self.config.seal_after_ms);
-        if self.now < due && self.waiting_credits() < BATCH_CREDITS_MAX {
+        if self.now < due && self.waiting_credits() < BATCH_CREDITS_MAX && !self.holds_up_a_job() {
             self.timers.set(Timer::Seal, due);
             return;
         }
@@ -53,6 +53,13 @@ impl Coordinator {
         self.jobs
             .values()
             .flat_map(|job| job.closed.range(job.next_sealed..).map(move |(number, _)| (job, *number)))
+    }
+
+    /// Whether a job can go on only when what waits is posted: then nothing is gained by waiting for company.
+    fn holds_up_a_job(&self) -> bool {
+        let stalled = |job: &&Job| job.is_live() && job.open.is_empty() && job.finishing.is_none();
+        let more = |job: &&Job| job.next < job.settlements() && self.waits_for_posting(job);
+        self.jobs.values().filter(stalled).any(|job| more(&job) && job.closed.contains_key(&job.next_sealed))
     }
 
     fn waiting_credits(&self) -> usize {

@@ -132,7 +132,14 @@ pub enum ToWorker {
     /// Answers a hello that was not; the connection closes after it.
     Refused(Reason),
     /// A task to do.
-    Assign(Box<Task>),
+    Assign {
+        /// The task.
+        task: Box<Task>,
+        /// Settlements of its job, from the first on, that stand on the base layer as the coordinator sees it. A worker
+        /// takes no task of a settlement that is [`UNPOSTED_SETTLEMENTS_MAX`](crate::limits::UNPOSTED_SETTLEMENTS_MAX)
+        /// or more ahead of it.
+        posted: u32,
+    },
     /// A task that is not wanted any more.
     Cancel {
         /// The task.

@@ -27,7 +27,7 @@ pub fn said(oracle: &Oracle, to: WorkerId, message: &ToWorker) -> Checked {
             })?;
             welcome.expected.iter().try_for_each(|(task, nonce)| assigned(oracle, to, *task, nonce))
         }
-        ToWorker::Assign(task) => {
+        ToWorker::Assign { task, .. } => {
             assigned(oracle, to, task.id, &task.nonce)?;
             super::earned::told(oracle, task)?;
             super::selection::told(oracle, task)

@@ -115,7 +115,7 @@ impl Client {
         while self.owed.len() + self.refused.len() < tasks {
             match self.receiver.recv().await? {
                 None => return Ok(()),
-                Some(ToWorker::Assign(task)) => {
+                Some(ToWorker::Assign { task, .. }) => {
                     let receipt = self.do_task(&task, kind, quirk, turn).await?;
                     if quirk == Quirk::Late {
                         held = Some(receipt);

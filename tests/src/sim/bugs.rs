@@ -119,14 +119,14 @@ impl Sim {
                 }
                 self.keep_effect(Effect::Accept { to, task, nonce, acceptance });
             }
-            (Bug::WrongWorker, Effect::Send { message: message @ ToWorker::Assign(_), .. }) => {
+            (Bug::WrongWorker, Effect::Send { message: message @ ToWorker::Assign { .. }, .. }) => {
                 let who = self.rng.below(self.peers.len() as u64) as usize;
                 let to = self.peer_id(who);
                 self.keep_effect(Effect::Send { to, message });
             }
-            (Bug::PriceHalved, Effect::Send { to, message: ToWorker::Assign(mut task) }) => {
+            (Bug::PriceHalved, Effect::Send { to, message: ToWorker::Assign { mut task, posted } }) => {
                 task.price = task.price.div_ceil(2);
-                self.keep_effect(Effect::Send { to, message: ToWorker::Assign(task) });
+                self.keep_effect(Effect::Send { to, message: ToWorker::Assign { task, posted } });
             }
             (_, other) => self.keep_effect(other),
         }

@@ -223,7 +223,7 @@ impl Sim {
 
     pub(super) fn on_down(&mut self, id: ConnId, message: ToWorker) -> Checked {
         let Some(who) = self.gets_through(id, End::Peer) else { return Ok(()) };
-        if let ToWorker::Assign(task) = &message {
+        if let ToWorker::Assign { task, .. } = &message {
             self.oracle.reached(self.peer_id(who), task);
         }
         let link = self.network.get(id).map(|conn| conn.link);

@@ -69,6 +69,13 @@ pub enum Fact {
         /// Why not.
         reason: Reason,
     },
+    /// The coordinator says that more of a job stands on the base layer.
+    Posted {
+        /// The job, on the terms pinned last.
+        job: JobId,
+        /// Settlements, from the first on.
+        settlements: u32,
+    },
     /// Nothing is done for a job any more.
     JobStopped {
         /// The job, on the terms pinned last.

@@ -11,6 +11,7 @@
 //! No async, no socket, no file, no clock, no thread: the simulator drives this same type.
 
 mod answers;
+mod behind;
 mod check;
 mod effect;
 mod fact;
@@ -32,6 +33,7 @@ use protocol::sign::NodeKey;
 use protocol::time::Millis;
 use protocol::wire::message::{Abilities, ToCoordinator, ToWorker};
 
+pub use behind::Behind;
 pub use check::WrongAcceptance;
 pub use effect::Effect;
 pub use fact::{Book, Dispute, EndedTask, Fact, JobKey, JobTotals, OpenTask, Outcome, Pin, Stage};
@@ -148,7 +150,7 @@ impl Worker {
             ToWorker::Welcome(welcome) => self.on_welcome(welcome),
             ToWorker::Refused(reason) => self.on_refused(reason),
             _ if self.session.up().is_none() => self.link_misused("work before a welcome"),
-            ToWorker::Assign(task) => self.on_assign(link, task),
+            ToWorker::Assign { task, posted } => self.on_assign(link, task, posted),
             ToWorker::Cancel { nonce, reason, .. } => self.on_cancel(nonce, reason),
             ToWorker::Accepted { nonce, task, acceptance } => self.on_accepted(nonce, task, acceptance),
             ToWorker::Rejected { nonce, task, reason } => self.on_rejected(nonce, task, reason),

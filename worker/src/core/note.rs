@@ -4,6 +4,7 @@ use protocol::hash::Digest;
 use protocol::ids::{AccountIndex, Address, JobId, Nonce, TaskId};
 use protocol::job::Reason;
 
+use super::behind::Behind;
 use super::check::WrongAcceptance;
 
 /// Something worth a line in the log.
@@ -40,6 +41,13 @@ pub enum Note {
         task: TaskId,
         /// Why.
         reason: Reason,
+    },
+    /// A task was not taken, because the coordinator does not keep up with its promises.
+    Behind {
+        /// The task.
+        task: TaskId,
+        /// How it is behind.
+        behind: Behind,
     },
     /// A taken task ends without a receipt.
     Dropped {

@@ -23,6 +23,8 @@ pub struct Records {
     pub books: BTreeMap<(JobKey, u32), Book>,
     /// Totals by job.
     pub jobs: BTreeMap<JobKey, JobTotals>,
+    /// Settlements of each job, from the first on, that stand on the base layer, as its coordinator said.
+    pub posted: BTreeMap<JobKey, u32>,
     /// Jobs that nothing is done for any more.
     pub stopped: BTreeMap<JobKey, Reason>,
     /// The latest refusals, oldest first.
@@ -52,6 +54,17 @@ impl Records {
     /// A job under the pin in force.
     pub fn key(&self, job: JobId) -> JobKey {
         JobKey { pin: self.pins.len().saturating_sub(1) as u32, job }
+    }
+
+    /// Settlements of a job, from the first on, that its coordinator said are on the base layer.
+    pub fn posted(&self, job: JobId) -> u32 {
+        self.posted.get(&self.key(job)).copied().unwrap_or(0)
+    }
+
+    /// Promises for a job, under the pin in force, that the coordinator has not said are kept; by settlement.
+    pub fn unposted(&self, job: JobId) -> impl Iterator<Item = (u32, &Book)> {
+        let key = self.key(job);
+        self.books.range((key, self.posted(job))..=(key, u32::MAX)).map(|((_, number), book)| (*number, book))
     }
 
     /// How an assignment ended, if that is still remembered.
@@ -87,6 +100,11 @@ impl Records {
                 let key = self.key(task.job);
                 self.count(key, |totals| totals.declined += 1);
                 self.push_ended(EndedTask { at: *at, task: *task, nonce: *nonce, price: *price, outcome });
+            }
+            Fact::Posted { job, settlements } => {
+                let key = self.key(*job);
+                self.posted.insert(key, *settlements);
+                drop_first_over(&mut self.posted, JOBS_MAX);
             }
             Fact::JobStopped { job, reason } => {
                 let key = self.key(*job);

@@ -132,8 +132,12 @@ impl Tasks {
 }
 
 impl Worker {
-    pub(super) fn on_assign(&mut self, link: LinkId, task: Box<Task>) {
+    pub(super) fn on_assign(&mut self, link: LinkId, task: Box<Task>, posted: u32) {
         self.session.forget_unknown(&task.nonce);
+        // A reorganisation may take back what was posted; it is posted again, and what was said stands.
+        if posted > self.records.posted(task.id.job) {
+            self.record(Fact::Posted { job: task.id.job, settlements: posted });
+        }
         if let Some(open) = self.records.open.get(&task.nonce) {
             if open.task != task {
                 return self.odd("another task under the nonce of one held here", &task.id, &task.nonce);
@@ -149,9 +153,13 @@ impl Worker {
             return self.send(link, ToCoordinator::Decline { task: task.id, nonce: task.nonce, reason });
         }
         if let Err(reason) = self.may_take(&task) {
+            let behind = self.behind(&task);
             let Task { id, nonce, price, .. } = *task;
             self.record(Fact::Declined { at: self.now, task: id, nonce, price, reason: reason.clone() });
-            self.effects.push(Effect::Log(Note::Declined { task: id, reason: reason.clone() }));
+            self.effects.push(Effect::Log(match behind {
+                Some(behind) => Note::Behind { task: id, behind },
+                None => Note::Declined { task: id, reason: reason.clone() },
+            }));
             return self.send(link, ToCoordinator::Decline { task: id, nonce, reason });
         }
         self.effects.push(Effect::Log(Note::Taken { task: task.id, price: task.price }));
@@ -165,6 +173,9 @@ impl Worker {
         }
         if let Some(reason) = self.records.stopped.get(&self.records.key(task.id.job)) {
             return Err(Reason::from(format!("this worker has stopped working for the job: {reason}")));
+        }
+        if let Some(behind) = self.behind(task) {
+            return Err(Reason::from(behind.to_string()));
         }
         if self.records.unanswered() >= UNANSWERED_MAX {
             return Err(Reason::from(format!("{UNANSWERED_MAX} receipts of this worker are unanswered")));

@@ -12,6 +12,7 @@ pub fn write(note: &Note) {
         Note::LinkLost { reason, retry_ms } => warn!(%reason, retry_ms, "link lost"),
         Note::Taken { task, price } => info!(%task, price, "taken"),
         Note::Declined { task, reason } => info!(%task, %reason, "declined"),
+        Note::Behind { task, behind } => error!(%task, %behind, "not taken"),
         Note::Dropped { task, reason } => warn!(%task, %reason, "dropped"),
         Note::Computed { task, result, examples } => info!(%task, ?result, examples, "computed"),
         Note::Accepted { task, owed } => info!(%task, owed, "accepted"),

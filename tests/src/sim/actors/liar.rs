@@ -132,7 +132,7 @@ impl Sim {
                 self.after(wait, Due::Liar { who, due: LiarDue::Dial });
             }
             LiarDue::Hears(message) => {
-                if let ToWorker::Assign(task) = *message {
+                if let ToWorker::Assign { task, .. } = *message {
                     self.leaked.push((*task).clone());
                     let wait = self.up_to(2 * self.params.compute_ms_max);
                     self.after(wait, Due::Liar { who, due: LiarDue::Act(task) });

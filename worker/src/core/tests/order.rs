@@ -28,7 +28,7 @@ fn poke(rig: &mut Rig, rng: &mut Rng) {
             let expected: Vec<&Task> = tasks.iter().filter(|_| rng.chance(1, 2)).collect();
             message(ToWorker::Welcome(super::rig::welcome(&expected)))
         }
-        5..8 => message(ToWorker::Assign(Box::new(task))),
+        5..8 => message(ToWorker::Assign { task: Box::new(task), posted: rng.below(3) as u32 }),
         8 if rng.chance(1, 3) => message(ToWorker::Cancel { task: id, nonce, reason: "enough".into() }),
         9 | 10 => {
             let missing: Vec<Digest> = rig.worker.blobs_in_use().into_iter().collect();

@@ -130,3 +130,34 @@ fn a_second_answer_and_an_answer_to_nothing_change_nothing() {
     assert!(rig.last.iter().any(|effect| matches!(effect, Effect::Log(Note::Odd { .. }))));
     assert_eq!(rig.facts.len(), facts + 1, "only the running task was taken");
 }
+
+#[test]
+fn no_task_of_a_settlement_that_no_bond_covers_is_taken() {
+    let mut rig = Rig::welcomed();
+    rig.assign_after(&train(1, 2), 0);
+    let words = rig.declined().unwrap();
+    assert!(words.contains("settlement 1 is not on the base layer yet"), "{words}");
+    rig.assign_after(&train(2, 1), 0);
+    assert_eq!(rig.declined(), None, "two settlements may wait");
+    rig.crash();
+    rig.welcome(&[&train(2, 1)]);
+    rig.assign_after(&train(3, 2), 1);
+    assert_eq!(rig.declined(), None, "the first was posted");
+    // What was said stands: a reorganisation takes nothing back for good.
+    rig.crash();
+    assert_eq!(rig.worker.records().posted(train(3, 2).id.job), 1);
+}
+
+#[test]
+fn a_coordinator_that_is_late_gets_no_more_work_until_it_has_settled() {
+    let mut rig = Rig::welcomed();
+    let task = train(1, 0);
+    rig.finish(&task);
+    rig.accept(&task, 1, PRICE);
+    rig.now = 86_401_000; // one second past settle-by
+    rig.assign_after(&train(2, 1), 0);
+    let words = rig.declined().unwrap();
+    assert!(words.contains("promised to settle settlement 1 by 86400"), "{words}");
+    rig.assign_after(&train(3, 1), 1);
+    assert_eq!(rig.declined(), None, "settled, if late");
+}

@@ -173,7 +173,12 @@ impl Rig {
     }
 
     pub(super) fn assign(&mut self, task: &Task) {
-        self.say(ToWorker::Assign(Box::new(task.clone())));
+        self.assign_after(task, task.id.settlement);
+    }
+
+    /// Assigns a task while so many settlements of its job are on the base layer.
+    pub(super) fn assign_after(&mut self, task: &Task, posted: u32) {
+        self.say(ToWorker::Assign { task: Box::new(task.clone()), posted });
     }
 
     /// Dials, if needed, and lets the worker in.
