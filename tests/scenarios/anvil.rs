@@ -84,9 +84,36 @@ async fn a_job_goes_from_deploy_to_claim_on_anvil() -> Result<()> {
     ensure!(claimed.code == 0, "{claimed:?}");
     let paid = claimed.json()?["result"]["paid"].clone();
     ensure!(paid[0]["amount"] == "1" && paid[1]["amount"] == "1" && paid[2].is_null(), "{paid:#}");
-    let audit = shell.quietly(&format!("fedroll audit {network} --evidence {http}")).await?;
+    let audit =
+        shell.quietly(&format!("fedroll audit {network} --evidence {http} --mirror evidence")).await?;
     ensure!(audit.code == 0, "{audit:?}");
     let totals = &audit.json()?["result"]["totals"];
     ensure!(totals["claimed"] == "2" && totals["earned"] == "2", "{totals:#}");
+    drop(coordinator);
+    audit_the_mirror(&shell, &network).await
+}
+
+/// What was mirrored outlives the coordinator; who keeps it cannot change it unnoticed.
+async fn audit_the_mirror(shell: &Shell, network: &str) -> Result<()> {
+    let line = format!("fedroll audit {network} --evidence evidence");
+    let whole = shell.quietly(&line).await?;
+    ensure!(whole.code == 0 && whole.stdout.contains("4 receipts signed by their workers"), "{whole:?}");
+    let batches = shell.path("evidence").join("v1/batches");
+    let kept = fs::read_dir(&batches)?.next().context("a mirrored batch")??.path().join("evidence");
+    let honest = fs::read_to_string(&kept)?;
+    let mut evidence: serde_json::Value = serde_json::from_str(&honest)?;
+    let credits = evidence["credits"].as_array_mut().context("credits")?;
+    // Each signature holds, and each receipt is about this job: only not of this account.
+    let other = credits[1]["receipts"].clone();
+    credits[0]["receipts"] = other;
+    fs::write(&kept, evidence.to_string())?;
+    let forged = shell.quietly(&line).await?;
+    ensure!(forged.code == 1 && forged.stdout.contains("a receipt is signed by"), "{forged:?}");
+    fs::write(&kept, honest.replace("\"tasks\":1", "\"tasks\":2"))?;
+    let forged = shell.quietly(&line).await?;
+    ensure!(forged.code == 1 && forged.stdout.contains("about another credit"), "{forged:?}");
+    fs::remove_file(&kept)?;
+    let missing = shell.quietly(&line).await?;
+    ensure!(missing.code == 0 && missing.stdout.contains("the mirror does not have it"), "{missing:?}");
     Ok(())
 }

@@ -14,14 +14,19 @@ use crate::jobfile::Duration;
 #[command(after_help = "\
 Examples:
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x…
-  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence http://127.0.0.1:7070")]
+  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence http://127.0.0.1:7070 --mirror evidence
+  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence evidence")]
 pub struct Audit {
     /// What to audit.
     #[command(flatten)]
     pub network: NetworkArgs,
-    /// A coordinator's HTTP API to fetch receipts and acceptances from; nothing it says is believed unchecked
-    #[arg(long, value_name = "URL")]
+    /// Where to get receipts and acceptances: a coordinator's HTTP API, or a mirror (its URL or directory); nothing it
+    /// says is believed unchecked
+    #[arg(long, value_name = "URL|DIR")]
     pub evidence: Option<String>,
+    /// Keep evidence that holds in this directory, so that it outlives the coordinator
+    #[arg(long, value_name = "DIR", requires = "evidence")]
+    pub mirror: Option<PathBuf>,
 }
 
 /// `fedroll claim`

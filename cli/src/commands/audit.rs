@@ -4,6 +4,9 @@
 
 mod evidence;
 mod report;
+mod source;
+
+use std::path::Path;
 
 use contracts::base_layer::{BaseLayer, Exits as _};
 use contracts::rpc::RpcChain;
@@ -14,8 +17,8 @@ use protocol::ledger::{QueueAction, State};
 use self::evidence::Evidence;
 pub use self::report::AuditReport;
 use self::report::{BatchLine, Totals};
+use self::source::Source;
 use crate::args::money::Audit;
-use crate::client::Client;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::network::Network;
@@ -29,15 +32,16 @@ const FLOW_LEAVES_MAX: usize = 10_000;
 /// Audits and answers.
 pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
     let (rpc, rollup) = Network::find(&args.network)?.base_layer()?;
-    let report = audit(&rpc, rollup, args.evidence.as_deref(), out).await?;
+    let report = audit(&rpc, rollup, args.evidence.as_deref(), args.mirror.as_deref(), out).await?;
     out.answer(&report)
 }
 
-/// Audits a rollup.
+/// Audits a rollup; evidence that holds is kept in `mirror`.
 pub async fn audit(
     rpc: &str,
     rollup: Address,
     evidence: Option<&str>,
+    mirror: Option<&Path>,
     out: &Output,
 ) -> anyhow::Result<AuditReport> {
     let spinner = out.spinner("reading the base layer");
@@ -62,7 +66,10 @@ pub async fn audit(
     check_contract(&chain, &replay, &mut report).await?;
     check_flow(&chain, &replay, &mut report).await?;
     match evidence {
-        Some(url) => check_evidence(url, &chain, &replay, &mut report, out).await?,
+        Some(source) => {
+            let source = Source::open(source)?;
+            check_evidence(&source, mirror, &chain, &replay, &mut report, out).await?;
+        }
         None => report.not_checked.push(
             "receipts, acceptances and results roots: name a coordinator or a mirror with --evidence URL"
                 .to_owned(),
@@ -202,13 +209,13 @@ fn totals(replay: &Replay, state: &State) -> anyhow::Result<Totals> {
 }
 
 async fn check_evidence(
-    url: &str,
+    source: &Source,
+    mirror: Option<&Path>,
     chain: &RpcChain,
     replay: &Replay,
     report: &mut AuditReport,
     out: &Output,
 ) -> anyhow::Result<()> {
-    let client = Client::new(url)?;
     let bar = out.bar(replay.batches.len() as u64, "evidence");
     let mut evidence = Evidence::new(chain.domain(), chain.config().proposer, replay);
     for replayed in replay.batches.iter().filter(|replayed| replayed.verdict.holds()) {
@@ -216,10 +223,16 @@ async fn check_evidence(
         if replayed.batch.posted.header.results_root == evidence::no_results() {
             continue;
         }
-        match client.evidence(replayed.batch.number()).await {
-            Ok(shown) => evidence.check(replayed, &shown),
+        let number = replayed.batch.number();
+        match source.evidence(number).await {
+            Ok(shown) => {
+                let holds = evidence.check(replayed, &shown);
+                if let Some(mirror) = mirror.filter(|_| holds) {
+                    source::keep(mirror, number, &shown)?;
+                }
+            }
             Err(error @ CliError::Unreachable { .. }) => return Err(error.into()),
-            Err(error) => evidence.miss(replayed.batch.number(), &error),
+            Err(error) => evidence.miss(number, &error),
         }
     }
     bar.finish_and_clear();

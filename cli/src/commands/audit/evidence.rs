@@ -67,8 +67,14 @@ impl Evidence {
         self.missing.push(format!("what lies behind batch {batch}: {error}"));
     }
 
-    /// Checks the evidence of one batch against what the base layer has of it.
-    pub fn check(&mut self, replayed: &Replayed, shown: &api::Evidence) {
+    /// Checks the evidence of one batch against what the base layer has of it; whether it holds.
+    pub fn check(&mut self, replayed: &Replayed, shown: &api::Evidence) -> bool {
+        let before = self.problems.len();
+        self.compare(replayed, shown);
+        self.problems.len() == before
+    }
+
+    fn compare(&mut self, replayed: &Replayed, shown: &api::Evidence) {
         let number = replayed.batch.number();
         let credits = credits_of(replayed);
         if credits.len() != shown.credits.len() {
