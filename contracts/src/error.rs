@@ -10,6 +10,7 @@ use protocol::ids::{AccountIndex, Address, BatchId};
 use crate::bindings::Challenges::ChallengesErrors;
 use crate::bindings::DevToken::DevTokenErrors;
 use crate::bindings::Rollup::RollupErrors;
+use crate::bindings::ServiceBonds::ServiceBondsErrors;
 
 /// An error of the base layer, with its verdict: [`ChainError::is_retry`].
 #[derive(Debug, Clone, thiserror::Error)]
@@ -135,6 +136,8 @@ pub enum Reason {
     Rollup(Box<RollupErrors>),
     /// One of the contract's where batches are challenged.
     Challenges(Box<ChallengesErrors>),
+    /// One of the service bonds'.
+    Bonds(Box<ServiceBondsErrors>),
     /// One of the token's.
     Token(Box<DevTokenErrors>),
     /// A reason in words.
@@ -154,6 +157,9 @@ impl Reason {
         if let Ok(error) = ChallengesErrors::abi_decode(data) {
             return Self::Challenges(Box::new(error));
         }
+        if let Ok(error) = ServiceBondsErrors::abi_decode(data) {
+            return Self::Bonds(Box::new(error));
+        }
         if let Ok(error) = DevTokenErrors::abi_decode(data) {
             return Self::Token(Box::new(error));
         }
@@ -170,6 +176,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Rollup(error) => write!(f, "{}", crate::reason::rollup(error)),
             Self::Challenges(error) => write!(f, "{}", crate::reason::challenges(error)),
+            Self::Bonds(error) => write!(f, "{}", crate::reason::bonds(error)),
             Self::Token(error) => write!(f, "{}", crate::reason::token(error)),
             Self::Text(text) | Self::Panic(text) => f.write_str(text),
             Self::Unknown(data) if data.is_empty() => f.write_str("no reason given"),

@@ -5,6 +5,7 @@
 //! | [`base_layer`] | what coordinator, command line and auditor ask of a base layer |
 //! | [`rpc`] | the answer of any Ethereum JSON-RPC node, by alloy |
 //! | [`devchain`] | a node of our own for one machine: revm, the same bytecode, a journal |
+//! | [`bonds`] | service bonds: what stands behind what coordinators sign |
 //! | [`bindings`] | types made from `artifacts/` |
 //! | [`error`] | what can go wrong, and whether to try again |
 //!
@@ -13,6 +14,7 @@
 mod artifact;
 pub mod base_layer;
 pub mod bindings;
+pub mod bonds;
 pub mod devchain;
 pub mod error;
 mod reason;

@@ -3,6 +3,7 @@
 use crate::bindings::Challenges::ChallengesErrors as C;
 use crate::bindings::DevToken::DevTokenErrors as T;
 use crate::bindings::Rollup::RollupErrors as R;
+use crate::bindings::ServiceBonds::ServiceBondsErrors as B;
 
 /// A reason of the rollup.
 pub(crate) fn rollup(error: &R) -> String {
@@ -116,6 +117,68 @@ pub(crate) fn challenges(error: &C) -> String {
     }
 }
 
+/// A reason of the service bonds.
+pub(crate) fn bonds(error: &B) -> String {
+    let tokens = |units: u128| protocol::amount::Amount::units(units);
+    match error {
+        B::NotRollup(e) => format!("{} is not the rollup", e.sender),
+        B::BondTooSmall(e) => format!(
+            "the coordinator {} has {} tokens of its service bond free and the job needs {}: it must deposit {} more \
+             (`fedroll chain bond deposit`)",
+            e.coordinator,
+            tokens(e.free),
+            tokens(e.needed),
+            tokens(e.needed.saturating_sub(e.free))
+        ),
+        B::ExitTooLarge(e) => {
+            format!("{} tokens are asked back, {} are not locked", tokens(e.requested), tokens(e.free))
+        }
+        B::NothingToWithdraw(_) => "nothing was asked back".into(),
+        B::TooEarly(e) => format!("that is possible from time {} on", e.from),
+        B::TooLate(e) => format!("that was possible until time {}", e.until),
+        B::AlreadyReleased(e) => format!("what was locked for job {} is free already", e.job),
+        B::JobNotOver(e) => format!("job {} is not over", e.job),
+        B::NoSuchBatch(e) => format!("that is not batch {}, or it was rolled back", e.batch),
+        B::BatchNotFinal(e) => format!("batch {} is not final", e.batch),
+        B::WrongState(e) => format!("that is not the state with the root {}", e.root),
+        B::WrongChunk(e) => format!("that is not chunk {} of batch {}", e.chunk, e.batch),
+        B::AnotherJob(e) => format!("the acceptance is for another job or spec than job {}'s", e.job),
+        other => claim_on_bonds(other),
+    }
+}
+
+fn claim_on_bonds(error: &B) -> String {
+    match error {
+        B::OverTerms(e) => format!("{} units for {} tasks are over what the job can pay", e.owed, e.tasks),
+        B::NotSignedByCoordinator(e) => {
+            format!("the acceptance is signed by {}, not by the coordinator", e.signer)
+        }
+        B::NotPassedHere(e) => {
+            format!("settlement {} did not go past account {} in this chunk", e.settlement, e.account)
+        }
+        B::AlreadySettled(e) => {
+            format!("settlement {} has gone past account {} by this batch", e.settlement, e.account)
+        }
+        B::NotOverdue(e) => {
+            format!("it was to be settled by {}, and the batch is of {}", e.settleBy, e.time)
+        }
+        B::NeedsApproval(e) => {
+            format!("the requester of job {} may refuse its settlements, so that none is late", e.job)
+        }
+        B::NothingOwed(e) => {
+            format!("{} units are owed, {} were credited and {} paid by the bond", e.owed, e.credited, e.paid)
+        }
+        B::BondEmpty(e) => format!("nothing is left of the bond of {}", e.coordinator),
+        B::NoSuchLeaf(e) => format!("the batch has {} results, not one at {}", e.count, e.index),
+        B::AlreadyChallenged(e) => format!("result {} of batch {} was asked for before", e.index, e.batch),
+        B::TooManyOpen(e) => format!("too many results of batch {} are asked for at once", e.batch),
+        B::DepositTooSmall(e) => format!("a deposit of {} wei is below {} wei", e.got, e.least),
+        B::NoOpenChallenge(e) => format!("nobody waits for result {} of batch {}", e.index, e.batch),
+        B::WrongLeaf(e) => format!("that is not result {} of batch {}", e.index, e.batch),
+        other => format!("the service bonds reported {}", plain(&format!("{other:?}"))),
+    }
+}
+
 /// A reason of the token.
 pub(crate) fn token(error: &T) -> String {
     match error {
@@ -158,6 +221,16 @@ mod tests {
             data.resize(4 + 32 * 4, 0);
             let text = Reason::decode(&data).to_string();
             assert!(text.contains(' '), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_bonds_has_a_sentence() {
+        for selector in B::SELECTORS {
+            let mut data = selector.to_vec();
+            data.resize(4 + 32 * 4, 0);
+            let text = Reason::decode(&data).to_string();
+            assert!(text.contains(' ') && !text.contains("reported"), "{text}");
         }
     }
 

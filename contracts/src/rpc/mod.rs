@@ -1,8 +1,9 @@
 //! A base layer behind any Ethereum JSON-RPC address: the development chain, anvil, a real node.
 //!
-//! `challenge` proves batches wrong. `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `send` gets one transaction
-//! into a block exactly once, `deploy` makes a rollup.
+//! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `send` gets one transaction
+//! into a block exactly once, `deploy` makes a rollup, `challenge` proves batches wrong, `bonds` answers for promises.
 
+mod bonds;
 mod challenge;
 mod deploy;
 mod exit;

@@ -24,7 +24,7 @@ use crate::error::{ChainError, Reason};
 /// One rollup behind one JSON-RPC address, with a key. Cheap to clone; clones share their order of sending.
 #[derive(Clone, Debug)]
 pub struct RpcWriter {
-    chain: RpcChain,
+    pub(super) chain: RpcChain,
     sender: Arc<Sender>,
 }
 
@@ -73,16 +73,16 @@ impl RpcWriter {
         U256::from(amount.as_units()).saturating_mul(U256::from(self.chain.config.unit))
     }
 
-    /// Lets the rollup take `amount` from the sender, if it may not yet.
-    async fn allow(&self, amount: Amount) -> Result<(), ChainError> {
-        let (owner, spender) = (to_evm(self.sender()), to_evm(self.chain.contract));
+    /// Lets one of the rollup's contracts take `amount` from the sender, if it may not yet.
+    pub(super) async fn allow(&self, spender: Address, amount: Amount) -> Result<(), ChainError> {
+        let (owner, spender) = (to_evm(self.sender()), to_evm(spender));
         let call = DevToken::allowanceCall { owner, spender };
         let allowed = self.chain.node.call(self.chain.config.token, &call, At::Latest).await?;
         if allowed >= self.base(amount) {
             return Ok(());
         }
         let call = DevToken::approveCall { spender, value: self.base(amount) };
-        self.to_token("allowing the rollup to take the escrow", &call).await.map(drop)
+        self.to_token("allowing the contract to take the money", &call).await.map(drop)
     }
 
     /// Did an earlier attempt post this batch?
@@ -182,7 +182,7 @@ impl BaseLayerWriter for RpcWriter {
         terms: Terms,
         amount: Amount,
     ) -> Result<(JobId, Cost), ChainError> {
-        self.allow(amount).await?;
+        self.allow(self.chain.contract, amount).await?;
         let call = Rollup::fundJobCall {
             coordinator: to_evm(coordinator),
             specHash: B256::new(spec.0),
@@ -195,7 +195,7 @@ impl BaseLayerWriter for RpcWriter {
     }
 
     async fn top_up(&self, job: JobId, amount: Amount) -> Result<Cost, ChainError> {
-        self.allow(amount).await?;
+        self.allow(self.chain.contract, amount).await?;
         let call = Rollup::topUpCall { job: job.0, amount: amount.as_units() };
         mined(&self.to_rollup("topping up a job", &call).await?)
     }

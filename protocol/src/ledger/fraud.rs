@@ -93,7 +93,7 @@ pub fn wrong_chunk(deriver: &Deriver, posted: &PostedBatch) -> Option<ChunkFraud
 }
 
 /// Opens chunk `index` of a batch that starts at `pre_root`; `None` if there are fewer.
-fn open(pre_root: Keccak, chunks: &[Chunk], index: usize) -> Option<ChunkOpening> {
+pub(in crate::ledger) fn open(pre_root: Keccak, chunks: &[Chunk], index: usize) -> Option<ChunkOpening> {
     let chunk = chunks.get(index)?.clone();
     let before = &chunks[..index];
     let tree = chunks_tree(pre_root, chunks);

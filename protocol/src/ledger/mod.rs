@@ -11,6 +11,7 @@
 //! | [`derive`] | the auditor: a batch back into state |
 //! | [`fraud`] | what shows the contract that a batch is wrong |
 //! | [`results`] | the results tree |
+//! | [`omission`] | whether a promise was kept, and the proof if not |
 //! | [`share`] | how a settlement's reward is divided |
 //!
 //! `docs/LEDGER.md` tells it in prose; `protocol/vectors/` holds golden cases that Solidity reads too.
@@ -20,6 +21,7 @@ pub mod batch;
 pub mod builder;
 pub mod derive;
 pub mod fraud;
+pub mod omission;
 pub mod op;
 pub mod outcome;
 pub mod queue;
