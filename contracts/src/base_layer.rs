@@ -139,10 +139,6 @@ impl BatchOnChain {
 
 /// Something that concerns the ledger, in the base layer's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "queue items are the rule, and 240 bytes are few beside a batch"
-)]
 pub enum ChainEvent {
     /// A requester funded, topped up or closed a job.
     Queued(QueuedItem),

@@ -41,7 +41,7 @@ impl Deserted {
             let address = network.coordinator.worker_address.clone();
             Ok::<_, anyhow::Error>(persistent(address, number, good_update()?))
         });
-        while !derive(&network).await?.state().job(job).is_some_and(|job| job.next_settlement >= 2) {
+        while derive(&network).await?.state().job(job).is_none_or(|job| job.next_settlement < 2) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         for client in clients {
