@@ -60,7 +60,7 @@ pub struct DataChallenge {
 }
 
 /// Reading bonds and challenges.
-pub trait Bonds: BaseLayer {
+pub trait ServiceBonds: BaseLayer {
     /// A coordinator's bond.
     fn bond_of(&self, coordinator: Address) -> impl Future<Output = Result<Bond, ChainError>> + Send;
     /// What is locked for a job.
@@ -77,7 +77,7 @@ pub trait Bonds: BaseLayer {
 }
 
 /// Sending to the bonds, with one key.
-pub trait BondsWriter: Bonds + BaseLayerWriter {
+pub trait ServiceBondsWriter: ServiceBonds + BaseLayerWriter {
     /// Adds to a coordinator's bond, raising the token's allowance first where it is short.
     fn deposit_bond(
         &self,

@@ -14,7 +14,7 @@ use super::read::RpcChain;
 use super::write::{RpcWriter, mined};
 use crate::base_layer::{BaseLayer as _, BatchOnChain, Cost, ProvenJob};
 use crate::bindings::{Rollup, ServiceBonds, from_evm, from_word, siblings, to_evm, to_word};
-use crate::bonds::{Bond, Bonds, BondsWriter, DataChallenge, JobLock};
+use crate::bonds::{self, Bond, DataChallenge, JobLock};
 use crate::error::ChainError;
 
 /// A challenge that waits for its answer, as the contract numbers it.
@@ -26,7 +26,7 @@ impl RpcChain {
     }
 }
 
-impl Bonds for RpcChain {
+impl bonds::ServiceBonds for RpcChain {
     async fn bond_of(&self, coordinator: Address) -> Result<Bond, ChainError> {
         let bond = self.ask_bonds(ServiceBonds::bondOfCall { coordinator: to_evm(coordinator) }).await?;
         Ok(Bond {
@@ -78,18 +78,18 @@ impl Bonds for RpcChain {
     }
 }
 
-impl Bonds for RpcWriter {
+impl bonds::ServiceBonds for RpcWriter {
     async fn bond_of(&self, coordinator: Address) -> Result<Bond, ChainError> {
-        self.chain.bond_of(coordinator).await
+        bonds::ServiceBonds::bond_of(&self.chain, coordinator).await
     }
     async fn lock_of(&self, job: JobId) -> Result<JobLock, ChainError> {
-        self.chain.lock_of(job).await
+        bonds::ServiceBonds::lock_of(&self.chain, job).await
     }
     async fn omission_paid(&self, place: Place) -> Result<u64, ChainError> {
-        self.chain.omission_paid(place).await
+        bonds::ServiceBonds::omission_paid(&self.chain, place).await
     }
     async fn open_challenges(&self, from: u64, to: u64) -> Result<Vec<DataChallenge>, ChainError> {
-        self.chain.open_challenges(from, to).await
+        bonds::ServiceBonds::open_challenges(&self.chain, from, to).await
     }
 }
 
@@ -119,7 +119,7 @@ impl RpcWriter {
     }
 }
 
-impl BondsWriter for RpcWriter {
+impl bonds::ServiceBondsWriter for RpcWriter {
     async fn deposit_bond(&self, coordinator: Address, amount: Amount) -> Result<Cost, ChainError> {
         self.allow(self.config().service_bonds, amount).await?;
         let call = ServiceBonds::depositCall { coordinator: to_evm(coordinator), amount: amount.as_units() };

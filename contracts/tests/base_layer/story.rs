@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::nodes::Node;
 
 const START: u64 = 2_000_000_000;
-const UNITS: Terms = Terms {
+pub const UNITS: Terms = Terms {
     price_cap: 2_000_000,
     task_cap: 10,
     settlements: 5,
