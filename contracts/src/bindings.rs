@@ -12,7 +12,7 @@ use protocol::ledger::state::empty_nodes;
 
 use crate::base_layer::{BatchOnChain, ProvenAccount, ProvenJob};
 
-pub use generated::{Challenges, DevToken, Rollup, ServiceBonds};
+pub use generated::{Challenges, DevToken, Rollup, ServiceBonds, WorkerRegistry};
 
 #[expect(clippy::too_many_arguments, reason = "the macro writes a function with one argument a field")]
 mod generated {
@@ -32,6 +32,12 @@ mod generated {
         #[derive(Debug)]
         ServiceBonds,
         "artifacts/ServiceBonds.json"
+    );
+
+    alloy::sol!(
+        #[derive(Debug)]
+        WorkerRegistry,
+        "artifacts/WorkerRegistry.json"
     );
 
     alloy::sol!(

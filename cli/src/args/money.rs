@@ -152,6 +152,12 @@ pub struct Deploy {
     /// The token's base units in one ledger unit of 10⁻⁶ token: 1 for 6 decimals, 1000000000000 for 18
     #[arg(long, value_name = "N", default_value_t = 1_000_000_000_000, requires = "token")]
     pub token_unit: u128,
+    /// Deploy without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Also write the addresses to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     /// How long a batch can be challenged before it is final [default: 7d, on a development chain 5s]
     #[arg(long, value_name = "TIME")]
     pub challenge_window: Option<Duration>,

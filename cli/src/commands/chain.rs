@@ -68,6 +68,12 @@ struct Deployed {
     #[serde(with = "text")]
     rollup: Address,
     #[serde(with = "text")]
+    challenges: Address,
+    #[serde(with = "text")]
+    service_bonds: Address,
+    #[serde(with = "text")]
+    worker_registry: Address,
+    #[serde(with = "text")]
     token: Address,
     #[serde(with = "text")]
     operator: Address,
@@ -78,7 +84,14 @@ impl Report for Deployed {
     fn text(&self, page: &mut Page) {
         let label = if self.development_chain { " (development chain)" } else { "" };
         page.line(format_args!("deployed on chain {}{label}, {} gas", self.chain_id, self.gas));
-        page.facts(&[("rollup", &self.rollup), ("token", &self.token), ("operator", &self.operator)]);
+        page.facts(&[
+            ("rollup", &self.rollup),
+            ("challenges", &self.challenges),
+            ("service bonds", &self.service_bonds),
+            ("worker registry", &self.worker_registry),
+            ("token", &self.token),
+            ("operator", &self.operator),
+        ]);
         page.line(
             "unaudited; its operator's bond stands: anyone can prove a wrong batch and take part of it",
         );
@@ -108,15 +121,43 @@ async fn deploy(args: &Deploy, out: &Output) -> anyhow::Result<ExitStatus> {
             return Err(CliError::Unknown { what: "the token", fix }.into());
         }
     };
+    let quote = rpc::quote(&args.rpc, token).await?;
+    let cost = format!(
+        "deploying takes up to {} gas at up to {} gwei, and {} ether for the operator's fraud bond: up to {} ether",
+        quote.gas,
+        quote.max_fee.div_ceil(GWEI),
+        ether(quote.bond),
+        ether(quote.wei())
+    );
+    if args.yes || info.is_development() {
+        out.note(cost);
+    } else {
+        out.confirm(&format!("{cost}. Deploy?"))?;
+    }
     let deployed = rpc::deploy(&args.rpc, &key, token, windows, args.operator).await?;
-    out.answer(&Deployed {
+    let report = Deployed {
         chain_id: info.chain_id,
         development_chain: info.is_development(),
         rollup: deployed.rollup,
+        challenges: deployed.challenges,
+        service_bonds: deployed.service_bonds,
+        worker_registry: deployed.worker_registry,
         token: deployed.token,
         operator: args.operator,
         gas: deployed.costs.iter().map(|cost| cost.gas).sum(),
-    })
+    };
+    if let Some(path) = &args.out {
+        files::write(path, format!("{}\n", serde_json::to_string_pretty(&report)?).as_bytes())?;
+    }
+    out.answer(&report)
+}
+
+const GWEI: u128 = 1_000_000_000;
+
+/// Wei as ether, rounded up to the microether.
+fn ether(wei: u128) -> String {
+    let micro = wei.div_ceil(1_000_000_000_000);
+    format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
 }
 
 #[derive(Serialize)]

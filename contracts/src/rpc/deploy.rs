@@ -10,7 +10,7 @@ use super::Node;
 use super::read::cost_of;
 use super::send::{Outgoing, Sender};
 use crate::base_layer::Cost;
-use crate::bindings::{Challenges, DevToken, Rollup, ServiceBonds, from_evm, to_evm};
+use crate::bindings::{Challenges, DevToken, Rollup, ServiceBonds, WorkerRegistry, from_evm, to_evm};
 use crate::error::ChainError;
 
 /// Which money a rollup holds.
@@ -88,10 +88,59 @@ pub struct Deployed {
     pub challenges: Address,
     /// Its `ServiceBonds` contract.
     pub service_bonds: Address,
+    /// The `WorkerRegistry` where its workers may stake.
+    pub worker_registry: Address,
     /// Its token.
     pub token: Address,
     /// What each deployment cost.
     pub costs: Vec<Cost>,
+}
+
+/// What a deployment costs, at most, by the fees of the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// Gas of all its transactions.
+    pub gas: u64,
+    /// Wei per gas offered at most.
+    pub max_fee: u128,
+    /// Wei that become the proposer's fraud bond.
+    pub bond: u128,
+}
+
+impl Quote {
+    /// Wei that the deploying key should hold.
+    pub const fn wei(&self) -> u128 {
+        self.max_fee.saturating_mul(self.gas as u128).saturating_add(self.bond)
+    }
+}
+
+/// What [`deploy`] would cost. The rollup refuses to be made before its companions are there, so a node cannot be asked
+/// for an estimate: it follows from the sizes of the code.
+pub async fn quote(url: &str, token: TokenChoice) -> Result<Quote, ChainError> {
+    let fees = Node::connect(url).await?.fees().await?;
+    let contracts = [
+        &Challenges::BYTECODE[..],
+        &ServiceBonds::BYTECODE[..],
+        &Rollup::BYTECODE[..],
+        &WorkerRegistry::BYTECODE[..],
+    ];
+    let mut gas = contracts.into_iter().map(creation_gas).sum::<u64>() + DEPOSIT_GAS;
+    if token == TokenChoice::Development {
+        gas += creation_gas(&DevToken::BYTECODE[..]) + 3 * DEPOSIT_GAS;
+    }
+    Ok(Quote { gas, max_fee: fees.max_fee, bond: FRAUD_BOND_WEI })
+}
+
+/// Gas of a first deposit, with room.
+const DEPOSIT_GAS: u64 = 120_000;
+/// Gas of a construction's own storage and checks, with room.
+const CONSTRUCTION_GAS: u64 = 250_000;
+
+/// A creating transaction's gas: 53,000, 2 a word of code (EIP-3860), 16 a byte of calldata if none were zero, 200 a byte
+/// of deployed code, as if all were.
+const fn creation_gas(code: &[u8]) -> u64 {
+    let bytes = code.len() as u64;
+    53_000 + bytes.div_ceil(32) * 2 + bytes * 16 + bytes * 200 + CONSTRUCTION_GAS
 }
 
 /// Deploys a rollup whose batches `proposer` posts, and makes its bond; `key` pays for both and has no rights
@@ -153,6 +202,9 @@ pub async fn deploy(
     let mut code = Rollup::BYTECODE.to_vec();
     code.extend((config, to_evm(challenges), to_evm(service_bonds)).abi_encode_params());
     let rollup = create(&node, &sender, "deploying the rollup", code, &mut costs).await?;
+    let mut code = WorkerRegistry::BYTECODE.to_vec();
+    code.extend((to_evm(rollup),).abi_encode_params());
+    let worker_registry = create(&node, &sender, "deploying the worker registry", code, &mut costs).await?;
     let out = Outgoing {
         action: "making the proposer's fraud bond",
         to: Some(challenges),
@@ -163,7 +215,7 @@ pub async fn deploy(
     if choice == TokenChoice::Development {
         costs.extend(development_bond(&node, &sender, token, service_bonds, proposer).await?);
     }
-    Ok(Deployed { rollup, challenges, service_bonds, token, costs })
+    Ok(Deployed { rollup, challenges, service_bonds, worker_registry, token, costs })
 }
 
 /// Development tokens cost nothing: a service bond that covers every job.

@@ -23,7 +23,7 @@ use alloy::transports::{TransportError, TransportErrorKind};
 use protocol::ids::Address;
 use reqwest::Url;
 
-pub use deploy::{Deployed, FRAUD_BOND_WEI, TokenChoice, Windows, deploy};
+pub use deploy::{Deployed, FRAUD_BOND_WEI, Quote, TokenChoice, Windows, deploy, quote};
 pub use read::RpcChain;
 pub use write::RpcWriter;
 

@@ -7,7 +7,7 @@ use contracts::base_layer::{
 use contracts::bindings::Rollup::RollupErrors as E;
 use contracts::devchain::faucet_key;
 use contracts::error::{ChainError, Reason};
-use contracts::rpc::{RpcChain, RpcWriter, TokenChoice, Windows, deploy};
+use contracts::rpc::{RpcChain, RpcWriter, TokenChoice, Windows, deploy, quote};
 use protocol::amount::Amount;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
@@ -123,6 +123,9 @@ pub async fn set_up(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> Parties 
             .await
             .unwrap();
     gas.extend(["deploy token", "deploy rollup"].into_iter().zip(deployed.costs.iter().map(|cost| cost.gas)));
+    let quote = quote(&node.url, TokenChoice::Development).await.unwrap();
+    let used: u64 = deployed.costs.iter().map(|cost| cost.gas).sum();
+    assert!(used <= quote.gas && quote.gas <= used * 5 / 4, "{} for {used}", quote.gas);
     let chain = RpcChain::connect(&node.url, deployed.rollup).await.unwrap();
     assert_eq!(chain.config().token, deployed.token);
     assert!(chain.chain().is_development());
