@@ -141,8 +141,9 @@ pub enum Command {
     /// the receipts' signatures, the acceptances, and the results roots. Exit code 1 means that something
     /// does not match.
     ///
-    /// A wrong batch can be proven wrong on the base layer, by anyone, until it is final; one that nobody
-    /// proves wrong in time stands.
+    /// With --challenge a wrong batch that is not final yet is proven wrong on the base layer: it is rolled
+    /// back with all after it, its poster loses the bond, and a part of that is the key's reward. With
+    /// --follow the auditor stays on and looks at every batch as it comes. One honest watcher is enough.
     Audit(money::Audit),
     /// Take out what a worker earned, or what a job did not spend
     ///

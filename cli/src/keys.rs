@@ -50,7 +50,8 @@ pub fn read_or_create_eth(path: &Path) -> Result<EthKey, CliError> {
     if path.exists() { read_eth(path) } else { create_eth(path) }
 }
 
-fn random_secret() -> Result<Zeroizing<[u8; 32]>, CliError> {
+/// 32 bytes of the system's randomness.
+pub fn random_secret() -> Result<Zeroizing<[u8; 32]>, CliError> {
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(secret.as_mut()).map_err(|error| CliError::Randomness(error.to_string()))?;
     Ok(secret)

@@ -123,6 +123,12 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.1} TB")
 }
 
+/// Wei as ether, to the millionth.
+pub fn ether(wei: u128) -> String {
+    let millionths = wei / 1_000_000_000_000;
+    format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000)
+}
+
 /// A share for people: `97.5 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)

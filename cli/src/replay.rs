@@ -36,6 +36,8 @@ pub struct Fallen {
 pub struct Replay {
     /// The newest block that was read.
     pub head: Block,
+    /// The block to go on from.
+    next: u64,
     /// The batches that were rolled back, in the order of the base layer; they are not applied.
     pub fallen: Vec<Fallen>,
     /// The batches, oldest first.
@@ -64,12 +66,7 @@ pub async fn replay(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result
     let mut deriver = Deriver::new(chain.deployment());
     let mut next = chain.deployed_block();
     while next <= head.number {
-        let history = chain.history(next, head.number).await?;
-        if history.next_block <= next {
-            let text = format!("the base layer's node reads no further than block {next}");
-            return Err(CliError::Input(text).into());
-        }
-        for event in history.events {
+        for event in stretch(chain, &mut next, head.number).await? {
             match event {
                 ChainEvent::Queued(queued) => deriver.queue_item(queued.index, queued.item)?,
                 ChainEvent::Posted(batch) => batches.push(*batch),
@@ -78,14 +75,24 @@ pub async fn replay(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result
                 }
             }
         }
-        next = history.next_block;
         bar.set_message(format!("block {} of {}", next.min(head.number), head.number));
     }
-    let mut replay = Replay { head, fallen, batches: Vec::new(), deriver, last_final: None };
+    let mut replay = Replay { head, next, fallen, batches: Vec::new(), deriver, last_final: None };
     for batch in batches {
         replay.apply(batch, final_batch);
     }
     Ok(replay)
+}
+
+/// The events of the next stretch of history.
+async fn stretch(chain: &impl BaseLayer, next: &mut u64, to: u64) -> anyhow::Result<Vec<ChainEvent>> {
+    let history = chain.history(*next, to).await?;
+    if history.next_block <= *next {
+        let text = format!("the base layer's node reads no further than block {next}");
+        return Err(CliError::Input(text).into());
+    }
+    *next = history.next_block;
+    Ok(history.events)
 }
 
 /// Takes batch `number` and all after it away.
@@ -99,6 +106,24 @@ fn take_back(batches: &mut Vec<BatchOnChain>, number: BatchId, block: Block) -> 
 }
 
 impl Replay {
+    /// Reads on to the newest final block. True if a batch was rolled back: the state before it has to be made anew, by
+    /// [`replay`]. After an error the next call goes on where this one stopped.
+    pub async fn advance(&mut self, chain: &impl BaseLayer) -> anyhow::Result<bool> {
+        let head = chain.finalized().await?;
+        let final_batch = chain.final_batch().await?;
+        while self.next <= head.number {
+            for event in stretch(chain, &mut self.next, head.number).await? {
+                match event {
+                    ChainEvent::Queued(queued) => self.deriver.queue_item(queued.index, queued.item)?,
+                    ChainEvent::Posted(batch) => self.apply(*batch, final_batch),
+                    ChainEvent::RolledBack { .. } => return Ok(true),
+                }
+            }
+        }
+        self.head = head;
+        Ok(false)
+    }
+
     /// Applies one more batch.
     fn apply(&mut self, batch: BatchOnChain, final_batch: BatchId) {
         let verdict = self.deriver.batch(&batch.posted, None);

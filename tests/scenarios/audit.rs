@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, ChainEvent, PostOutcome};
+use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, BatchOnChain, ChainEvent, PostOutcome};
 use contracts::rpc::RpcWriter;
 use protocol::amount::Amount;
 use protocol::hash::{Digest, Keccak};
@@ -29,17 +29,21 @@ const TERMS: Terms = Terms {
 };
 
 /// A rollup with one funded job and one honest batch, and whoever may post to it.
-struct Rollup {
-    chain: Chain,
-    poster: RpcWriter,
-    deriver: Deriver,
-    shell: Shell,
+pub(super) struct Rollup {
+    pub(super) chain: Chain,
+    pub(super) poster: RpcWriter,
+    pub(super) deriver: Deriver,
+    pub(super) shell: Shell,
 }
 
 impl Rollup {
     /// Three accounts that were paid 1.5 tokens each.
     async fn start(dir: &Path) -> Result<Self> {
-        let chain = Chain::start(&dir.join("chain")).await?;
+        Self::on(Chain::start(&dir.join("chain")).await?, dir).await
+    }
+
+    /// The same on a chain that is there.
+    pub(super) async fn on(chain: Chain, dir: &Path) -> Result<Self> {
         let poster = chain.writer(&operator()).await?;
         let requester = EthKey::from_secret(&[7; 32])?;
         poster.send_ether(requester.address(), 10u128.pow(19)).await?;
@@ -67,8 +71,8 @@ impl Rollup {
     }
 
     /// Reads what stands on the base layer, wrong or not.
-    async fn catch_up(&mut self) -> Result<()> {
-        let mut deriver = Deriver::new(self.poster.deployment());
+    pub(super) async fn catch_up(&mut self) -> Result<()> {
+        let (mut deriver, mut posted) = (Deriver::new(self.poster.deployment()), Vec::new());
         let head = self.poster.head().await?.number;
         let mut next = self.poster.deployed_block();
         while next <= head {
@@ -76,20 +80,30 @@ impl Rollup {
             for event in history.events {
                 match event {
                     ChainEvent::Queued(queued) => deriver.queue_item(queued.index, queued.item)?,
-                    ChainEvent::Posted(batch) => {
-                        deriver.batch(&batch.posted, None);
+                    ChainEvent::Posted(batch) => posted.push(*batch),
+                    ChainEvent::RolledBack { number, .. } => {
+                        posted.retain(|batch: &BatchOnChain| batch.number() < number);
                     }
-                    ChainEvent::RolledBack { .. } => {}
                 }
             }
             next = history.next_block;
+        }
+        for batch in posted {
+            deriver.batch(&batch.posted, None);
         }
         self.deriver = deriver;
         Ok(())
     }
 
+    /// Gives the queue an item.
+    pub(super) async fn top_up(&self) -> Result<()> {
+        self.poster.mint(self.poster.sender(), Amount::units(1_000)).await?;
+        self.poster.top_up(JobId(0), Amount::units(1_000)).await?;
+        Ok(())
+    }
+
     /// An honest batch.
-    async fn seal(&self, fill: impl FnOnce(&mut BatchBuilder<'_>) -> Result<()>) -> Result<Batch> {
+    pub(super) async fn seal(&self, fill: impl FnOnce(&mut BatchBuilder<'_>) -> Result<()>) -> Result<Batch> {
         let start = BatchStart {
             number: BatchId(self.deriver.last().0 + 1),
             time: self.poster.head().await?.time,
@@ -102,7 +116,7 @@ impl Rollup {
         Ok(builder.seal().0)
     }
 
-    async fn post(&self, batch: &Batch) -> Result<()> {
+    pub(super) async fn post(&self, batch: &Batch) -> Result<()> {
         let outcome = self.poster.post_batch(batch).await?;
         ensure!(matches!(outcome, PostOutcome::Posted(_)), "{outcome:?}");
         Ok(())
@@ -115,14 +129,18 @@ impl Rollup {
     }
 }
 
-fn register(builder: &mut BatchBuilder<'_>, workers: std::ops::Range<u8>) -> Result<()> {
+pub(super) fn register(builder: &mut BatchBuilder<'_>, workers: std::ops::Range<u8>) -> Result<()> {
     for worker in workers {
         builder.register(WorkerId([worker; 32]), Address([worker; 20]))?;
     }
     Ok(())
 }
 
-fn pay(builder: &mut BatchBuilder<'_>, settlement: u32, accounts: std::ops::Range<u32>) -> Result<()> {
+pub(super) fn pay(
+    builder: &mut BatchBuilder<'_>,
+    settlement: u32,
+    accounts: std::ops::Range<u32>,
+) -> Result<()> {
     let nothing = Digest([0; 32]);
     let credits = accounts.map(|account| SettlementCredit {
         credit: Credit { account: AccountIndex(account), tasks: 1, amount: 1_500_000 },
@@ -136,7 +154,7 @@ fn pay(builder: &mut BatchBuilder<'_>, settlement: u32, accounts: std::ops::Rang
 }
 
 /// States that the batch leads to `state`: header and last chunk agree, as the contract demands.
-fn state_instead(batch: &mut Batch, state: &State) {
+pub(super) fn state_instead(batch: &mut Batch, state: &State) {
     batch.header.post = state.parts();
     if let Some(last) = batch.chunks.last_mut() {
         last.post_root = batch.header.post.root();
@@ -144,7 +162,7 @@ fn state_instead(batch: &mut Batch, state: &State) {
 }
 
 /// The state with more money for its first account.
-fn richer(state: &State, more: u128) -> Result<State> {
+pub(super) fn richer(state: &State, more: u128) -> Result<State> {
     let mut accounts: Vec<_> = state.accounts().map(|(_, account)| *account).collect();
     accounts[0].earned = accounts[0].earned.add(Amount::units(more))?;
     let jobs: Vec<_> = state.jobs().map(|(_, job)| *job).collect();

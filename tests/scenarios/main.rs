@@ -2,6 +2,7 @@
 
 mod anvil;
 mod audit;
+mod challenge;
 mod cli;
 mod cluster;
 mod disk;

@@ -15,7 +15,8 @@ use crate::jobfile::Duration;
 Examples:
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x…
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence http://127.0.0.1:7070 --mirror evidence
-  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence evidence")]
+  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence evidence
+  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --follow --challenge --key-file watcher.key")]
 pub struct Audit {
     /// What to audit.
     #[command(flatten)]
@@ -27,6 +28,21 @@ pub struct Audit {
     /// Keep evidence that holds in this directory, so that it outlives the coordinator
     #[arg(long, value_name = "DIR", requires = "evidence")]
     pub mirror: Option<PathBuf>,
+    /// Stay on, and audit every batch as it comes; ends when it is asked to stop
+    #[arg(long, conflicts_with = "evidence")]
+    pub follow: bool,
+    /// Prove a wrong batch wrong, with the key's own coin for gas; the reward goes to the key
+    #[arg(long)]
+    pub challenge: bool,
+    /// Whose key challenges.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Where --follow answers Prometheus at /metrics
+    #[arg(long, value_name = "ADDRESS", requires = "follow")]
+    pub metrics: Option<SocketAddr>,
+    /// Milliseconds between two looks at the base layer under --follow
+    #[arg(long, value_name = "MS", default_value_t = 2_000, requires = "follow")]
+    pub poll_ms: u64,
 }
 
 /// `fedroll claim`

@@ -2,9 +2,12 @@
 //!
 //! Nothing here links the coordinator or the worker, so the answer owes nothing to the audited.
 
+mod challenge;
 mod evidence;
+mod metrics;
 mod report;
 mod source;
+mod watch;
 
 use std::path::Path;
 
@@ -13,6 +16,7 @@ use contracts::rpc::RpcChain;
 use protocol::amount::Amount;
 use protocol::ids::Address;
 use protocol::ledger::{QueueAction, State};
+use protocol::sign::EthKey;
 
 use self::evidence::Evidence;
 pub use self::report::AuditReport;
@@ -31,8 +35,15 @@ const FLOW_LEAVES_MAX: usize = 10_000;
 
 /// Audits and answers.
 pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
-    let (rpc, rollup) = Network::find(&args.network)?.base_layer()?;
-    let report = audit(&rpc, rollup, args.evidence.as_deref(), args.mirror.as_deref(), out).await?;
+    let network = Network::find(&args.network)?;
+    let (rpc, rollup) = network.base_layer()?;
+    let key = args.challenge.then(|| network.key(&args.key)).transpose()?;
+    if args.follow {
+        let chain = RpcChain::connect(&rpc, rollup).await?;
+        return watch::run(args, chain, key, out).await;
+    }
+    let report =
+        audit(&rpc, rollup, args.evidence.as_deref(), args.mirror.as_deref(), key.as_ref(), out).await?;
     out.answer(&report)
 }
 
@@ -42,6 +53,7 @@ pub async fn audit(
     rollup: Address,
     evidence: Option<&str>,
     mirror: Option<&Path>,
+    key: Option<&EthKey>,
     out: &Output,
 ) -> anyhow::Result<AuditReport> {
     let spinner = out.spinner("reading the base layer");
@@ -74,6 +86,10 @@ pub async fn audit(
             "receipts, acceptances and results roots: name a coordinator or a mirror with --evidence URL"
                 .to_owned(),
         ),
+    }
+    if let Some(key) = key {
+        let challenger = chain.clone().with_key(key);
+        report.challenge = challenge::first_fault(&challenger, &replay, out).await?;
     }
     report.conclude();
     Ok(report)

@@ -1,7 +1,8 @@
 //! A base layer behind any Ethereum JSON-RPC address: the development chain, anvil, a real node.
 //!
 //! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `send` gets one transaction
-//! into a block exactly once, `deploy` makes a rollup, `challenge` proves batches wrong, `bonds` answers for promises.
+//! into a block exactly once, `deploy` makes a rollup, `challenge` proves batches wrong, `bonds` answers for promises,
+//! `exit` gets money out of a frozen rollup.
 
 mod bonds;
 mod challenge;

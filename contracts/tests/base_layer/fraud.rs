@@ -7,6 +7,7 @@ use contracts::bindings::Challenges::ChallengesErrors as C;
 use contracts::error::{ChainError, Reason};
 use contracts::rpc::FRAUD_BOND_WEI;
 use protocol::amount::Amount;
+use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, BatchId, JobId, WorkerId};
 use protocol::ledger::fraud::{challenge_hash, wrong_chunk, wrong_result};
 use protocol::ledger::{Batch, Deriver, Settlement, State, batch::root_of_results};
@@ -39,7 +40,7 @@ async fn honest(parties: &Parties) -> (Deriver, Batch) {
     (deriver, batch)
 }
 
-/// The same with a state in which the first account earned more.
+/// The same with a state in which the first account earned more, and a first chunk that leads nowhere.
 fn lie(deriver: &Deriver, batch: &Batch) -> Batch {
     let mut deriver = deriver.clone();
     let posted = protocol::ledger::PostedBatch {
@@ -55,6 +56,7 @@ fn lie(deriver: &Deriver, batch: &Batch) -> Batch {
     let jobs: Vec<_> = state.jobs().map(|(_, job)| *job).collect();
     let richer = State::restore(&accounts, &jobs, state.queue_position()).unwrap();
     let mut lie = batch.clone();
+    lie.chunks[0].post_root = Keccak([0x66; 32]);
     lie.header.post = richer.parts();
     lie.chunks.last_mut().unwrap().post_root = richer.root();
     lie
@@ -83,7 +85,8 @@ async fn a_wrong_root(parties: &Parties) -> Proven {
     let error = anyone.prove_fraud(&wrong, &forged, &SALT).await.unwrap_err();
     assert!(matches!(refused(&error), C::WrongState(_)));
     let mut forged = fraud.clone();
-    forged.witness.paths.swap(0, 1);
+    forged.witness.paths[0].bitmap |= 1;
+    forged.witness.paths[0].siblings.insert(0, Keccak([1; 32]));
     let error = anyone.prove_fraud(&wrong, &forged, &SALT).await.unwrap_err();
     assert!(matches!(refused(&error), C::BadWitness(_)), "{error}");
     let mut forged = fraud.clone();

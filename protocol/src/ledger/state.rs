@@ -119,9 +119,9 @@ impl State {
         Some(state)
     }
 
-    /// A state of which only these leaves were ever written, wherever they lie: what stands around a few leaves near
-    /// the trees' capacity can be tried without filling the trees. An index below `next_account` or `next_job` that is not
-    /// given has the empty leaf, which no history leads to: ops must not name it.
+    /// A state of which only these leaves were ever written, wherever they lie: what happens near the trees' capacity
+    /// can be tried without filling the trees. An index below `next_account` or `next_job` that is not given has the
+    /// empty leaf, which no history leads to: ops must not name it.
     ///
     /// `None` if an index is not below the next one, or the next one is over [`STATE_LEAVES_MAX`].
     pub fn sparse(

@@ -37,6 +37,11 @@ impl Chain {
     /// A fresh development chain in this process with its journal in `dir`, and a rollup that batches of [`operator`]
     /// are for.
     pub async fn start(dir: &Path) -> Result<Self> {
+        Self::start_with(dir, Windows::DEVELOPMENT).await
+    }
+
+    /// The same with other windows.
+    pub async fn start_with(dir: &Path, windows: Windows) -> Result<Self> {
         let addr = "127.0.0.1:0".parse().context("a loopback address")?;
         let server = devchain::Server::open(devchain::Config { dir: dir.to_owned(), addr }).await?;
         let url = format!("http://{}", server.local_addr());
@@ -45,7 +50,7 @@ impl Chain {
             // Ends when the chain is dropped.
             let _ = stopped.await;
         }));
-        Self::with_rollup(url, Running::Here { _stop: stop }, Windows::DEVELOPMENT).await
+        Self::with_rollup(url, Running::Here { _stop: stop }, windows).await
     }
 
     /// A fresh anvil with further arguments, and the same on it.

@@ -1,5 +1,7 @@
 //! What an audit found.
 
+use core::fmt;
+
 use contracts::base_layer::BaseLayer;
 use contracts::rpc::RpcChain;
 use protocol::amount::Amount;
@@ -8,10 +10,11 @@ use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, WorkerId};
 use serde::Serialize;
 
+use super::challenge::Challenged;
 use crate::exit::ExitStatus;
 use crate::output::Report;
 use crate::page::{Column, Page, bytes, short};
-use crate::replay::{Replay, Replayed};
+use crate::replay::{Fallen, Replay, Replayed};
 
 /// What no audit can find.
 const TRUSTED: [&str; 3] = [
@@ -44,6 +47,12 @@ pub struct AuditReport {
     pub(super) totals: Totals,
     /// Every batch.
     pub batches: Vec<BatchLine>,
+    /// Batches that were rolled back; they count for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rolled_back: Vec<FallenLine>,
+    /// The proof that was sent against the first wrong batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) challenge: Option<Challenged>,
     accounts: Vec<AccountLine>,
     jobs: Vec<JobLine>,
 }
@@ -82,6 +91,34 @@ pub struct BatchLine {
     is_final: bool,
     /// The first thing that is wrong with it.
     pub fault: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct FallenLine {
+    #[serde(with = "text")]
+    batch: BatchId,
+    #[serde(with = "text")]
+    proposer: Address,
+    proven_wrong: bool,
+    in_block: u64,
+}
+
+impl FallenLine {
+    fn new(fallen: &Fallen) -> Self {
+        Self {
+            batch: fallen.number,
+            proposer: fallen.proposer,
+            proven_wrong: fallen.proven,
+            in_block: fallen.block.number,
+        }
+    }
+}
+
+impl fmt::Display for FallenLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = if self.proven_wrong { "was proven wrong" } else { "was built on one that was" };
+        write!(f, "batch {} of {} {why}: gone since block {}", self.batch, self.proposer, self.in_block)
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -161,6 +198,8 @@ impl AuditReport {
             not_checked: Vec::new(),
             totals: Totals::default(),
             batches: Vec::new(),
+            rolled_back: replay.fallen.iter().map(FallenLine::new).collect(),
+            challenge: None,
             accounts: accounts.collect(),
             jobs: jobs.collect(),
         }
@@ -203,6 +242,7 @@ impl Report for AuditReport {
             ]
         });
         page.table(&columns, rows, "none has been posted");
+        self.rolled_back.iter().for_each(|line| page.line(line));
         self.balances(page);
         page.heading("Checked");
         self.checked.iter().for_each(|line| page.line(format_args!("- {line}")));
@@ -212,6 +252,9 @@ impl Report for AuditReport {
         for problem in &self.problems {
             let bad = page.bad("does not match");
             page.line(format_args!("{bad}: {problem}"));
+        }
+        if let Some(challenge) = &self.challenge {
+            page.line(challenge);
         }
         let conclusion = if self.ok {
             page.good("everything that was checked holds")
