@@ -9,10 +9,10 @@ RELEASE := $(TARGET)/release
 BUILD_ALL := cargo build --locked --workspace --bins --tests
 NPM := contracts/node_modules/.package-lock.json
 
-.PHONY: help build demo test tests verify fix contracts sim bench fuzz wasm
+.PHONY: help build demo test tests verify fix contracts sim bench fuzz fuzz-ledger wasm
 
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 build: ## build the three programs, optimised
 	cargo build --release --locked --bins -p coordinator -p worker -p cli
@@ -66,3 +66,6 @@ bench: ## measure every figure against its reference; writes target/bench.json
 
 fuzz: ## fuzz every decoder with libFuzzer (needs nightly and cargo-fuzz): make fuzz TARGET=frame SECONDS=60
 	cd fuzz && cargo +nightly fuzz run $(or $(TARGET),frame) -- -max_total_time=$(or $(SECONDS),60)
+
+fuzz-ledger: ## run chunks through both ledgers, Rust and Solidity: make fuzz-ledger SEED=1 CASES=1000000
+	cargo run --release --locked -q -p tests --bin fuzz-ledger -- $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases $(CASES))

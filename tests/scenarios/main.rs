@@ -12,4 +12,5 @@ mod network;
 mod refunds;
 mod reorganisations;
 mod tidy;
+mod twins;
 mod wire;
