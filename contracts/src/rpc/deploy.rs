@@ -136,8 +136,8 @@ const DEPOSIT_GAS: u64 = 120_000;
 /// Gas of a construction's own storage and checks, with room.
 const CONSTRUCTION_GAS: u64 = 250_000;
 
-/// A creating transaction's gas: 53,000, 2 a word of code (EIP-3860), 16 a byte of calldata if none were zero, 200 a byte
-/// of deployed code, as if all were.
+/// A creating transaction's gas: 53,000, 2 a word of code (EIP-3860), 16 a byte of calldata as if none were zero, 200 a
+/// byte of deployed code as if all were.
 const fn creation_gas(code: &[u8]) -> u64 {
     let bytes = code.len() as u64;
     53_000 + bytes.div_ceil(32) * 2 + bytes * 16 + bytes * 200 + CONSTRUCTION_GAS
