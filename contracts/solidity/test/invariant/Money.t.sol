@@ -7,10 +7,10 @@ import { Store } from "./Store.sol";
 
 /// @dev Whatever users do in whatever order, under an honest proposer.
 contract MoneyInvariants is Fixture {
-    Handler private handler;
-    Store private store;
+    Handler internal handler;
+    Store internal store;
 
-    function setUp() public override {
+    function setUp() public virtual override {
         super.setUp();
         store = new Store(requester, proposer);
         token.mint(requester, 1e30);

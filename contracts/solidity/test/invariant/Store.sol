@@ -4,6 +4,8 @@ pragma solidity 0.8.37;
 import { IRollup } from "../../src/interfaces/IRollup.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { BatchSummary } from "../../src/types/Batch.sol";
+import { QueueItemData } from "../../src/types/Proof.sol";
+import { QueueKind } from "../../src/types/Queue.sol";
 import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
 
 /// @dev The books, kept apart from the contract: a ledger of four accounts and at most four jobs, and every state it was
@@ -11,20 +13,16 @@ import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "../../src/types/
 contract Store {
     using StateTree for JobLeaf;
 
-    struct Queued {
-        uint32 job;
-        uint128 amount;
-        bool close;
-    }
-
     struct Snapshot {
         uint128[4] earned;
         BatchSummary summary;
         StateParts parts;
         uint256 jobs;
+        bool wrong; // it credits more than the ledger gives
     }
 
     error Unexpected(bytes4 reason, bool isFinal);
+    error PaidTwice(uint64 index);
 
     uint32 private constant SETTLEMENTS = 5;
 
@@ -36,11 +34,14 @@ contract Store {
     uint32 public jobCount; // asked for
     mapping(uint32 job => bool) public closeAsked;
 
-    Queued[] private queue;
-    uint256 private consumed;
+    QueueItemData[] private queue;
+    mapping(uint256 index => bool) public exited;
+    uint64 public consumed;
     uint128[4] public earned;
     JobLeaf[] private jobs;
     Snapshot[] private snapshots;
+    BatchSummary[] private fallen; // batches that were rolled back
+    StateParts[] private fallenParts;
     mapping(uint256 batch => mapping(uint256 job => JobLeaf)) private jobsThen;
 
     constructor(address requester_, address proposer_) {
@@ -62,16 +63,30 @@ contract Store {
         if (!early && reason != IRollup.NothingToClaim.selector) revert Unexpected(reason, isFinal);
     }
 
-    function queued(uint32 job, uint128 amount, bool close) external {
-        if (job == jobCount) ++jobCount;
-        if (close) closeAsked[job] = true;
-        queue.push(Queued(job, amount, close));
+    function queued(QueueItemData calldata item) external {
+        if (item.job == jobCount) ++jobCount;
+        if (item.kind == QueueKind.Close) closeAsked[item.job] = true;
+        queue.push(item);
+    }
+
+    function itemAt(uint64 index) external view returns (QueueItemData memory) {
+        return queue[index];
+    }
+
+    function itemExited(uint64 index) external {
+        if (exited[index]) revert PaidTwice(index);
+        exited[index] = true;
     }
 
     function consumeQueue(uint64 time, uint64 grace) external {
-        for (; consumed < queue.length; ++consumed) {
-            Queued memory item = queue[consumed];
-            if (item.job == jobs.length) {
+        consumeSome(time, grace, uint64(queue.length));
+    }
+
+    /// @dev The items before `end`.
+    function consumeSome(uint64 time, uint64 grace, uint64 end) public {
+        for (; consumed < end; ++consumed) {
+            QueueItemData memory item = queue[consumed];
+            if (item.kind == QueueKind.Fund) {
                 JobLeaf memory fresh;
                 fresh.index = item.job;
                 (fresh.requester, fresh.coordinator) = (requester, proposer);
@@ -81,10 +96,15 @@ contract Store {
                 continue;
             }
             JobLeaf storage job = jobs[item.job];
-            if (item.close) job.closing = time + grace;
+            if (item.kind == QueueKind.Close) job.closing = time + grace;
             else if (isOver(job, time)) job.refundable += item.amount;
             else job.funded += item.amount;
         }
+    }
+
+    /// @dev A lie: pay that no job gave.
+    function inflate(uint8 account, uint64 amount) external {
+        earned[account] += uint128(amount) + 1;
     }
 
     function credit(uint8 which, uint8 account, uint64 amount, uint64 fee, uint64 time) external {
@@ -104,16 +124,50 @@ contract Store {
         return job.nextSettlement == SETTLEMENTS || (job.closing != 0 && time > job.closing);
     }
 
-    function snapshot(uint64, uint64 queuePosition) external view returns (StateParts memory) {
-        return StateParts(accountsRoot(earned), jobsRoot(), 4, uint32(jobs.length), queuePosition);
+    function snapshot() external view returns (StateParts memory) {
+        return StateParts(accountsRoot(earned), jobsRoot(), 4, uint32(jobs.length), consumed);
     }
 
-    function posted(BatchSummary calldata summary, StateParts calldata parts) external {
+    function posted(BatchSummary calldata summary, StateParts calldata parts, bool wrong) external {
         uint256 batch = snapshots.length;
-        snapshots.push(Snapshot(earned, summary, parts, jobs.length));
+        snapshots.push(Snapshot(earned, summary, parts, jobs.length, wrong));
         for (uint256 i = 0; i < jobs.length; ++i) {
             jobsThen[batch][i] = jobs[i];
         }
+    }
+
+    /// @dev Batch `place` and all after it are gone; the books are those before it.
+    function rolledBack(uint256 place) external {
+        while (snapshots.length > place) {
+            fallen.push(snapshots[snapshots.length - 1].summary);
+            fallenParts.push(snapshots[snapshots.length - 1].parts);
+            snapshots.pop();
+        }
+        uint256 count = place == 0 ? 0 : snapshots[place - 1].jobs;
+        while (jobs.length > count) {
+            jobs.pop();
+        }
+        for (uint256 i = 0; i < count; ++i) {
+            jobs[i] = jobsThen[place - 1][i];
+        }
+        if (place == 0) delete earned;
+        else earned = snapshots[place - 1].earned;
+        consumed = place == 0 ? 0 : snapshots[place - 1].parts.queuePosition;
+    }
+
+    /// @return place The first wrong batch; the number of batches if there is none.
+    function firstWrong() public view returns (uint256 place) {
+        while (place < snapshots.length && !snapshots[place].wrong) {
+            ++place;
+        }
+    }
+
+    function fallenCount() external view returns (uint256) {
+        return fallen.length;
+    }
+
+    function fallenAt(uint256 place) external view returns (BatchSummary memory, StateParts memory) {
+        return (fallen[place], fallenParts[place]);
     }
 
     function batchCount() external view returns (uint256) {
@@ -145,18 +199,22 @@ contract Store {
         return (true, jobsThen[batch][index], siblingsIn(leaves, index, 4));
     }
 
-    /// @notice What the contract owes by these books: pay, fees, unspent escrow, and money the ledger has not seen yet.
+    /// @notice What the contract owes by these books, but for wrong batches and what was built on them: pay, fees,
+    /// unspent escrow, and money the ledger has not seen yet.
     /// @dev Reverts if anybody was paid more than is due.
     function owed(IRollup rollup) external view returns (uint256 sum) {
-        for (uint32 i = 0; i < 4; ++i) {
-            sum += earned[i] - rollup.claimed(i);
+        uint256 place = firstWrong();
+        uint256 count = place == 0 ? 0 : snapshots[place - 1].jobs;
+        for (uint32 i = 0; i < 4 && place != 0; ++i) {
+            sum += snapshots[place - 1].earned[i] - rollup.claimed(i);
         }
-        for (uint32 i = 0; i < jobs.length; ++i) {
-            sum += jobs[i].fees - rollup.claimedFees(i);
-            sum += jobs[i].funded - jobs[i].spent + jobs[i].refundable - rollup.claimedRefund(i);
+        for (uint32 i = 0; i < count; ++i) {
+            JobLeaf storage job = jobsThen[place - 1][i];
+            sum += job.fees - rollup.claimedFees(i);
+            sum += job.funded - job.spent + job.refundable - rollup.claimedRefund(i);
         }
-        for (uint256 i = consumed; i < queue.length; ++i) {
-            sum += queue[i].amount;
+        for (uint256 i = place == 0 ? 0 : snapshots[place - 1].parts.queuePosition; i < queue.length; ++i) {
+            if (!exited[i]) sum += queue[i].amount;
         }
     }
 

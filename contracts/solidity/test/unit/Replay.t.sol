@@ -233,6 +233,34 @@ contract ReplayTest is Court {
         judged(end());
     }
 
+    /// @dev Whatever settlements credits name, in whatever order, closing or not: only the next one counts, and once.
+    function testFuzz_EachSettlementIsAppliedOnce(uint8[6] memory named, uint8 closing) public {
+        uint32 applied = 0;
+        uint128 paid = 0;
+        for (uint24 i = 0; i < 6; ++i) {
+            bool last = (closing >> i) & 1 == 1;
+            uint32 settlement = named[i] % 4;
+            Pay[] memory one_ = pay(i % 3, 1, 1_000);
+            begin();
+            bool holds = settlement == jobs[0].nextSettlement && i % 3 >= jobs[0].lastAccount;
+            if (holds) {
+                credit(0, last, one_);
+                paid += 1_000;
+                if (last) ++applied;
+            } else {
+                idle(creditsOp(0, settlement, last, one_, ""), 1);
+                showJob(0);
+            }
+            Page memory page = end();
+            Posted memory posted = publish(page);
+            bytes memory honest =
+                abi.encodeWithSelector(IChallenges.HonestChunk.selector, posted.summary.number, 0);
+            refusal(posted, 0, page, honest);
+        }
+        same(jobs[0].nextSettlement, applied, "settlements");
+        same(accounts[0].earned + accounts[1].earned + accounts[2].earned, paid, "what was paid");
+    }
+
     // --- approvals
 
     function approving() private {
