@@ -113,18 +113,21 @@ contract Wild is Handler {
         JobLeaf memory leaf;
         bytes32[] memory none;
         bool done;
-        if (how % 3 == 0) try rollup.finalise(summary, parts) {
-            done = true;
+        if (how % 3 == 0) {
+            try rollup.finalise(summary, parts) {
+                done = true;
+            } catch { }
         }
-            catch { }
-        if (how % 3 == 1) try rollup.claimRefund(summary, parts, leaf, none) {
-            done = true;
+        if (how % 3 == 1) {
+            try rollup.claimRefund(summary, parts, leaf, none) {
+                done = true;
+            } catch { }
         }
-            catch { }
-        if (how % 3 == 2) try rollup.exitEscrow(summary, parts, leaf, none) {
-            done = true;
+        if (how % 3 == 2) {
+            try rollup.exitEscrow(summary, parts, leaf, none) {
+                done = true;
+            } catch { }
         }
-            catch { }
         require(!done, "a batch that fell was used");
     }
 
@@ -160,18 +163,21 @@ contract Wild is Handler {
         require(rollup.frozenAt() == vm.getBlockTimestamp(), "anyone can freeze");
     }
 
-    function exitEscrow(uint8 which) external {
+    function exitEscrow(uint8 batch, uint8 which) external {
         uint256 count = store.batchCount();
         if (count == 0) return;
-        (bool exists, JobLeaf memory leaf, bytes32[] memory siblings) = store.jobAt(count - 1, which % 2);
+        uint256 place = batch % 2 == 0 ? count - 1 : pick(batch);
+        (bool exists, JobLeaf memory leaf, bytes32[] memory siblings) = store.jobAt(place, which % 2);
         if (!exists) return;
-        (BatchSummary memory summary, StateParts memory parts) = store.batchAt(count - 1);
+        (BatchSummary memory summary, StateParts memory parts) = store.batchAt(place);
         uint256 before = token.balanceOf(address(rollup));
         try rollup.exitEscrow(summary, parts, leaf, siblings) {
             require(rollup.frozenAt() != 0, "frozen only");
             ++exits;
         } catch (bytes memory reason) {
-            refusedExit(bytes4(reason), summary.number);
+            bool latest = place == count - 1;
+            if (latest || rollup.frozenAt() == 0) refusedExit(bytes4(reason), summary.number);
+            else require(bytes4(reason) == IRollup.NotLatest.selector, "an older batch");
         }
         store.paidOut(before - token.balanceOf(address(rollup)));
     }

@@ -238,7 +238,7 @@ abstract contract Books is Fixture {
         }
     }
 
-    function rootOver(bytes32[] memory leaves) internal pure returns (bytes32) {
+    function rootOver(bytes32[] memory leaves) internal pure virtual returns (bytes32) {
         bytes32 zero = 0;
         for (uint256 h = 0; h < StateTree.DEPTH; ++h) {
             (leaves, zero) = _above(leaves, zero);
@@ -247,7 +247,12 @@ abstract contract Books is Fixture {
     }
 
     /// @dev As many levels as the place and the leaves there are ask for: above those, all siblings are empty.
-    function pathIn(bytes32[] memory leaves, uint256 index) internal pure returns (bytes32[] memory path) {
+    function pathIn(bytes32[] memory leaves, uint256 index)
+        internal
+        pure
+        virtual
+        returns (bytes32[] memory path)
+    {
         uint256 height = 0;
         while (index >> height != 0 || leaves.length > uint256(1) << height) {
             ++height;
