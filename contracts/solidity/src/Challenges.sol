@@ -34,6 +34,9 @@ contract Challenges is IChallenges {
 
     /// @dev Gas of the dearest proof, with room; see snapshots/proof.json.
     uint256 private constant PROOF_GAS = 1_800_000;
+    /// @dev What a transaction and a byte of its calldata cost at least.
+    uint256 private constant TRANSACTION_GAS = 21_000;
+    uint256 private constant BYTE_GAS = 4;
     bytes32 private constant DOMAIN =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
 
@@ -144,6 +147,7 @@ contract Challenges is IChallenges {
         address payable beneficiary,
         bytes32 salt
     ) external {
+        uint256 startGas = gasleft();
         bytes32 commitment = _requirePending(summary);
         require(chunk.proves(summary.chunksRoot), NotInBatch(summary.number, chunk.index));
         StateParts memory state = pre;
@@ -154,7 +158,7 @@ contract Challenges is IChallenges {
             LedgerContext(summary.time, summary.proposer, summary.queueEnd, _closeGrace, _domainSeparator());
         bytes32 right = Ledger.run(state, chunk.ops, chunk.declared, context, witness).hash();
         require(right != chunk.postRoot, HonestChunk(summary.number, chunk.index));
-        _punish(summary, keccak256(abi.encode(commitment, chunk.index, right)), beneficiary, salt);
+        _punish(summary, keccak256(abi.encode(commitment, chunk.index, right)), beneficiary, salt, startGas);
     }
 
     /// @inheritdoc IChallenges
@@ -165,6 +169,7 @@ contract Challenges is IChallenges {
         address payable beneficiary,
         bytes32 salt
     ) external {
+        uint256 startGas = gasleft();
         bytes32 commitment = _requirePending(summary);
         require(result.proves(summary.resultsRoot), NotInResults(summary.number, result.index));
         // With as many results as credits, result i has to be about credit i.
@@ -177,7 +182,13 @@ contract Challenges is IChallenges {
             );
             require(!_isAbout(result, chunk.ops, place), HonestResult(summary.number, result.index));
         }
-        _punish(summary, keccak256(abi.encode(commitment, result.index, result.hash())), beneficiary, salt);
+        _punish(
+            summary,
+            keccak256(abi.encode(commitment, result.index, result.hash())),
+            beneficiary,
+            salt,
+            startGas
+        );
     }
 
     /// @inheritdoc IChallenges
@@ -237,7 +248,8 @@ contract Challenges is IChallenges {
         BatchSummary calldata summary,
         bytes32 subject,
         address payable beneficiary,
-        bytes32 salt
+        bytes32 salt,
+        uint256 startGas
     ) private {
         require(beneficiary != address(0), NoBeneficiary());
         uint256 committed = _committed[keccak256(abi.encode(subject, beneficiary, salt))];
@@ -252,7 +264,7 @@ contract Challenges is IChallenges {
             delete _holder[held.id];
         }
         uint256 pot = _pot + rest;
-        uint256 cost = PROOF_GAS * block.basefee;
+        uint256 cost = (full ? PROOF_GAS : _leastGas(startGas)) * block.basefee;
         uint256 reward = Math.min(full ? Math.max(rest * 3 / 4, cost) : cost, pot);
         _pot = pot - reward;
 
@@ -260,6 +272,16 @@ contract Challenges is IChallenges {
         emit FraudProven(summary.number, proposer, beneficiary, reward, burnt);
         if (burnt != 0) Address.sendValue(payable(address(0)), burnt);
         if (reward != 0) Address.sendValue(beneficiary, reward);
+    }
+
+    /// @dev What the transaction has cost at least. It must not be more than it did cost: who copied proofs would live on
+    /// the difference. Calldata counts only where it is the transaction's own; a contract makes it up for nothing.
+    function _leastGas(uint256 startGas) private view returns (uint256 gas) {
+        gas = startGas - gasleft();
+        if (msg.sender == tx.origin && msg.sender.code.length == 0) {
+            gas += TRANSACTION_GAS + BYTE_GAS * msg.data.length;
+        }
+        return Math.min(gas, PROOF_GAS);
     }
 
     function _domainSeparator() private view returns (bytes32) {

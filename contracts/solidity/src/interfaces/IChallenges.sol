@@ -91,7 +91,7 @@ interface IChallenges {
     // --- proofs
 
     /// @notice Announces a proof without saying of what. A proof whose commitment is from an earlier block earns the
-    /// full reward; any other only what its gas costs, so that copying somebody's proof earns nothing.
+    /// full reward; any other at most what its gas costs, so that copying somebody's proof earns nothing.
     /// @param hash keccak256(abi.encode(subject, beneficiary, salt)); the subject of a fraud proof is
     /// keccak256(abi.encode(batch commitment, chunk, right post-root)), which only who applied the chunk can know; that
     /// of a wrong result keccak256(abi.encode(batch commitment, index, leaf hash)).

@@ -13,9 +13,12 @@ import { Court, Posted } from "../support/Court.sol";
 contract SlashTest is Court {
     using StateTree for StateParts;
 
+    /// @dev What a reward for gas is at most, and the least that a proof costs: ops that say nothing.
     uint256 private constant PROOF_GAS = 1_800_000;
+    uint256 private constant LEAST_GAS = 40_000;
     uint256 private constant BASE_FEE = 10 gwei;
     address private constant OTHER = address(0x07e4);
+    address private constant FINDER = address(0xf14de4);
 
     function setUp() public override {
         super.setUp();
@@ -39,6 +42,28 @@ contract SlashTest is Court {
         same(held - address(challenges).balance, reward + burnt, "the rest is kept");
     }
 
+    /// @dev Proves the batch without a claim to more than the gas: of what was spent at most, of what a proof costs at
+    /// least. Returns what it paid.
+    function paidForGas(Posted memory posted, Page memory page, uint256 burnt)
+        private
+        returns (uint256 reward)
+    {
+        uint256 had = PROVER.balance;
+        uint256 gone = address(0).balance;
+        bytes memory call = abi.encodeCall(
+            IChallenges.proveFraud, (posted.summary, posted.chunks[0], page.pre, page.witness, PROVER, SALT)
+        );
+        uint256 startGas = gasleft();
+        vm.prank(FINDER, FINDER);
+        (bool done,) = address(challenges).call(call);
+        uint256 spent = startGas - gasleft() + 21_000 + 4 * call.length;
+        check(done, "proven");
+        reward = PROVER.balance - had;
+        check(reward < spent * block.basefee, "less than it cost");
+        check(reward > LEAST_GAS * block.basefee, "and about that");
+        same(address(0).balance - gone, burnt, "the burnt half");
+    }
+
     // --- the reward
 
     function test_WithACommitmentOfAnEarlierBlock() public {
@@ -54,7 +79,7 @@ contract SlashTest is Court {
 
     function test_WithoutACommitmentItPaysTheGas() public {
         Page memory page = wrong();
-        slashed(publish(page), page, PROOF_GAS * BASE_FEE, BURNT);
+        paidForGas(publish(page), page, BURNT);
     }
 
     function test_ACommitmentOfTheSameBlockIsNone() public {
@@ -62,7 +87,7 @@ contract SlashTest is Court {
         Posted memory posted = publish(page);
         commitTo(posted, 0, page.post.hash(), PROVER);
         vm.roll(vm.getBlockNumber() - 1);
-        slashed(posted, page, PROOF_GAS * BASE_FEE, BURNT);
+        paidForGas(posted, page, BURNT);
     }
 
     /// @dev Who sees the proof in the mempool has no commitment to it, whatever else it has committed to.
@@ -75,7 +100,25 @@ contract SlashTest is Court {
         bytes32 subject = keccak256(abi.encode(keccak256("another batch"), uint32(0), page.post.hash()));
         challenges.commit(keccak256(abi.encode(subject, PROVER, SALT)));
         vm.roll(vm.getBlockNumber() + 1);
-        slashed(posted, page, PROOF_GAS * BASE_FEE, BURNT);
+        paidForGas(posted, page, BURNT);
+    }
+
+    /// @dev A contract can hand on calldata that cost nothing: it is not paid for.
+    function test_WhatAContractMakesUpIsNotPaidFor() public {
+        Page memory page = wrong();
+        Posted memory posted = publish(page);
+        bytes memory call = abi.encodeCall(
+            IChallenges.proveFraud, (posted.summary, posted.chunks[0], page.pre, page.witness, PROVER, SALT)
+        );
+        call = bytes.concat(call, new bytes(100_000));
+        uint256 state = vm.snapshotState();
+        (bool done,) = address(challenges).call(call); // from this contract, which no key is
+        check(done && PROVER.balance < 150_000 * BASE_FEE, "by a contract");
+        vm.revertToState(state);
+        vm.etch(FINDER, hex"ef01000000000000000000000000000000000000000042");
+        vm.prank(FINDER, FINDER); // EIP-7702: a key that has code
+        (done,) = address(challenges).call(call);
+        check(done && PROVER.balance < 150_000 * BASE_FEE, "by a key with code");
     }
 
     function test_AnotherSaltIsAnotherCommitment() public {
@@ -86,7 +129,8 @@ contract SlashTest is Court {
         challenges.proveFraud(
             posted.summary, posted.chunks[0], page.pre, page.witness, PROVER, keccak256("other")
         );
-        same(PROVER.balance - had, PROOF_GAS * BASE_FEE, "gas-sized");
+        uint256 reward = PROVER.balance - had;
+        check(reward != 0 && reward < PROOF_GAS * BASE_FEE / 4, "gas-sized");
     }
 
     function test_WhereGasIsDearTheRewardCoversIt() public {
@@ -100,6 +144,7 @@ contract SlashTest is Court {
     function test_ButNeverMoreThanIsThere() public {
         Page memory page = wrong();
         Posted memory posted = publish(page);
+        commitTo(posted, 0, page.post.hash(), PROVER);
         vm.fee(1000 gwei);
         slashed(posted, page, FRAUD_BOND / 2, BURNT);
         same(address(challenges).balance, 0, "nothing is kept");
@@ -149,6 +194,7 @@ contract SlashTest is Court {
         second.pre = first.posted;
         second.posted = first.post;
         Posted memory two_ = publish(second);
+        commitTo(two_, 0, first.posted.hash(), PROVER);
         vm.fee(1000 gwei);
         slashed(two_, second, FRAUD_BOND / 2, BURNT);
         slashed(one_, first, 0, 0);
@@ -176,7 +222,7 @@ contract SlashTest is Court {
         Posted memory posted = publish(page);
         vm.prank(proposer);
         challenges.requestExit();
-        slashed(posted, page, PROOF_GAS * BASE_FEE, BURNT);
+        paidForGas(posted, page, BURNT);
         vm.expectRevert(abi.encodeWithSelector(IChallenges.NoBond.selector, proposer));
         vm.prank(proposer);
         challenges.withdraw();
@@ -194,6 +240,7 @@ contract SlashTest is Court {
         idle_.posted = page.posted;
         publishBy(OTHER, one(idle_), 0);
         cost = uint256(rollup.batch(3).cost) * 1e12;
+        commitTo(posted, 0, page.post.hash(), PROVER);
         prove(posted, 0, page);
     }
 
