@@ -22,6 +22,14 @@ const KEY: &str = "requester.key";
 /// Looks at the chain in one escape: each ends in a step or in a time to wait for.
 const LOOKS_MAX: usize = 20;
 
+/// Waits until the base layer has so many of a job's settlements.
+async fn has_settled(network: &Network, job: JobId, least: u32) -> Result<()> {
+    while derive(network).await?.state().job(job).is_none_or(|job| job.next_settlement < least) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 /// A chain with a rollup that nobody serves, with a job under way.
 struct Deserted {
     chain: Chain,
@@ -41,9 +49,7 @@ impl Deserted {
             let address = network.coordinator.worker_address.clone();
             Ok::<_, anyhow::Error>(persistent(address, number, good_update()?))
         });
-        while derive(&network).await?.state().job(job).is_none_or(|job| job.next_settlement < 2) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        has_settled(&network, job, 2).await?;
         for client in clients {
             client?.abort();
         }
@@ -200,14 +206,8 @@ async fn a_coordinator_goes_on_from_what_others_posted_in_its_absence() -> Resul
         let address = network.coordinator.worker_address.clone();
         [0, 1].map(|number| Ok::<_, anyhow::Error>(persistent(address.clone(), number, good_update()?)))
     };
-    let settled = async |network: &Network, least: u32| -> Result<()> {
-        while !derive(network).await?.state().job(job).is_some_and(|job| job.next_settlement >= least) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
-    };
     let clients = workers(&network);
-    settled(&network, 2).await?;
+    has_settled(&network, job, 2).await?;
     network.coordinator.stop().await?;
     for client in clients {
         client?.abort();
@@ -222,7 +222,7 @@ async fn a_coordinator_goes_on_from_what_others_posted_in_its_absence() -> Resul
 
     network.coordinator = network.coordinator.start_again().await?;
     let clients = workers(&network);
-    settled(&network, before + 2).await?;
+    has_settled(&network, job, before + 2).await?;
     for client in clients {
         client?.abort();
     }
