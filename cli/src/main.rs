@@ -22,6 +22,7 @@ mod exit;
 mod files;
 mod follow;
 mod funding;
+mod hex;
 mod jobfile;
 mod keys;
 mod local;

@@ -9,6 +9,7 @@ mod disk;
 mod escape;
 mod kills;
 mod network;
+mod omissions;
 mod refunds;
 mod reorganisations;
 mod tidy;

@@ -40,6 +40,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Tell what this worker did and is owed
     Status(DirArgs),
+    /// Print the newest acceptance of every settlement: what coordinators signed that they owe
+    Acceptances(DirArgs),
     /// Print this worker's id, and make its key if there is none
     Key(DirArgs),
 }

@@ -2,6 +2,7 @@
 //!
 //! [`core`] decides (pure), [`node`] acts. The story of one task is at the top of [`core`].
 
+pub mod acceptances;
 pub mod args;
 pub mod config;
 pub mod core;

@@ -6,9 +6,10 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command, Format, RunArgs};
+use crate::acceptances::Acceptances;
+use crate::args::{Cli, Command, DirArgs, Format, RunArgs};
 use crate::config::Config;
-use crate::core::Event;
+use crate::core::{Event, Fact};
 use crate::error::NodeError;
 use crate::node::{self, Node};
 use crate::output::{Answer, Output, SCHEMA};
@@ -25,19 +26,21 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<(), NodeError> {
     log_to_stderr(&cli.log)?;
     match cli.command {
         Command::Run(args) => work(*args, cli.format),
-        Command::Status(args) => {
-            // A mistyped directory must not look like a worker that did nothing.
-            if let Err(source) = std::fs::read_dir(&args.dir) {
-                return Err(NodeError::Directory { path: args.dir, source });
-            }
-            let loaded = node::store::load(&node::log_path(&args.dir))?;
-            output.answer(&Status::from_facts(&loaded.facts)?)
-        }
+        Command::Status(args) => output.answer(&Status::from_facts(&facts(args)?)?),
+        Command::Acceptances(args) => output.answer(&Acceptances::from_facts(&facts(args)?)?),
         Command::Key(args) => {
             let worker = node::identity(&args.dir)?.id();
             output.answer(&Identity { schema: SCHEMA, worker: worker.to_string() })
         }
     }
+}
+
+fn facts(args: DirArgs) -> Result<Vec<Fact>, NodeError> {
+    // A mistyped directory must not look like a worker that did nothing.
+    if let Err(source) = std::fs::read_dir(&args.dir) {
+        return Err(NodeError::Directory { path: args.dir, source });
+    }
+    Ok(node::store::load(&node::log_path(&args.dir))?.facts)
 }
 
 fn log_to_stderr(filter: &str) -> Result<(), NodeError> {

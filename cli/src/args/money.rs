@@ -52,7 +52,8 @@ pub struct Audit {
 Examples:
   fedroll claim --worker 0x…            everything that this worker has earned in final batches
   fedroll claim --all                   the same for every worker
-  fedroll claim --refund 0              what job 0 did not spend, once it is done or closed")]
+  fedroll claim --refund 0              what job 0 did not spend, once it is done or closed
+  fedroll claim --omitted kept.json     what a coordinator promised and did not pay")]
 pub struct Claim {
     /// The worker to claim for
     #[arg(long, value_name = "ID", group = "what")]
@@ -66,6 +67,10 @@ pub struct Claim {
     /// Claim what this job did not spend, once its last settlement is final or it was closed
     #[arg(long, value_name = "JOB", group = "what")]
     pub refund: Option<JobId>,
+    /// Claim from coordinators' bonds what they signed for and the ledger did not pay, by the acceptances in this file
+    /// (`fedroll worker acceptances --dir DIR --format json`)
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub omitted: Option<PathBuf>,
     /// Only say what there is to claim
     #[arg(long)]
     pub dry_run: bool,

@@ -1,6 +1,8 @@
 //! `fedroll claim`: the state rebuilt from the base layer, the proof made here, the claim sent by whoever
 //! pays the gas.
 
+mod omitted;
+
 use contracts::base_layer::{
     BaseLayer, BaseLayerWriter, BatchOnChain, CLAIMS_MAX, ClaimOutcome, ProvenAccount, ProvenJob,
 };
@@ -92,6 +94,9 @@ pub struct Claims<C> {
 
 /// Claims and answers.
 pub async fn run(args: &Claim, out: &Output) -> anyhow::Result<ExitStatus> {
+    if let Some(file) = &args.omitted {
+        return omitted::run(args, file, out).await;
+    }
     let network = Network::find(&args.network)?;
     let (rpc, rollup) = network.base_layer()?;
     let chain = RpcChain::connect(&rpc, rollup).await?;

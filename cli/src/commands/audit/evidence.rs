@@ -15,6 +15,7 @@ use protocol::wire::codec;
 
 use super::report::AuditReport;
 use crate::error::CliError;
+use crate::hex;
 use crate::page::count;
 use crate::replay::{Replay, Replayed};
 
@@ -125,7 +126,7 @@ impl Evidence {
         }
         let mut receipts = Vec::with_capacity(shown.receipts.len());
         for text in &shown.receipts {
-            let bytes = from_hex(text).ok_or("a receipt is no hexadecimal text")?;
+            let bytes = hex::decode(text, EVIDENCE_BYTES_MAX).ok_or("a receipt is no hexadecimal text")?;
             let receipt: Unverified<Receipt> = codec::decode_within(&bytes, EVIDENCE_BYTES_MAX)
                 .map_err(|error| format!("a receipt cannot be read: {error}"))?;
             let receipt = receipt.verify().map_err(|error| error.to_string())?;
@@ -162,7 +163,7 @@ impl Evidence {
         payout: Address,
         receipts: &[Signed<Receipt>],
     ) -> Result<(), String> {
-        let bytes = from_hex(text).ok_or("the acceptance is no hexadecimal text")?;
+        let bytes = hex::decode(text, EVIDENCE_BYTES_MAX).ok_or("the acceptance is no hexadecimal text")?;
         let signed: SignedAcceptance = codec::decode_within(&bytes, EVIDENCE_BYTES_MAX)
             .map_err(|error| format!("the acceptance cannot be read: {error}"))?;
         if !signed.is_from(self.operator, &self.domain) {
@@ -221,28 +222,4 @@ fn credits_of(replayed: &Replayed) -> Vec<(JobId, u32, Credit)> {
     })
     .flat_map(|op| op.credits.iter().map(move |credit| (op.job, op.settlement, *credit)))
     .collect()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    if !digits.len().is_multiple_of(2)
-        || digits.len() > 2 * EVIDENCE_BYTES_MAX
-        || !digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-    {
-        return None;
-    }
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::from_hex;
-
-    #[test]
-    fn hex_is_read_or_refused() {
-        assert_eq!(from_hex("0x00ff"), Some(vec![0, 255]));
-        for bad in ["0", "0xzz", "ää", "+1"] {
-            assert_eq!(from_hex(bad), None, "{bad}");
-        }
-    }
 }
