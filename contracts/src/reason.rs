@@ -44,6 +44,7 @@ pub(crate) fn rollup(error: &R) -> String {
         R::WrongPostRoot(e) => {
             format!("the stated state hashes to {}, the last chunk ends at {}", e.fromParts, e.fromChunks)
         }
+        R::NoResults(e) => format!("the batch carries {} credits and commits to no results", e.credits),
         other => job_or_claim(other),
     }
 }

@@ -5,6 +5,7 @@ import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { RollupStore } from "./RollupStore.sol";
 import { IRollup } from "./interfaces/IRollup.sol";
 import { Chunks } from "./libraries/Chunks.sol";
+import { Results } from "./libraries/Results.sol";
 import { StateTree } from "./libraries/StateTree.sol";
 import { Batch, BatchHeader, BatchSummary } from "./types/Batch.sol";
 import { StateParts } from "./types/State.sol";
@@ -49,6 +50,8 @@ abstract contract RollupBatches is RollupStore {
         require(header.post.accountsRoot != 0, NoAccountsRoot());
         bytes32 postRoot = header.post.hash();
         require(postRoot == chunksPost, WrongPostRoot(postRoot, chunksPost));
+        // Of no results none could be opened and shown wrong.
+        require(credits == 0 || header.resultsRoot != Results.NONE, NoResults(credits));
         uint32 bond = _requireMayPost(parent.postedAt, credits, payload);
 
         bytes32 commitment = BatchSummary(

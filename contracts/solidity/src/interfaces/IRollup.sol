@@ -99,6 +99,8 @@ interface IRollup {
     error BadFraming(uint256 chunk, uint256 offset);
     error NoAccountsRoot();
     error WrongPostRoot(bytes32 fromParts, bytes32 fromChunks);
+    /// @dev It commits to no result for its `credits`.
+    error NoResults(uint32 credits);
 
     // --- errors: the queue
 
@@ -163,7 +165,7 @@ interface IRollup {
     /// @notice Posts the next batch. The sender needs a bond. Anyone but the proposer may post only when nothing was
     /// posted for the quiet period, and only batches that consume the queue or let time pass.
     /// @param payload Chunks one after another: `length u16 ‖ declared credits u8 ‖ ops ‖ post-root`; the framing is
-    /// checked, what the ops say is not: any bytes are valid ops.
+    /// checked, what the ops say is not: any bytes are valid ops. A batch that declares credits commits to results.
     function postBatch(BatchHeader calldata header, bytes calldata payload) external;
 
     /// @notice Takes back batch `number` and all after it. {IChallenges} only, after a proof.

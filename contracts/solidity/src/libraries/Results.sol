@@ -9,6 +9,10 @@ library Results {
     bytes1 private constant LEAF = 0x06;
     bytes1 private constant TREE = 0x07;
 
+    /// @dev The results root of no results: `07 ‖ count u32 ‖ root`, all zero but the tag. See `protocol/vectors/results.json`.
+    bytes32 internal constant NONE =
+        keccak256(hex"07000000000000000000000000000000000000000000000000000000000000000000000000");
+
     function hash(ResultProof calldata leaf) internal pure returns (bytes32) {
         return keccak256(
             abi.encodePacked(

@@ -172,6 +172,20 @@ contract PostBatchTest is Fixture {
         refusal(headerOf(state), payload(state), abi.encodeWithSelector(IRollup.NoAccountsRoot.selector));
     }
 
+    function test_RevertWhen_CreditsComeWithoutResults() public {
+        StateParts memory state = parts(0);
+        BatchHeader memory header = headerOf(state);
+        header.resultsRoot = keccak256(abi.encodePacked(bytes1(0x07), uint32(0), bytes32(0)));
+        bytes memory credits = chunk(hex"03", 2, state.hash());
+        refusal(header, credits, abi.encodeWithSelector(IRollup.NoResults.selector, 2));
+        vm.prank(proposer, proposer);
+        rollup.postBatch(header, payload(state)); // none for none
+        header = headerOf(state);
+        header.resultsRoot = keccak256("results");
+        vm.prank(proposer, proposer);
+        rollup.postBatch(header, credits);
+    }
+
     function testFuzz_ItKeepsTheCommitment(bytes32 results, uint64 lag, bytes memory ops, uint8 credits)
         public
     {

@@ -44,7 +44,8 @@ impl ResultFraud {
 }
 
 /// The proof against the first wrong leaf of a batch's results; `None` if all are about their credits, or if `leaves`
-/// are not what the batch committed to. A batch that commits to no leaf at all, or has no chunk, cannot be opened.
+/// are not what the batch committed to. A batch without a chunk cannot be opened; one that commits to no leaf for its
+/// credits is refused when it is posted.
 pub fn wrong_result(posted: &PostedBatch, leaves: &[ResultLeaf]) -> Option<ResultFraud> {
     let tree = results_tree(leaves).ok()?;
     if results_root(&tree) != posted.header.results_root {
