@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod aggregation;
+mod audit;
 mod connections;
 mod ledger;
 mod link;
@@ -28,6 +29,8 @@ pub enum Group {
     Trees,
     /// Sealing credits, and deriving them again as an auditor does
     Ledger,
+    /// A million credits audited over JSON-RPC, by the command
+    Audit,
     /// QUIC over loopback
     Link,
     /// Training and inference, a step of each model, against candle's own layers
@@ -44,10 +47,11 @@ pub enum Group {
 
 impl Group {
     /// What runs unless something else is asked for.
-    pub const USUAL: [Self; 8] = [
+    pub const USUAL: [Self; 9] = [
         Self::Aggregation,
         Self::Trees,
         Self::Ledger,
+        Self::Audit,
         Self::Link,
         Self::Training,
         Self::Rounds,
@@ -61,6 +65,7 @@ impl Group {
             Self::Aggregation => aggregation::run(report),
             Self::Trees => trees::run(report),
             Self::Ledger => ledger::run(report),
+            Self::Audit => audit::run(report).await,
             Self::Link => link::run(report).await,
             Self::Training => training::run(report),
             Self::Rounds => rounds::run(report).await,
