@@ -1,5 +1,6 @@
 //! The clap tree: every command, flag and variable, with the words that `--help` and docs/cli show.
 
+pub mod bond;
 pub mod escape;
 pub mod job;
 pub mod local;

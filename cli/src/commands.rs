@@ -38,6 +38,7 @@ pub async fn run(cli: &Cli, out: &Output) -> anyhow::Result<ExitStatus> {
 
 /// The command's name, as the JSON documents give it: `job submit`.
 pub fn name(command: &Command) -> &'static str {
+    use crate::args::bond::Bond;
     use crate::args::job::Job;
     use crate::args::money::{Chain, Key};
     match command {
@@ -62,6 +63,10 @@ pub fn name(command: &Command) -> &'static str {
         Command::Chain(Chain::Dev(_)) => "chain dev",
         Command::Chain(Chain::Deploy(_)) => "chain deploy",
         Command::Chain(Chain::Status(_)) => "chain status",
+        Command::Chain(Chain::Bond(Bond::Show(_))) => "chain bond show",
+        Command::Chain(Chain::Bond(Bond::Deposit(_))) => "chain bond deposit",
+        Command::Chain(Chain::Bond(Bond::Exit(_))) => "chain bond exit",
+        Command::Chain(Chain::Bond(Bond::Withdraw(_))) => "chain bond withdraw",
         Command::Worker(_) => "worker",
         Command::Coordinator(_) => "coordinator",
         Command::HelpPages(_) => "help-pages",

@@ -36,6 +36,8 @@ const FILTERS: [(&str, &str); 24] = [
     (r"[\d.]+ k?B up, [\d.]+ k?B down", "<bytes> up, <bytes> down"),
     (r"\(\d+ gas\)", "(<gas>)"),
     (r", \d{6,8} gas", ", <gas>"),
+    (r"up to \d+ million gas at up to \d+ gwei", "up to <gas> at up to <price>"),
+    (r"fraud bond: up to [\d.]+ ether", "fraud bond: up to <ether>"),
     (r" +\d+  \d\d:\d\d:\d\d\.\d{3}", "<n>  <time>"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "<date>"),
     (r"updates · \d+\.\d s", "updates · <time>"),
@@ -318,6 +320,13 @@ async fn programs(shell: &mut Shell, running: &Value) -> Result<()> {
     shell.name(operator, "<operator>");
     shell.run("fedroll chain status").await?;
     shell.run("fedroll chain status --format json").await?;
+    shell.run("fedroll chain bond show --format json").await?;
+    let bond = "--key-file .fedroll/operator.key";
+    shell.run(&format!("fedroll chain bond deposit fraud 0.04 {bond}")).await?;
+    shell.run(&format!("fedroll chain bond deposit service 5 {bond}")).await?;
+    shell.run(&format!("fedroll chain bond exit service 1.5 {bond}")).await?;
+    shell.run("fedroll chain bond exit service").await?;
+    shell.run("fedroll chain bond withdraw service").await?;
     let deploy = format!("fedroll chain deploy --rpc {rpc} --operator {operator}");
     shell.run(&deploy).await?;
     shell.run(&format!("{deploy} --key-file my.key")).await?;

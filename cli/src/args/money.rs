@@ -142,6 +142,9 @@ pub enum Chain {
     Deploy(Deploy),
     /// Show a rollup's batches, queue and windows
     Status(Status),
+    /// Show, make and take back what an operator has at stake
+    #[command(subcommand)]
+    Bond(super::bond::Bond),
 }
 
 /// `fedroll chain dev`

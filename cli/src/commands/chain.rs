@@ -1,5 +1,7 @@
 //! `fedroll chain …`
 
+mod bond;
+
 use std::net::SocketAddr;
 
 use contracts::base_layer::{BaseLayer, DEVELOPMENT_CHAIN_ID};
@@ -25,6 +27,7 @@ pub async fn run(command: &Chain, out: &Output) -> anyhow::Result<ExitStatus> {
         Chain::Dev(args) => dev(args, out).await,
         Chain::Deploy(args) => deploy(args, out).await,
         Chain::Status(args) => status(args, out).await,
+        Chain::Bond(command) => bond::run(command, out).await,
     }
 }
 
@@ -123,8 +126,9 @@ async fn deploy(args: &Deploy, out: &Output) -> anyhow::Result<ExitStatus> {
     };
     let quote = rpc::quote(&args.rpc, token).await?;
     let cost = format!(
-        "deploying takes up to {} gas at up to {} gwei, and {} ether for the operator's fraud bond: up to {} ether",
-        quote.gas,
+        "deploying takes up to {} million gas at up to {} gwei, and {} ether for the operator's fraud bond: \
+         up to {} ether",
+        quote.gas.div_ceil(1_000_000),
         quote.max_fee.div_ceil(GWEI),
         ether(quote.bond),
         ether(quote.wei())

@@ -52,6 +52,12 @@ pub trait Challenger: Bonds + BaseLayerWriter {
         wei: u128,
     ) -> impl Future<Output = Result<Cost, ChainError>> + Send;
 
+    /// Asks for the sender's own bond back: it posts no more batches from then on.
+    fn ask_bond_back(&self) -> impl Future<Output = Result<Cost, ChainError>> + Send;
+
+    /// Takes the sender's own bond out, once its exit is old enough.
+    fn take_bond_back(&self) -> impl Future<Output = Result<Cost, ChainError>> + Send;
+
     /// Puts a commitment on the base layer. One that stands there already will do as well: whoever sent it, it is
     /// bound to its beneficiary.
     fn commit_challenge(&self, hash: Keccak) -> impl Future<Output = Result<(), ChainError>> + Send;

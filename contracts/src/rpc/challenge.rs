@@ -59,6 +59,14 @@ impl Challenger for RpcWriter {
         mined(&self.send_with("making a bond", to, &call, wei).await?)
     }
 
+    async fn ask_bond_back(&self) -> Result<Cost, ChainError> {
+        mined(&self.to_challenges("asking for a bond back", &Challenges::requestExitCall {}).await?)
+    }
+
+    async fn take_bond_back(&self) -> Result<Cost, ChainError> {
+        mined(&self.to_challenges("taking a bond back", &Challenges::withdrawCall {}).await?)
+    }
+
     async fn commit_challenge(&self, hash: Keccak) -> Result<(), ChainError> {
         let call = Challenges::commitCall { hash: to_word(hash) };
         match self.to_challenges("committing to a proof", &call).await {
