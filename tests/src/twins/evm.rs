@@ -43,8 +43,8 @@ pub struct Sent {
     pub created: Option<Address>,
 }
 
-/// The contracts and their storage.
-#[derive(Debug)]
+/// The contracts and their storage. A clone is a snapshot.
+#[derive(Clone, Debug)]
 pub struct Evm {
     db: CacheDB<EmptyDB>,
     block: BlockEnv,
@@ -101,6 +101,13 @@ impl Evm {
         let answer = C::abi_decode_returns(&output)
             .map_err(|error| Reverted(Reason::Text(format!("{}: {error}", C::SIGNATURE))))?;
         Ok((answer, gas))
+    }
+
+    /// The gas of a transaction with this data, or why it fails; what it changed is forgotten.
+    pub fn try_call(&mut self, from: Address, to: Address, data: Vec<u8>) -> Result<u64, Reverted> {
+        let ran = self.run(from, TxKind::Call(to), U256::ZERO, data.into());
+        let gas = ran.result.tx_gas_used();
+        succeeded(ran.result).map(|_| gas)
     }
 
     /// Sends a call with ether.

@@ -3,17 +3,23 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | [`court`] | the whole rollup: batches posted and proven wrong |
 //! | [`evm`] | contracts in memory, without a chain around them |
+//! | [`mutations`] | an honest batch, and what stops it once it is changed |
 //! | [`worlds`] | a state, a queue and a header, often at the edge of something |
+//! | [`worst`] | the dearest chunks that can be |
 //! | [`scripts`] | a chunk's bytes: ops that hold, ops that nearly hold, ops cut and bent |
 //! | [`forgeries`] | a witness with one thing changed |
 //!
 //! `src/bin/fuzz-ledger.rs` runs millions of cases; a scenario runs thousands.
 
+pub mod court;
 pub mod evm;
 pub mod forgeries;
+pub mod mutations;
 pub mod scripts;
 pub mod worlds;
+pub mod worst;
 
 use std::collections::BTreeMap;
 
