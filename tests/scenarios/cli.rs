@@ -16,7 +16,7 @@ use tests::real::{Ran, Shell};
 use up::{Up, learn};
 
 /// What differs from run to run, and how it is shown.
-const FILTERS: [(&str, &str); 24] = [
+const FILTERS: [(&str, &str); 26] = [
     (r"have \d+ want \d+", "have <wei> want <wei>"),
     (r"(?m)^( +\d+){4} +[\d.]+ k?B  0x[0-9a-f]{8}…  (yes|not yet) +yes\n(( +\d+){4} .*\n)*", "<batches>\n"),
     (r"\d+ batch(es)? \([\d.]+ k?B of payload\)", "<batches>"),

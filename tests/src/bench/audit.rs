@@ -1,7 +1,6 @@
 //! `fedroll audit` as a person runs it: a process that reads a million credits from a base layer's JSON-RPC.
 
 use std::process::Stdio;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, PostOutcome};
@@ -16,6 +15,7 @@ use protocol::ledger::{
 use serde_json::Value;
 use tokio::process::Command;
 
+use super::measure::seconds_of;
 use super::{Report, Row};
 use crate::real::{Chain, operator, program};
 
@@ -36,14 +36,16 @@ pub(super) async fn run(report: &mut Report) -> Result<()> {
     for settlement in 0..CREDITS / ACCOUNTS {
         poster.settle(settlement).await?;
     }
-    let start = Instant::now();
-    let output = Command::new(program("fedroll")?)
-        .args(["audit", "--format", "json", "--quiet", "--rpc", &chain.url])
-        .args(["--rollup", &chain.rollup.to_string()])
-        .stdin(Stdio::null())
-        .output()
-        .await?;
-    let seconds = start.elapsed().as_secs_f64();
+    let mut command = Command::new(program("fedroll")?);
+    command.args(["audit", "--format", "json", "--quiet", "--rpc", &chain.url]);
+    command.args(["--rollup", &chain.rollup.to_string()]).stdin(Stdio::null());
+    let mut output = None;
+    let seconds = seconds_of(async {
+        output = Some(command.output().await?);
+        anyhow::Ok(())
+    })
+    .await?;
+    let output = output.context("it ended")?;
     let answer: Value = serde_json::from_slice(&output.stdout)?;
     let counted = answer["result"]["batches"].as_array().context("batches")?;
     let credits: u64 = counted.iter().filter_map(|batch| batch["credits"].as_u64()).sum();
