@@ -52,7 +52,11 @@ pub enum Part {
 use Part::{Another, Approved, Broken, Close, Credits as Pay, Fund, Register, TopUp};
 
 /// Every mix, by name: so many of each part, in this order.
-pub const MIXES: [(&str, &[(usize, Part)]); 20] = [
+///
+/// A top-up is the dearest touch (46,000 gas; a close 45,900, an approved settlement 43,800, one without 39,400, a job
+/// funded 38,400, a credit 30,000, a registration 22,800) and takes five bytes: as far as the costs of ops add up, no
+/// chunk costs more than 20 of them.
+pub const MIXES: [(&str, &[(usize, Part)]); 22] = [
     ("19 credits of one job", &[(1, Pay(19))]),
     ("19 credits with an approval", &[(1, Approved(19))]),
     ("19 credits of which the last breaks a rule", &[(1, Broken(19))]),
@@ -69,6 +73,8 @@ pub const MIXES: [(&str, &[(usize, Part)]); 20] = [
     ("8 registrations, 12 top-ups", &[(8, Register), (12, TopUp)]),
     ("6 approvals", &[(6, Approved(0))]),
     ("6 approvals, a top-up", &[(6, Approved(0)), (1, TopUp)]),
+    ("5 approvals, 15 top-ups", &[(5, Approved(0)), (15, TopUp)]),
+    ("5 approvals, 15 jobs closed", &[(5, Approved(0)), (15, Close)]),
     ("5 approvals, 2 settlements, 13 top-ups", &[(5, Approved(0)), (2, Pay(0)), (13, TopUp)]),
     ("5 approvals, 2 settlements, 13 jobs closed", &[(5, Approved(0)), (2, Pay(0)), (13, Close)]),
     ("4 approvals, 16 settlements", &[(4, Approved(0)), (16, Pay(0))]),
