@@ -27,11 +27,11 @@ fn try_out(
     stage.try_out(header, payload, results).unwrap_or_else(|why| panic!("{what}: {why}"))
 }
 
-/// Flips every byte of `bytes` by each of these, and counts what stops the batch that `change` makes of them.
-fn flip(bytes: &[u8], patterns: &[u8], mut change: impl FnMut(usize, &[u8]) -> Stopped) -> Counts {
+/// Flips every byte of `bytes` by each pattern, and counts what stops the batch that `change` makes of them.
+fn flip(bytes: &[u8], mut change: impl FnMut(usize, &[u8]) -> Stopped) -> Counts {
     let mut counts = Counts::new();
     for at in 0..bytes.len() {
-        for pattern in patterns {
+        for pattern in PATTERNS {
             let mut flipped = bytes.to_vec();
             flipped[at] ^= pattern;
             *counts.entry(change(at, &flipped)).or_default() += 1;
@@ -51,7 +51,7 @@ fn keep(name: &str, counts: &Counts) {
 fn every_byte_of_the_payload_is_covered() {
     let stage = Stage::new();
     let (header, results) = (stage.batch.header, &stage.batch.results);
-    let counts = flip(&stage.batch.payload(), &PATTERNS, |at, payload| {
+    let counts = flip(&stage.batch.payload(), |at, payload| {
         let stopped = try_out(&stage, &header, payload, results, &format!("byte {at} of the payload"));
         assert_ne!(stopped, Stopped::NotAtAll, "byte {at} of the payload is covered by nothing");
         stopped
@@ -68,7 +68,7 @@ fn every_byte_of_the_header_is_covered() {
     let call = Rollup::postBatchCall { header: fields, payload: payload.clone().into() }.abi_encode();
     let head = &call[4..][..11 * 32];
     let mut undecodable = 0;
-    let counts = flip(head, &PATTERNS, |at, head| {
+    let counts = flip(head, |at, head| {
         let call = [&call[..4], head, &call[4 + head.len()..]].concat();
         let Ok(decoded) = Rollup::postBatchCall::abi_decode_validate(&call) else {
             assert!(stage.refuses(call), "byte {at} of the header is no value of its type");
@@ -129,15 +129,23 @@ fn with_results(stage: &Stage, results: &[ResultLeaf], what: &str) -> Stopped {
 #[test]
 fn every_byte_of_a_result_is_covered_but_the_digests_which_auditors_check() {
     let stage = Stage::new();
+    let count = stage.batch.results.len();
     for (place, leaf) in stage.batch.results.iter().enumerate() {
-        flip(&leaf_bytes(leaf), &PATTERNS[place % 2..][..1], |at, bytes| {
+        let bytes = leaf_bytes(leaf);
+        for at in 0..bytes.len() {
+            // Where nothing stops the batch every proof against it is tried, which takes long: each byte of the digests
+            // is changed in one of the results.
+            if at >= CREDIT_BYTES && at % count != place {
+                continue;
+            }
+            let mut flipped = bytes.clone();
+            flipped[at] ^= PATTERNS[(at + place) % 2];
             let mut results = stage.batch.results.clone();
-            results[place] = leaf_of(bytes);
+            results[place] = leaf_of(&flipped);
             let stopped = with_results(&stage, &results, &format!("byte {at} of result {place}"));
             let want = if at < CREDIT_BYTES { Stopped::ByResultProof } else { Stopped::NotAtAll };
             assert_eq!(stopped, want, "byte {at} of result {place}");
-            stopped
-        });
+        }
     }
 }
 
