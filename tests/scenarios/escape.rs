@@ -136,6 +136,8 @@ async fn frozen(chain: Chain) -> Result<()> {
     // Money that no batch will ever see comes back as well.
     deserted.requester.chain.top_up(deserted.job, Amount::units(77)).await?;
     let steps = deserted.leave("").await?;
+    let standing = deserted.shell.quietly(&deserted.line("chain status")).await?;
+    ensure!(standing.stdout.contains("frozen since"), "{standing:?}");
     let freeze = "freeze the rollup: nobody has served it for too long";
     let queued = "take 1 queue item(s) back that no batch consumed";
     let escrow = "take the escrow out by the last state";

@@ -5,6 +5,7 @@ mod raw;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use protocol::limits::WIRE_VERSION;
 use quinn::ConnectionError;
 use tests::real::{Client, Network, Quirk, Shell, WorkKind, training};
 use tokio::sync::Semaphore;
@@ -16,7 +17,8 @@ const HANG_UP_S_MAX: u64 = 30;
 
 /// Sends bytes on the control stream of a connection of its own; how the coordinator hangs up, in words.
 async fn say(address: &str, number: u8, bytes: &[u8]) -> Result<String> {
-    let (_endpoint, connection) = raw::connect(address, [number; 32], b"fedroll/1").await?;
+    let (_endpoint, connection) =
+        raw::connect(address, [number; 32], format!("fedroll/{WIRE_VERSION}").as_bytes()).await?;
     let (mut send, _receive) = connection.open_bi().await?;
     send.write_all(bytes).await?;
     send.finish()?;
@@ -61,7 +63,8 @@ async fn a_peer_that_breaks_the_protocol_is_hung_up_on_and_nobody_else_notices()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_of_two_protocol_versions_say_so_on_both_sides() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let (endpoint, address) = raw::foreign_coordinator(b"fedroll/2")?;
+    let foreign = format!("fedroll/{}", WIRE_VERSION + 1);
+    let (endpoint, address) = raw::foreign_coordinator(foreign.as_bytes())?;
     let accepting = tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
             // It ends with an alert: that is what the worker has to make sense of.
@@ -77,8 +80,8 @@ async fn programs_of_two_protocol_versions_say_so_on_both_sides() -> Result<()> 
     ensure!(last.contains("another protocol version") && last.contains("update the older one"), "{ran:?}");
 
     let network = Network::start(dir.path(), "").await?;
-    let refused = raw::connect(&network.coordinator.worker_address, [7; 32], b"fedroll/2").await;
-    let refused = refused.err().context("a worker of version 2 was let in")?.to_string();
+    let refused = raw::connect(&network.coordinator.worker_address, [7; 32], foreign.as_bytes()).await;
+    let refused = refused.err().context("a worker of another version was let in")?.to_string();
     ensure!(refused.contains("doesn't support any known protocol"), "{refused}");
     Ok(())
 }

@@ -4,7 +4,7 @@ mod bond;
 
 use std::net::SocketAddr;
 
-use contracts::base_layer::{BaseLayer, DEVELOPMENT_CHAIN_ID};
+use contracts::base_layer::{BaseLayer, DEVELOPMENT_CHAIN_ID, Exits as _};
 use contracts::devchain;
 use contracts::rpc::{self, RpcChain, TokenChoice, Windows};
 use protocol::api::text;
@@ -183,6 +183,8 @@ struct Standing {
     #[serde(with = "text")]
     final_batch: BatchId,
     queue_length: u64,
+    /// When it was frozen, in Unix seconds.
+    frozen_at: Option<u64>,
     challenge_seconds: u64,
     inclusion_seconds: u64,
     close_grace_seconds: u64,
@@ -198,7 +200,14 @@ impl Report for Standing {
             "challenge {} s, inclusion {} s, close grace {} s",
             self.challenge_seconds, self.inclusion_seconds, self.close_grace_seconds
         );
+        let standing = match self.frozen_at {
+            None => "open".to_owned(),
+            Some(at) => {
+                format!("frozen since {}: money can only leave (fedroll claim, fedroll escape)", utc(at))
+            }
+        };
         page.facts(&[
+            ("standing", &standing),
             ("node", &self.client),
             ("block", &block),
             ("deployed in block", &self.deployed_at),
@@ -230,6 +239,7 @@ async fn status(args: &Status, out: &Output) -> anyhow::Result<ExitStatus> {
         latest_batch,
         final_batch: chain.final_batch().await?,
         queue_length: chain.queue_length().await?,
+        frozen_at: chain.frozen_at().await?,
         challenge_seconds: config.challenge_window,
         inclusion_seconds: config.inclusion_window,
         close_grace_seconds: config.close_grace,

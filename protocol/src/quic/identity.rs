@@ -26,7 +26,7 @@ use crate::sign::NodeKey;
 /// What precedes the 32 bytes of an ed25519 key in a SubjectPublicKeyInfo (RFC 8410, section 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// The ALPN name of a wire version: `fedroll/1`. Peers of different versions share none and never get to a message.
+/// The ALPN name of a wire version: `fedroll/2`. Peers of different versions share none and never get to a message.
 pub fn alpn(version: u16) -> Vec<u8> {
     format!("fedroll/{version}").into_bytes()
 }

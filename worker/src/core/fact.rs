@@ -69,13 +69,6 @@ pub enum Fact {
         /// Why not.
         reason: Reason,
     },
-    /// The coordinator says that more of a job stands on the base layer.
-    Posted {
-        /// The job, on the terms pinned last.
-        job: JobId,
-        /// Settlements, from the first on.
-        settlements: u32,
-    },
     /// Nothing is done for a job any more.
     JobStopped {
         /// The job, on the terms pinned last.
@@ -92,6 +85,13 @@ pub enum Fact {
     },
     /// Written by compaction only: what all earlier facts came to.
     Summary(Box<Records>),
+    /// The coordinator says that more of a job stands on the base layer.
+    Posted {
+        /// The job, on the terms pinned last.
+        job: JobId,
+        /// Settlements, from the first on.
+        settlements: u32,
+    },
 }
 
 /// What a worker holds its coordinator to. A change needs the operator's word.
