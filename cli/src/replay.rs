@@ -60,7 +60,16 @@ impl Replay {
 /// # Errors What the base layer's node refuses, and a history with holes in it. A batch that does not hold is
 /// no error: it is what one looks for.
 pub async fn replay(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<Replay> {
-    let head = chain.finalized().await?;
+    upto(chain, chain.finalized().await?, bar).await
+}
+
+/// The same up to the newest block: for whoever acts at once on what it did itself a moment ago. A reorganisation may
+/// take that back; the contract then refuses what rests on it.
+pub async fn newest(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<Replay> {
+    upto(chain, chain.head().await?, bar).await
+}
+
+async fn upto(chain: &impl BaseLayer, head: Block, bar: &ProgressBar) -> anyhow::Result<Replay> {
     let final_batch = chain.final_batch().await?;
     let (mut batches, mut fallen) = (Vec::new(), Vec::new());
     let mut deriver = Deriver::new(chain.deployment());

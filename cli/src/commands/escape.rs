@@ -6,6 +6,7 @@ mod plan;
 use std::time::Duration;
 
 use contracts::base_layer::{BaseLayer, BaseLayerWriter, Bonds, Challenger, Exits, Leaver, ProvenJob};
+use contracts::error::ChainError;
 use contracts::rpc::{RpcChain, RpcWriter};
 use protocol::amount::Amount;
 use protocol::api::text;
@@ -23,7 +24,7 @@ use crate::output::{Output, Report};
 use crate::page::{Page, utc};
 use crate::replay::{self, Replay};
 
-/// Steps of one run: far more than any escape takes.
+/// Steps of one run, waits not counted: far more than any escape takes.
 const STEPS_MAX: usize = 100;
 /// Seconds between two looks at the chain while waiting, at most.
 const LOOK_S_MAX: u64 = 30;
@@ -97,11 +98,16 @@ pub async fn run(args: &Escape, out: &Output) -> anyhow::Result<ExitStatus> {
         next: None,
         not_before: None,
     };
-    for _ in 0..STEPS_MAX {
-        let spinner = out.spinner("rebuilding the ledger from the base layer");
-        let replay = replay::replay(&chain, &spinner).await?;
-        spinner.finish_and_clear();
-        let place = Place::look(&chain, replay, args).await?;
+    while report.steps.len() < STEPS_MAX {
+        let place = match Place::look(&chain, args, out).await {
+            // Whoever waits for days outlives a node that is away for an hour.
+            Err(error) if args.wait && error.downcast_ref().is_some_and(ChainError::is_retry) => {
+                out.warn(format_args!("{error}; trying again"));
+                tokio::time::sleep(Duration::from_secs(LOOK_S_MAX)).await;
+                continue;
+            }
+            place => place?,
+        };
         report.left = place.left();
         let step = plan::next(&place.situation);
         match &step {
@@ -160,7 +166,10 @@ struct Place {
 }
 
 impl Place {
-    async fn look(chain: &RpcWriter, replay: Replay, args: &Escape) -> anyhow::Result<Self> {
+    async fn look(chain: &RpcWriter, args: &Escape, out: &Output) -> anyhow::Result<Self> {
+        let spinner = out.spinner("rebuilding the ledger from the base layer");
+        let replay = replay::newest(chain, &spinner).await?;
+        spinner.finish_and_clear();
         if let Some(fault) = replay.first_fault() {
             let number = fault.batch.number();
             return Err(CliError::Mismatch {
