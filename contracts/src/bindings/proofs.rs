@@ -7,44 +7,52 @@ use protocol::ledger::fraud::{ChunkOpening, ResultOpening, Witness};
 use protocol::ledger::{Context, QueueAction, QueueItem, Terms};
 use protocol::merkle::Proof;
 
-use super::{Challenges, Rollup, siblings, to_evm, to_word, units};
+use super::{Challenges, Rollup, ServiceBonds, siblings, to_evm, to_word, units};
 
 fn nodes(proof: &Proof) -> Vec<B256> {
     proof.siblings.iter().map(|sibling| to_word(*sibling)).collect()
 }
 
-impl From<&ChunkOpening> for Challenges::ChunkProof {
-    fn from(opening: &ChunkOpening) -> Self {
-        Self {
-            index: opening.index,
-            count: opening.count,
-            preRoot: to_word(opening.pre_root),
-            postRoot: to_word(opening.chunk.post_root),
-            firstCredit: opening.first_credit,
-            declared: opening.chunk.declared,
-            ops: Bytes::copy_from_slice(&opening.chunk.bytes),
-            siblings: nodes(&opening.proof),
+/// Each contract's bindings have their own copy of both.
+macro_rules! openings {
+    ($contract:ident) => {
+        impl From<&ChunkOpening> for $contract::ChunkProof {
+            fn from(opening: &ChunkOpening) -> Self {
+                Self {
+                    index: opening.index,
+                    count: opening.count,
+                    preRoot: to_word(opening.pre_root),
+                    postRoot: to_word(opening.chunk.post_root),
+                    firstCredit: opening.first_credit,
+                    declared: opening.chunk.declared,
+                    ops: Bytes::copy_from_slice(&opening.chunk.bytes),
+                    siblings: nodes(&opening.proof),
+                }
+            }
         }
-    }
+
+        impl From<&ResultOpening> for $contract::ResultProof {
+            fn from(opening: &ResultOpening) -> Self {
+                let leaf = &opening.leaf;
+                Self {
+                    index: opening.index,
+                    count: opening.count,
+                    job: leaf.job.0,
+                    settlement: leaf.settlement,
+                    account: leaf.credit.account.0,
+                    tasks: leaf.credit.tasks,
+                    amount: leaf.credit.amount,
+                    receipts: B256::new(leaf.receipts.0),
+                    results: B256::new(leaf.results.0),
+                    siblings: nodes(&opening.proof),
+                }
+            }
+        }
+    };
 }
 
-impl From<&ResultOpening> for Challenges::ResultProof {
-    fn from(opening: &ResultOpening) -> Self {
-        let leaf = &opening.leaf;
-        Self {
-            index: opening.index,
-            count: opening.count,
-            job: leaf.job.0,
-            settlement: leaf.settlement,
-            account: leaf.credit.account.0,
-            tasks: leaf.credit.tasks,
-            amount: leaf.credit.amount,
-            receipts: B256::new(leaf.receipts.0),
-            results: B256::new(leaf.results.0),
-            siblings: nodes(&opening.proof),
-        }
-    }
-}
+openings!(Challenges);
+openings!(ServiceBonds);
 
 /// Each contract's bindings have their own copy of it.
 macro_rules! queue_item_data {

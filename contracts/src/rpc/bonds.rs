@@ -6,14 +6,14 @@ use alloy::sol_types::{SolCall, SolEvent as _};
 use protocol::amount::Amount;
 use protocol::ids::{Address, BatchId, JobId};
 use protocol::job::SignedAcceptance;
-use protocol::ledger::fraud::{ChunkOpening, ResultOpening};
+use protocol::ledger::fraud::ResultOpening;
 use protocol::ledger::omission::{JobInState, Passage, Place};
 
 use super::At;
 use super::read::RpcChain;
 use super::write::{RpcWriter, mined};
 use crate::base_layer::{BaseLayer as _, BatchOnChain, Cost, ProvenJob};
-use crate::bindings::{Rollup, ServiceBonds, from_evm, from_word, siblings, to_evm, to_word};
+use crate::bindings::{Rollup, ServiceBonds, from_evm, from_word, siblings, to_evm};
 use crate::bonds::{self, Bond, DataChallenge, JobLock};
 use crate::error::ChainError;
 
@@ -256,39 +256,6 @@ impl From<&JobInState> for ServiceBonds::JobProof {
                 lastAccount: job.lastAccount,
             },
             siblings: siblings(&found.proof),
-        }
-    }
-}
-
-impl From<&ChunkOpening> for ServiceBonds::ChunkProof {
-    fn from(opening: &ChunkOpening) -> Self {
-        Self {
-            index: opening.index,
-            count: opening.count,
-            preRoot: to_word(opening.pre_root),
-            postRoot: to_word(opening.chunk.post_root),
-            firstCredit: opening.first_credit,
-            declared: opening.chunk.declared,
-            ops: Bytes::copy_from_slice(&opening.chunk.bytes),
-            siblings: opening.proof.siblings.iter().map(|sibling| to_word(*sibling)).collect(),
-        }
-    }
-}
-
-impl From<&ResultOpening> for ServiceBonds::ResultProof {
-    fn from(opening: &ResultOpening) -> Self {
-        let leaf = &opening.leaf;
-        Self {
-            index: opening.index,
-            count: opening.count,
-            job: leaf.job.0,
-            settlement: leaf.settlement,
-            account: leaf.credit.account.0,
-            tasks: leaf.credit.tasks,
-            amount: leaf.credit.amount,
-            receipts: B256::new(leaf.receipts.0),
-            results: B256::new(leaf.results.0),
-            siblings: opening.proof.siblings.iter().map(|sibling| to_word(*sibling)).collect(),
         }
     }
 }
