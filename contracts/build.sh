@@ -28,7 +28,7 @@ artifacts() { # $1: a folder to write to
       const places = Object.values(made.deployedBytecode.immutableReferences ?? {}).flat();
       const artifact = {
         contractName: name,
-        compiler: "solc 0.8.37, via IR, optimizer runs 2000, evm osaka, no metadata",
+        compiler: "solc 0.8.37, via IR, optimizer runs 700, evm osaka, no metadata",
         abi: made.abi,
         bytecode: made.bytecode.object,
         deployedBytecode: made.deployedBytecode.object,

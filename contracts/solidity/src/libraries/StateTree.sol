@@ -106,85 +106,85 @@ library StateTree {
             }
             // Above, the node is a left half beside the root of an empty tree of its height.
             mstore(0, root)
-            if lt(height, 16) {
-                if lt(height, 1) {
-                    mstore(32, 0)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 2) {
-                    mstore(32, 0xad3228b676f7d3cd4284a5443f17f1962b36e491b30a40b2405849e597ba5fb5)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 3) {
-                    mstore(32, 0xb4c11951957c6f8f642c4af61cd6b24640fec6dc7fc607ee8206a99e92410d30)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 4) {
-                    mstore(32, 0x21ddb9a356815c3fac1026b6dec5df3124afbadb485c9ba5a3e3398a04b7ba85)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 5) {
-                    mstore(32, 0xe58769b32a1beaf1ea27375a44095a0d1fb664ce2dd358e7fcbfb78c26a19344)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 6) {
-                    mstore(32, 0x0eb01ebfc9ed27500cd4dfc979272d1f0913cc9f66540d7e8005811109e1cf2d)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 7) {
-                    mstore(32, 0x887c22bd8750d34016ac3c66b5ff102dacdd73f6b014e710b51e8022af9a1968)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 8) {
-                    mstore(32, 0xffd70157e48063fc33c97a050f7f640233bf646cc98d9524c6b92bcf3ab56f83)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 9) {
-                    mstore(32, 0x9867cc5f7f196b93bae1e27e6320742445d290f2263827498b54fec539f756af)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 10) {
-                    mstore(32, 0xcefad4e508c098b9a7e1d8feb19955fb02ba9675585078710969d3440f5054e0)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 11) {
-                    mstore(32, 0xf9dc3e7fe016e050eff260334f18a5d4fe391d82092319f5964f2e2eb7c1c3a5)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 12) {
-                    mstore(32, 0xf8b13a49e282f609c317a833fb8d976d11517c571d1221a265d25af778ecf892)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 13) {
-                    mstore(32, 0x3490c6ceeb450aecdc82e28293031d10c7d73bf85e57bf041a97360aa2c5d99c)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 14) {
-                    mstore(32, 0xc1df82d9c4b87413eae2ef048f94b4d3554cea73d92b0f7af96e0271c691e2bb)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 15) {
-                    mstore(32, 0x5c67add7c6caf302256adedf7ab114da0acfe870d449a3a489f781d659e8becc)
-                    mstore(0, keccak256(0, 64))
-                }
-                if lt(height, 16) {
-                    mstore(32, 0xda7bce9f4e8618b6bd2f4132ce798cdc7a60e7e1460a7299e3c6342a579626d2)
-                    mstore(0, keccak256(0, 64))
-                }
-            }
-            if lt(height, 17) {
-                mstore(32, 0x2733e50f526ec2fa19a22b31e8ed50f23cd1fdf94c9154ed3a7609a2f1ff981f)
-                mstore(0, keccak256(0, 64))
-            }
-            if lt(height, 18) {
-                mstore(32, 0xe1d3b5c807b281e4683cc6d6315cf95b9ade8641defcb32372f1c126e398ef7a)
-                mstore(0, keccak256(0, 64))
-            }
-            if lt(height, 19) {
-                mstore(32, 0x5a2dce0a8a7f68bb74560f8f71837c2c2ebbcbf7fffb42ae1896f13f7c7479a0)
-                mstore(0, keccak256(0, 64))
-            }
             if lt(height, 20) {
+                if lt(height, 16) {
+                    if lt(height, 1) {
+                        mstore(32, 0)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 2) {
+                        mstore(32, 0xad3228b676f7d3cd4284a5443f17f1962b36e491b30a40b2405849e597ba5fb5)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 3) {
+                        mstore(32, 0xb4c11951957c6f8f642c4af61cd6b24640fec6dc7fc607ee8206a99e92410d30)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 4) {
+                        mstore(32, 0x21ddb9a356815c3fac1026b6dec5df3124afbadb485c9ba5a3e3398a04b7ba85)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 5) {
+                        mstore(32, 0xe58769b32a1beaf1ea27375a44095a0d1fb664ce2dd358e7fcbfb78c26a19344)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 6) {
+                        mstore(32, 0x0eb01ebfc9ed27500cd4dfc979272d1f0913cc9f66540d7e8005811109e1cf2d)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 7) {
+                        mstore(32, 0x887c22bd8750d34016ac3c66b5ff102dacdd73f6b014e710b51e8022af9a1968)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 8) {
+                        mstore(32, 0xffd70157e48063fc33c97a050f7f640233bf646cc98d9524c6b92bcf3ab56f83)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 9) {
+                        mstore(32, 0x9867cc5f7f196b93bae1e27e6320742445d290f2263827498b54fec539f756af)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 10) {
+                        mstore(32, 0xcefad4e508c098b9a7e1d8feb19955fb02ba9675585078710969d3440f5054e0)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 11) {
+                        mstore(32, 0xf9dc3e7fe016e050eff260334f18a5d4fe391d82092319f5964f2e2eb7c1c3a5)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 12) {
+                        mstore(32, 0xf8b13a49e282f609c317a833fb8d976d11517c571d1221a265d25af778ecf892)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 13) {
+                        mstore(32, 0x3490c6ceeb450aecdc82e28293031d10c7d73bf85e57bf041a97360aa2c5d99c)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 14) {
+                        mstore(32, 0xc1df82d9c4b87413eae2ef048f94b4d3554cea73d92b0f7af96e0271c691e2bb)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 15) {
+                        mstore(32, 0x5c67add7c6caf302256adedf7ab114da0acfe870d449a3a489f781d659e8becc)
+                        mstore(0, keccak256(0, 64))
+                    }
+                    if lt(height, 16) {
+                        mstore(32, 0xda7bce9f4e8618b6bd2f4132ce798cdc7a60e7e1460a7299e3c6342a579626d2)
+                        mstore(0, keccak256(0, 64))
+                    }
+                }
+                if lt(height, 17) {
+                    mstore(32, 0x2733e50f526ec2fa19a22b31e8ed50f23cd1fdf94c9154ed3a7609a2f1ff981f)
+                    mstore(0, keccak256(0, 64))
+                }
+                if lt(height, 18) {
+                    mstore(32, 0xe1d3b5c807b281e4683cc6d6315cf95b9ade8641defcb32372f1c126e398ef7a)
+                    mstore(0, keccak256(0, 64))
+                }
+                if lt(height, 19) {
+                    mstore(32, 0x5a2dce0a8a7f68bb74560f8f71837c2c2ebbcbf7fffb42ae1896f13f7c7479a0)
+                    mstore(0, keccak256(0, 64))
+                }
                 mstore(32, 0xb46a28b6f55540f89444f63de0378e3d121be09e06cc9ded1c20e65876d36aa0)
                 mstore(0, keccak256(0, 64))
             }
