@@ -1,9 +1,9 @@
-//! The ledger rebuilt from the base layer alone: what `audit`, `claim` and `demo` rest on.
+//! The ledger rebuilt from the base layer alone: what `audit`, `claim`, `escape` and `demo` rest on.
 
 use contracts::base_layer::{BaseLayer, BatchOnChain, Block, ChainEvent};
 use indicatif::ProgressBar;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::{Deriver, State, Verdict};
+use protocol::ledger::{Deriver, Point, State, Verdict};
 
 use crate::error::CliError;
 
@@ -16,6 +16,8 @@ pub struct Replayed {
     pub verdict: Verdict,
     /// Whether its challenge window is over.
     pub is_final: bool,
+    /// Where the deriver stood before it, for as long as it can be rolled back.
+    before: Option<Point>,
 }
 
 /// A batch that was proven wrong, or was built on one, and is gone.
@@ -53,6 +55,12 @@ impl Replay {
     pub fn first_fault(&self) -> Option<&Replayed> {
         self.batches.iter().find(|replayed| !replayed.verdict.holds())
     }
+
+    /// The batch of this number that stands.
+    pub fn batch(&self, number: BatchId) -> Option<&Replayed> {
+        let at = self.batches.binary_search_by_key(&number, |replayed| replayed.batch.number()).ok()?;
+        self.batches.get(at)
+    }
 }
 
 /// Reads all of a rollup's history and applies it from the empty state.
@@ -60,36 +68,18 @@ impl Replay {
 /// # Errors What the base layer's node refuses, and a history with holes in it. A batch that does not hold is
 /// no error: it is what one looks for.
 pub async fn replay(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<Replay> {
-    upto(chain, chain.finalized().await?, bar).await
+    let head = chain.finalized().await?;
+    let mut replay = Replay::empty(chain, head);
+    replay.read_to(chain, head, bar).await?;
+    Ok(replay)
 }
 
 /// The same up to the newest block: for whoever acts at once on what it did itself a moment ago. A reorganisation may
 /// take that back; the contract then refuses what rests on it.
 pub async fn newest(chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<Replay> {
-    upto(chain, chain.head().await?, bar).await
-}
-
-async fn upto(chain: &impl BaseLayer, head: Block, bar: &ProgressBar) -> anyhow::Result<Replay> {
-    let final_batch = chain.final_batch().await?;
-    let (mut batches, mut fallen) = (Vec::new(), Vec::new());
-    let mut deriver = Deriver::new(chain.deployment());
-    let mut next = chain.deployed_block();
-    while next <= head.number {
-        for event in stretch(chain, &mut next, head.number).await? {
-            match event {
-                ChainEvent::Queued(queued) => deriver.queue_item(queued.index, queued.item)?,
-                ChainEvent::Posted(batch) => batches.push(*batch),
-                ChainEvent::RolledBack { number, place } => {
-                    fallen.extend(take_back(&mut batches, number, place.block));
-                }
-            }
-        }
-        bar.set_message(format!("block {} of {}", next.min(head.number), head.number));
-    }
-    let mut replay = Replay { head, next, fallen, batches: Vec::new(), deriver, last_final: None };
-    for batch in batches {
-        replay.apply(batch, final_batch);
-    }
+    let head = chain.head().await?;
+    let mut replay = Replay::empty(chain, head);
+    replay.read_to(chain, head, bar).await?;
     Ok(replay)
 }
 
@@ -104,42 +94,96 @@ async fn stretch(chain: &impl BaseLayer, next: &mut u64, to: u64) -> anyhow::Res
     Ok(history.events)
 }
 
-/// Takes batch `number` and all after it away.
-fn take_back(batches: &mut Vec<BatchOnChain>, number: BatchId, block: Block) -> Vec<Fallen> {
-    let first = batches.iter().position(|batch| batch.number() >= number).unwrap_or(batches.len());
-    let gone = batches.drain(first..).map(|batch| {
-        let (proven, proposer) = (batch.number() == number, batch.posted.proposer);
-        Fallen { number: batch.number(), proven, proposer, block }
-    });
-    gone.collect()
-}
-
 impl Replay {
-    /// Reads on to the newest final block. True if a batch was rolled back: the state before it has to be made anew, by
-    /// [`replay`]. After an error the next call goes on where this one stopped.
-    pub async fn advance(&mut self, chain: &impl BaseLayer) -> anyhow::Result<bool> {
+    fn empty(chain: &impl BaseLayer, head: Block) -> Self {
+        Self {
+            head,
+            next: chain.deployed_block(),
+            fallen: Vec::new(),
+            batches: Vec::new(),
+            deriver: Deriver::new(chain.deployment()),
+            last_final: None,
+        }
+    }
+
+    /// Reads on to the newest final block. After an error the next call goes on where this one stopped.
+    pub async fn advance(&mut self, chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<()> {
         let head = chain.finalized().await?;
+        self.read_to(chain, head, bar).await
+    }
+
+    /// Reads on to the newest block of a history that was read by [`newest`], or anew if a reorganisation took back
+    /// what was read.
+    pub async fn advance_newest(&mut self, chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<()> {
+        let stands = chain.block(self.head.number).await?.is_some_and(|block| block.hash == self.head.hash);
+        if !stands {
+            *self = newest(chain, bar).await?;
+            return Ok(());
+        }
+        let head = chain.head().await?;
+        self.read_to(chain, head, bar).await
+    }
+
+    async fn read_to(
+        &mut self,
+        chain: &impl BaseLayer,
+        head: Block,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<()> {
         let final_batch = chain.final_batch().await?;
         while self.next <= head.number {
             for event in stretch(chain, &mut self.next, head.number).await? {
                 match event {
                     ChainEvent::Queued(queued) => self.deriver.queue_item(queued.index, queued.item)?,
-                    ChainEvent::Posted(batch) => self.apply(*batch, final_batch),
-                    ChainEvent::RolledBack { .. } => return Ok(true),
+                    ChainEvent::Posted(batch) => self.apply(*batch),
+                    ChainEvent::RolledBack { number, place } => self.take_back(number, place.block)?,
                 }
             }
+            self.settle(final_batch);
+            bar.set_message(format!("block {} of {}", self.next.min(head.number), head.number));
         }
+        self.settle(final_batch);
         self.head = head;
-        Ok(false)
+        Ok(())
     }
 
     /// Applies one more batch.
-    fn apply(&mut self, batch: BatchOnChain, final_batch: BatchId) {
+    fn apply(&mut self, batch: BatchOnChain) {
+        let before = Some(self.deriver.point());
         let verdict = self.deriver.batch(&batch.posted, None);
-        let is_final = batch.number() <= final_batch;
-        if is_final && verdict.holds() {
-            self.last_final = Some((batch.clone(), self.deriver.state().clone()));
+        self.batches.push(Replayed { batch, verdict, is_final: false, before });
+    }
+
+    /// Takes batch `number` and all after it away.
+    fn take_back(&mut self, number: BatchId, block: Block) -> anyhow::Result<()> {
+        let first = self.batches.partition_point(|replayed| replayed.batch.number() < number);
+        let Some(replayed) = self.batches.get(first) else { return Ok(()) };
+        let before = replayed.before.clone().ok_or_else(|| CliError::Mismatch {
+            what: format!("the node says that batch {number} is final, and that it was rolled back"),
+            fix: "ask another node of the base layer",
+        })?;
+        self.deriver.rewind(before);
+        self.fallen.extend(self.batches.drain(first..).map(|replayed| Fallen {
+            number: replayed.batch.number(),
+            proven: replayed.batch.number() == number,
+            proposer: replayed.batch.posted.proposer,
+            block,
+        }));
+        Ok(())
+    }
+
+    /// Marks the batches up to this one as final.
+    fn settle(&mut self, final_batch: BatchId) {
+        let end = self.batches.partition_point(|replayed| replayed.batch.number() <= final_batch);
+        let newest =
+            self.batches[..end].iter().rposition(|replayed| !replayed.is_final && replayed.verdict.holds());
+        if let Some(at) = newest {
+            let next = self.batches.get(at + 1).and_then(|next| next.before.as_ref());
+            let after = next.map_or_else(|| self.deriver.state(), Point::state).clone();
+            self.last_final = Some((self.batches[at].batch.clone(), after));
         }
-        self.batches.push(Replayed { batch, verdict, is_final });
+        for replayed in &mut self.batches[..end] {
+            (replayed.is_final, replayed.before) = (true, None);
+        }
     }
 }

@@ -90,6 +90,11 @@ impl<T> Signed<T> {
         self.0.signer
     }
 
+    /// The form that travels.
+    pub const fn as_wire(&self) -> &Unverified<T> {
+        &self.0
+    }
+
     /// Back to the form that travels.
     pub fn into_wire(self) -> Unverified<T> {
         self.0

@@ -1,10 +1,11 @@
 //! A coordinator that cheats never gets past a watcher: each kind of lie is proven wrong by `fedroll audit
 //! --challenge`, rolled back, and an honest batch goes on from before it.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, Bonds as _, Challenger as _};
 use contracts::rpc::{FRAUD_BOND_WEI, Windows};
 use protocol::amount::Amount;
@@ -14,8 +15,8 @@ use protocol::ledger::{Account, Batch, Job, Op, State, apply_chunk, parse_chunk}
 use protocol::quic::key_file;
 use protocol::sign::EthKey;
 use tests::real::{Chain, program};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::audit::{Rollup, pay, register, richer, state_instead};
 
@@ -130,14 +131,64 @@ async fn honest(rollup: &Rollup) -> Result<(Batch, State)> {
 }
 
 /// A key of its own with ether for gas, in `watcher.key`.
-async fn watcher(rollup: &Rollup) -> Result<EthKey> {
+pub(super) async fn watcher(rollup: &Rollup) -> Result<EthKey> {
     let key = EthKey::from_secret(&[0x77; 32])?;
     rollup.poster.send_ether(key.address(), 10u128.pow(18)).await?;
     key_file::write(&rollup.shell.path("watcher.key"), &key.secret())?;
     Ok(key)
 }
 
-async fn every_lie_falls(chain: Chain, dir: &std::path::Path) -> Result<()> {
+/// `fedroll audit --follow` as a process.
+pub(super) struct Follower {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    metrics: String,
+}
+
+impl Follower {
+    pub(super) async fn start(rollup: &Rollup, dir: &Path, words: &[&str]) -> Result<Self> {
+        let mut process = Command::new(program("fedroll")?)
+            .args(["audit", "--rpc", &rollup.chain.url, "--rollup", &rollup.chain.rollup.to_string()])
+            .args(["--follow", "--poll-ms", "50", "--metrics", "127.0.0.1:0"])
+            .args(words)
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let lines = BufReader::new(process.stdout.take().context("stdout is piped")?).lines();
+        let mut follower = Self { process, lines, metrics: String::new() };
+        let line = follower.line().await?;
+        follower.metrics = line.strip_prefix("metrics at ").context("where metrics are")?.to_owned();
+        Ok(follower)
+    }
+
+    async fn line(&mut self) -> Result<String> {
+        let next = tokio::time::timeout(Duration::from_secs(30), self.lines.next_line());
+        Ok(next.await.context("the watcher says nothing")??.unwrap_or_default())
+    }
+
+    /// Its next line begins so.
+    pub(super) async fn says(&mut self, want: &str) -> Result<()> {
+        let line = self.line().await?;
+        ensure!(line.starts_with(want), "it says {line:?}, not {want:?}");
+        Ok(())
+    }
+
+    pub(super) async fn metrics(&self) -> Result<String> {
+        Ok(reqwest::get(&self.metrics).await?.text().await?)
+    }
+
+    /// Asks it to end; its exit code.
+    pub(super) async fn stop(&mut self) -> Result<i32> {
+        let id = self.process.id().and_then(|id| rustix::process::Pid::from_raw(id as i32));
+        rustix::process::kill_process(id.context("it runs")?, rustix::process::Signal::TERM)?;
+        let status = tokio::time::timeout(Duration::from_secs(10), self.process.wait()).await??;
+        status.code().context("it ends by itself")
+    }
+}
+
+async fn every_lie_falls(chain: Chain, dir: &Path) -> Result<()> {
     let mut rollup = Rollup::on(chain, dir).await?;
     let key = watcher(&rollup).await?;
     let audit = format!("fedroll audit --rpc {} --rollup {}", rollup.chain.url, rollup.chain.rollup);
@@ -191,46 +242,26 @@ async fn a_watcher_challenges_by_itself_and_goes_on() -> Result<()> {
     let chain = Chain::start_with(&dir.path().join("chain"), WINDOWS).await?;
     let mut rollup = Rollup::on(chain, dir.path()).await?;
     watcher(&rollup).await?;
-    let mut process = Command::new(program("fedroll")?)
-        .args(["audit", "--rpc", &rollup.chain.url, "--rollup", &rollup.chain.rollup.to_string()])
-        .args(["--follow", "--challenge", "--key-file", "watcher.key", "--poll-ms", "50"])
-        .args(["--metrics", "127.0.0.1:0"])
-        .current_dir(dir.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut lines = BufReader::new(process.stdout.take().context("stdout is piped")?).lines();
-    let mut line = async || {
-        let next = tokio::time::timeout(Duration::from_secs(30), lines.next_line());
-        anyhow::Ok(next.await.context("the watcher says nothing")??.unwrap_or_default())
-    };
-    let metrics = line().await?.strip_prefix("metrics at ").context("where metrics are")?.to_owned();
-    ensure!(line().await? == "batch 1: 3 credits, holds");
+    let mut follower =
+        Follower::start(&rollup, dir.path(), &["--challenge", "--key-file", "watcher.key"]).await?;
+    follower.says("batch 1: 3 credits, holds").await?;
 
     let (mut batch, state) = honest(&rollup).await?;
     state_instead(&mut batch, &richer(&state, 9)?);
     rollup.post(&batch).await?;
-    ensure!(line().await?.starts_with("batch 2: does not match: chunk "));
-    let proven = line().await?;
-    ensure!(proven.starts_with("proven: chunk "), "{proven}");
+    follower.says("batch 2: does not match: chunk ").await?;
+    follower.says("proven: chunk ").await?;
     rollup.poster.make_bond(rollup.poster.sender(), FRAUD_BOND_WEI).await?;
     rollup.catch_up().await?;
     let (batch, _) = honest(&rollup).await?;
     rollup.post(&batch).await?;
-    ensure!(line().await? == "batch 2: 40 credits, holds");
-    let text = reqwest::get(metrics).await?.text().await?;
+    follower.says("batch 2: 40 credits, holds").await?;
+    let text = follower.metrics().await?;
     for want in
         ["fedroll_audit_batches_total 3", "fedroll_audit_batches_proven_total 1", "fedroll_audit_alarm 0"]
     {
         ensure!(text.contains(want), "{want}\n{text}");
     }
-
-    let id = process.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)).context("it runs")?;
-    rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
-    let status = tokio::time::timeout(Duration::from_secs(10), process.wait()).await??;
-    if status.code() != Some(1) {
-        bail!("a watcher that saw a lie ends with 1, not {status}");
-    }
+    ensure!(follower.stop().await? == 1, "a watcher that saw a lie ends with 1");
     Ok(())
 }

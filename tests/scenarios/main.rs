@@ -7,6 +7,7 @@ mod cli;
 mod cluster;
 mod disk;
 mod escape;
+mod evidence;
 mod kills;
 mod mutations;
 mod network;

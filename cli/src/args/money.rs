@@ -29,9 +29,10 @@ pub struct Audit {
     #[arg(long, value_name = "DIR", requires = "evidence")]
     pub mirror: Option<PathBuf>,
     /// Stay on, and audit every batch as it comes; ends when it is asked to stop
-    #[arg(long, conflicts_with = "evidence")]
+    #[arg(long)]
     pub follow: bool,
-    /// Prove a wrong batch wrong, with the key's own coin for gas; the reward goes to the key
+    /// Prove a wrong batch wrong, with the key's own coin for gas; the reward goes to the key. With --evidence, results
+    /// that are not about their credits as well
     #[arg(long)]
     pub challenge: bool,
     /// Whose key challenges.

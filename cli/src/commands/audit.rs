@@ -9,16 +9,18 @@ mod report;
 mod source;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use contracts::base_layer::{BaseLayer, Exits as _};
 use contracts::rpc::RpcChain;
 use protocol::amount::Amount;
-use protocol::ids::Address;
+use protocol::ids::{Address, BatchId};
+use protocol::ledger::fraud::ResultFraud;
 use protocol::ledger::{QueueAction, State};
 use protocol::sign::EthKey;
 
-use self::evidence::Evidence;
+use self::evidence::{Evidence, Finding};
 pub use self::report::AuditReport;
 use self::report::{BatchLine, Totals};
 use self::source::Source;
@@ -77,10 +79,11 @@ pub async fn audit(
     }
     check_contract(&chain, &replay, &mut report).await?;
     check_flow(&chain, &replay, &mut report).await?;
+    let mut wrong_results = BTreeMap::new();
     match evidence {
         Some(source) => {
             let source = Source::open(source)?;
-            check_evidence(&source, mirror, &chain, &replay, &mut report, out).await?;
+            wrong_results = check_evidence(&source, mirror, &chain, &replay, &mut report, out).await?;
         }
         None => report.not_checked.push(
             "receipts, acceptances and results roots: name a coordinator or a mirror with --evidence URL"
@@ -89,7 +92,7 @@ pub async fn audit(
     }
     if let Some(key) = key {
         let challenger = chain.clone().with_key(key);
-        report.challenge = challenge::first_fault(&challenger, &replay, out).await?;
+        report.challenge = challenge::first_fault(&challenger, &replay, &wrong_results, out).await?;
     }
     report.conclude();
     Ok(report)
@@ -224,6 +227,7 @@ fn totals(replay: &Replay, state: &State) -> anyhow::Result<Totals> {
     Ok(totals)
 }
 
+/// Compares what the source shows; the wrong results that it shows.
 async fn check_evidence(
     source: &Source,
     mirror: Option<&Path>,
@@ -231,8 +235,9 @@ async fn check_evidence(
     replay: &Replay,
     report: &mut AuditReport,
     out: &Output,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<BTreeMap<BatchId, ResultFraud>> {
     let bar = out.bar(replay.batches.len() as u64, "evidence");
+    let mut wrong = BTreeMap::new();
     let mut evidence = Evidence::new(chain.domain(), chain.config().proposer, replay);
     for replayed in replay.batches.iter().filter(|replayed| replayed.verdict.holds()) {
         bar.inc(1);
@@ -242,9 +247,12 @@ async fn check_evidence(
         let number = replayed.batch.number();
         match source.evidence(number).await {
             Ok(shown) => {
-                let holds = evidence.check(replayed, &shown);
-                if let Some(mirror) = mirror.filter(|_| holds) {
+                let finding = evidence.check(replayed, &shown);
+                if let (Some(mirror), Finding::Holds) = (mirror, &finding) {
                     source::keep(mirror, number, &shown)?;
+                }
+                if let Finding::Provable(fraud) = finding {
+                    wrong.insert(number, *fraud);
                 }
             }
             Err(error @ CliError::Unreachable { .. }) => return Err(error.into()),
@@ -253,5 +261,5 @@ async fn check_evidence(
     }
     bar.finish_and_clear();
     evidence.conclude(report);
-    Ok(())
+    Ok(wrong)
 }

@@ -98,8 +98,9 @@ pub async fn run(args: &Escape, out: &Output) -> anyhow::Result<ExitStatus> {
         next: None,
         not_before: None,
     };
+    let mut read = None;
     while report.steps.len() < STEPS_MAX {
-        let place = match Place::look(&chain, args, out).await {
+        let place = match Place::look(&chain, args, &mut read, out).await {
             // Whoever waits for days outlives a node that is away for an hour.
             Err(error) if args.wait && error.downcast_ref().is_some_and(ChainError::is_retry) => {
                 out.warn(format_args!("{error}; trying again"));
@@ -160,15 +161,27 @@ fn name(step: &Step) -> String {
 }
 
 /// The ledger as the base layer gives it, and what follows for one job.
-struct Place {
-    replay: Replay,
+struct Place<'a> {
+    replay: &'a Replay,
     situation: Situation,
 }
 
-impl Place {
-    async fn look(chain: &RpcWriter, args: &Escape, out: &Output) -> anyhow::Result<Self> {
+impl<'a> Place<'a> {
+    /// Reads on from what was read before.
+    async fn look(
+        chain: &RpcWriter,
+        args: &Escape,
+        read: &'a mut Option<Replay>,
+        out: &Output,
+    ) -> anyhow::Result<Self> {
         let spinner = out.spinner("rebuilding the ledger from the base layer");
-        let replay = replay::newest(chain, &spinner).await?;
+        let replay = match read {
+            Some(replay) => {
+                replay.advance_newest(chain, &spinner).await?;
+                replay
+            }
+            None => read.insert(replay::newest(chain, &spinner).await?),
+        };
         spinner.finish_and_clear();
         if let Some(fault) = replay.first_fault() {
             let number = fault.batch.number();
@@ -204,7 +217,7 @@ impl Place {
         }
         let had = chain.claimed_refund(args.job).await?;
         let job = state.job(args.job);
-        if job.is_none() && !queue_names(&replay, args.job) {
+        if job.is_none() && !queue_names(replay, args.job) {
             let what = format!("the rollup has no job {}", args.job);
             return Err(CliError::Mismatch { what, fix: "fedroll audit lists all jobs" }.into());
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Real;
 use crate::hash::Digest;
 use crate::ids::{Nonce, TaskId};
-use crate::sign::{Signable, Signed};
+use crate::sign::{Signable, Signed, Unverified};
 
 /// What a worker says it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,10 +48,16 @@ impl Signable for Receipt {
     const DOMAIN: &'static str = "fedroll receipt 1";
 }
 
+impl Unverified<Receipt> {
+    /// Names the receipt in acceptances and in the results tree, whether or not its signature holds.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&postcard::to_allocvec(self).expect("receipts are plain data"))
+    }
+}
+
 impl Signed<Receipt> {
     /// Names the receipt in acceptances and in the results tree.
     pub fn digest(&self) -> Digest {
-        let wire = self.clone().into_wire();
-        Digest::of(&postcard::to_allocvec(&wire).expect("receipts are plain data"))
+        self.as_wire().digest()
     }
 }

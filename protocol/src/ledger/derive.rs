@@ -147,6 +147,21 @@ impl Verdict {
     }
 }
 
+/// Where a deriver stood before a batch: what a rollback takes it back to. Cheap to keep.
+#[derive(Clone, Debug)]
+pub struct Point {
+    state: State,
+    last: BatchId,
+    time: u64,
+}
+
+impl Point {
+    /// The state there.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+}
+
 /// Queue items must come one by one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("queue item {want} comes next, not {got}")]
@@ -191,6 +206,16 @@ impl Deriver {
     /// The time of the last batch that held; 0 before the first.
     pub const fn time(&self) -> u64 {
         self.time
+    }
+
+    /// Where it stands.
+    pub fn point(&self) -> Point {
+        Point { state: self.state.clone(), last: self.last, time: self.time }
+    }
+
+    /// Goes back to where it stood, after batches were rolled back. The queue stays: a rollback takes no item back.
+    pub fn rewind(&mut self, to: Point) {
+        (self.state, self.last, self.time) = (to.state, to.last, to.time);
     }
 
     /// Takes the queue item with this index. The hash chain over all of them is compared with what batches name.

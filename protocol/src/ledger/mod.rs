@@ -36,7 +36,7 @@ mod vectors;
 pub use apply::{AppliedChunk, Context, Deployment, apply_chunk, approval_digest};
 pub use batch::{Batch, BatchHeader, BatchMode, Chunk, FramingError};
 pub use builder::{BatchBuilder, BatchStart, Progress, SealError, Settlement, SettlementCredit};
-pub use derive::{Deriver, Fault, PostedBatch, ResultsFault, Verdict};
+pub use derive::{Deriver, Fault, Point, PostedBatch, ResultsFault, Verdict};
 pub use op::{Approval, Credit, Credits, Op, parse_chunk};
 pub use outcome::{Effect, NoOp, OpOutcome};
 pub use queue::{Queue, QueueAction, QueueItem};

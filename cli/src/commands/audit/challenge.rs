@@ -1,6 +1,7 @@
 //! Proving the first wrong batch wrong: a commitment, then the proof.
 
 use core::fmt;
+use std::collections::BTreeMap;
 
 use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, Challenger as _, Proven};
 use contracts::bindings::Challenges::ChallengesErrors;
@@ -9,13 +10,13 @@ use contracts::rpc::RpcWriter;
 use protocol::api::text;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::fraud::{challenge_hash, wrong_chunk};
+use protocol::ledger::fraud::{ChunkFraud, ResultFraud, challenge_hash, wrong_chunk};
 use serde::Serialize;
 
 use crate::keys::random_secret;
 use crate::output::Output;
 use crate::page::ether;
-use crate::replay::Replay;
+use crate::replay::{Replay, Replayed};
 
 /// What came of a challenge.
 #[derive(Debug, Serialize)]
@@ -26,8 +27,9 @@ pub enum Challenged {
         /// The batch.
         #[serde(with = "text")]
         batch: BatchId,
-        /// The first of its chunks that is wrong.
-        chunk: u32,
+        /// What of it is wrong.
+        #[serde(flatten)]
+        part: Part,
         /// Who lost its bond.
         #[serde(with = "text")]
         proposer: Address,
@@ -52,7 +54,7 @@ pub enum Challenged {
         #[serde(with = "text")]
         batch: BatchId,
     },
-    /// What is wrong is not where a chunk leads.
+    /// What is wrong is neither where a chunk leads nor what a result is about.
     NotProvable {
         /// The batch.
         #[serde(with = "text")]
@@ -62,12 +64,31 @@ pub enum Challenged {
     },
 }
 
+/// The part of a batch that is wrong.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// A chunk does not lead to its root.
+    Chunk(u32),
+    /// A result is not about its credit.
+    Result(u32),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chunk(index) => write!(f, "chunk {index}"),
+            Self::Result(index) => write!(f, "result {index}"),
+        }
+    }
+}
+
 impl fmt::Display for Challenged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Proven { batch, chunk, proposer, gas, reward_wei, .. } => write!(
+            Self::Proven { batch, part, proposer, gas, reward_wei, .. } => write!(
                 f,
-                "proven: chunk {chunk} of batch {batch} is wrong, the batch is gone, {proposer} lost its bond; \
+                "proven: {part} of batch {batch} is wrong, the batch is gone, {proposer} lost its bond; \
                  reward {} ether, {gas} gas",
                 ether(*reward_wei)
             ),
@@ -78,31 +99,75 @@ impl fmt::Display for Challenged {
     }
 }
 
-/// Proves the first wrong batch wrong, if there is one.
+/// A proof that the contract takes.
+enum Fraud<'a> {
+    Chunk(Box<ChunkFraud>),
+    Result(&'a ResultFraud),
+}
+
+impl Fraud<'_> {
+    fn part(&self) -> Part {
+        match self {
+            Self::Chunk(fraud) => Part::Chunk(fraud.opening.index),
+            Self::Result(fraud) => Part::Result(fraud.result.index),
+        }
+    }
+
+    fn subject(&self) -> Keccak {
+        match self {
+            Self::Chunk(fraud) => fraud.subject(),
+            Self::Result(fraud) => fraud.subject(),
+        }
+    }
+}
+
+/// Proves the first wrong batch wrong, if there is one; `wrong_results` is what evidence showed of batches whose chunks
+/// hold. All batches after it fall with it.
 ///
 /// # Errors What the base layer's node refuses. The proof can be sent again then: nothing is proven twice.
 pub async fn first_fault(
     chain: &RpcWriter,
     replay: &Replay,
+    wrong_results: &BTreeMap<BatchId, ResultFraud>,
     out: &Output,
 ) -> anyhow::Result<Option<Challenged>> {
-    let Some(wrong) = replay.first_fault() else { return Ok(None) };
+    let in_chunks = replay.first_fault();
+    let in_results = wrong_results.iter().find_map(|(number, fraud)| {
+        let stands = |replayed: &&Replayed| replayed.batch.posted.commitment == fraud.commitment;
+        Some((replay.batch(*number).filter(stands)?, fraud))
+    });
+    // Results are looked at only where a batch's chunks hold, so these two are never the same batch.
+    let comes_first = |(replayed, _): &(&Replayed, _)| {
+        in_chunks.is_none_or(|first| replayed.batch.number() < first.batch.number())
+    };
+    let (wrong, fraud) = match (in_results.filter(comes_first), in_chunks) {
+        (Some((replayed, fraud)), _) => (replayed, Some(Fraud::Result(fraud))),
+        (None, Some(first)) => {
+            let fraud = wrong_chunk(&replay.deriver, &first.batch.posted);
+            (first, fraud.map(|fraud| Fraud::Chunk(Box::new(fraud))))
+        }
+        (None, None) => return Ok(None),
+    };
     let number = wrong.batch.number();
     if number <= chain.final_batch().await? {
         return Ok(Some(Challenged::Final { batch: number }));
     }
-    let Some(fraud) = wrong_chunk(&replay.deriver, &wrong.batch.posted) else {
+    let Some(fraud) = fraud else {
         let why = wrong.verdict.fault.as_ref().map(ToString::to_string).unwrap_or_default();
         return Ok(Some(Challenged::NotProvable { batch: number, why }));
     };
-    let salt = random_secret()?;
+    let (part, salt) = (fraud.part(), random_secret()?);
     out.note(format_args!("committing to a proof against batch {number}"));
     chain.commit_challenge(challenge_hash(fraud.subject(), chain.sender(), &salt)).await?;
-    out.note(format_args!("proving chunk {} of batch {number} wrong", fraud.opening.index));
-    match chain.prove_fraud(&wrong.batch, &fraud, &salt).await {
+    out.note(format_args!("proving {part} of batch {number} wrong"));
+    let proven = match &fraud {
+        Fraud::Chunk(fraud) => chain.prove_fraud(&wrong.batch, fraud, &salt).await,
+        Fraud::Result(fraud) => chain.prove_result(&wrong.batch, fraud, &salt).await,
+    };
+    match proven {
         Ok(Proven { cost, batch, proposer, reward, .. }) => Ok(Some(Challenged::Proven {
             batch,
-            chunk: fraud.opening.index,
+            part,
             proposer,
             transaction: cost.tx,
             gas: cost.gas,

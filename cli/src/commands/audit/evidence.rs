@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use protocol::api::{self, CreditEvidence};
-use protocol::hash::{Digest, Keccak};
+use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
 use protocol::job::{Receipt, SignedAcceptance};
-use protocol::ledger::op::{Credit, Op};
-use protocol::ledger::results::{ResultLeaf, results_root, results_tree};
+use protocol::ledger::batch::root_of_results;
+use protocol::ledger::fraud::{ResultFraud, wrong_result};
+use protocol::ledger::op::Credit;
+use protocol::ledger::results::ResultLeaf;
 use protocol::ledger::share::digest_of;
 use protocol::sign::eip712::Domain;
 use protocol::sign::{Signed, Unverified};
@@ -21,6 +23,17 @@ use crate::replay::{Replay, Replayed};
 
 /// Bytes of one receipt or acceptance.
 const EVIDENCE_BYTES_MAX: usize = 4096;
+
+/// What the evidence of one batch is worth.
+#[derive(Debug)]
+pub enum Finding {
+    /// Everything about it holds.
+    Holds,
+    /// It does not hold, and this is why; nothing that the base layer could judge.
+    Wrong(String),
+    /// It shows that the batch's results are not about its credits: anyone can prove that on the base layer.
+    Provable(Box<ResultFraud>),
+}
 
 /// What was found in a coordinator's evidence.
 #[derive(Debug)]
@@ -39,7 +52,7 @@ pub struct Evidence {
 
 /// The results root of a batch without credits.
 pub fn no_results() -> Keccak {
-    results_tree(&[]).map(|tree| results_root(&tree)).expect("a tree of no leaves is allowed")
+    root_of_results(&[]).expect("a tree of no leaves is allowed")
 }
 
 impl Evidence {
@@ -68,67 +81,69 @@ impl Evidence {
         self.missing.push(format!("what lies behind batch {batch}: {error}"));
     }
 
-    /// Checks the evidence of one batch against what the base layer has of it; whether it holds.
-    pub fn check(&mut self, replayed: &Replayed, shown: &api::Evidence) -> bool {
-        let before = self.problems.len();
-        self.compare(replayed, shown);
-        self.problems.len() == before
-    }
-
-    fn compare(&mut self, replayed: &Replayed, shown: &api::Evidence) {
+    /// Checks the evidence of one batch against what the base layer has of it.
+    pub fn check(&mut self, replayed: &Replayed, shown: &api::Evidence) -> Finding {
+        let finding = self.compare(replayed, shown).unwrap_or_else(Finding::Wrong);
         let number = replayed.batch.number();
-        let credits = credits_of(replayed);
-        if credits.len() != shown.credits.len() {
-            let (got, want) = (shown.credits.len(), credits.len());
-            self.problems.push(format!("batch {number}: evidence for {got} credits, the batch has {want}"));
-            return;
-        }
-        let mut leaves = Vec::with_capacity(credits.len());
-        for (at, ((job, settlement, credit), shown)) in credits.iter().zip(&shown.credits).enumerate() {
-            let is_it = (shown.job, shown.settlement, shown.account) == (*job, *settlement, credit.account)
-                && shown.tasks == credit.tasks
-                && shown.amount.as_units() == u128::from(credit.amount);
-            if !is_it {
-                self.problems
-                    .push(format!("batch {number}, credit {at}: the evidence is about another credit"));
-                return;
-            }
-            match self.check_credit(shown) {
-                Ok((receipts, results)) => {
-                    leaves.push(ResultLeaf {
-                        job: *job,
-                        settlement: *settlement,
-                        credit: *credit,
-                        receipts,
-                        results,
-                    });
-                }
-                Err(why) => {
-                    self.problems.push(format!("batch {number}, credit {at}: {why}"));
-                    return;
-                }
+        match &finding {
+            Finding::Holds => self.batches += 1,
+            Finding::Wrong(why) => self.problems.push(format!("batch {number}: {why}")),
+            Finding::Provable(fraud) => {
+                self.problems.push(format!("batch {number}: {}", wrong_result_of(fraud)))
             }
         }
-        let want = replayed.batch.posted.header.results_root;
-        let got = results_tree(&leaves).map(|tree| results_root(&tree));
-        if got.ok() != Some(want) {
-            self.problems.push(format!("batch {number}: the evidence does not lead to its results root"));
-            return;
-        }
-        self.batches += 1;
+        finding
     }
 
-    /// The digests of a credit's receipts and of their results, once all signatures hold.
-    fn check_credit(&mut self, shown: &CreditEvidence) -> Result<(Digest, Digest), String> {
-        let (worker, payout) = *self.workers.get(&shown.account).ok_or("nobody has this account")?;
-        if shown.receipts.len() != usize::from(shown.tasks) {
-            return Err(format!("{} receipts for {} tasks", shown.receipts.len(), shown.tasks));
+    fn compare(&mut self, replayed: &Replayed, shown: &api::Evidence) -> Result<Finding, String> {
+        let posted = &replayed.batch.posted;
+        let receipts = shown.credits.iter().enumerate();
+        let receipts: Vec<_> = receipts
+            .map(|(place, credit)| receipts_of(credit).map_err(|why| at(place, why)))
+            .collect::<Result<_, _>>()?;
+        let leaves = shown.credits.iter().zip(&receipts).enumerate();
+        let leaves: Vec<_> = leaves
+            .map(|(place, (credit, receipts))| leaf_of(credit, receipts).map_err(|why| at(place, why)))
+            .collect::<Result<_, _>>()?;
+        if root_of_results(&leaves) != Some(posted.header.results_root) {
+            // A signature that does not hold says more about it.
+            self.check_credits(shown, receipts)?;
+            return Err("the evidence does not lead to its results root".to_owned());
         }
-        let mut receipts = Vec::with_capacity(shown.receipts.len());
-        for text in &shown.receipts {
-            let bytes = hex::decode(text, EVIDENCE_BYTES_MAX).ok_or("a receipt is no hexadecimal text")?;
-            let receipt: Unverified<Receipt> = codec::decode_within(&bytes, EVIDENCE_BYTES_MAX)
-                .map_err(|error| format!("a receipt cannot be read: {error}"))?;
+        if let Some(fraud) = wrong_result(posted, &leaves) {
+            return Ok(Finding::Provable(Box::new(fraud)));
+        }
+        if leaves.len() as u64 != u64::from(replayed.batch.chunks.credit_count) {
+            let (got, want) = (leaves.len(), replayed.batch.chunks.credit_count);
+            return Err(format!("evidence for {got} credits, the batch has {want}"));
+        }
+        self.check_credits(shown, receipts)?;
+        Ok(Finding::Holds)
+    }
+
+    fn check_credits(
+        &mut self,
+        shown: &api::Evidence,
+        receipts: Vec<Vec<Unverified<Receipt>>>,
+    ) -> Result<(), String> {
+        for (place, (credit, receipts)) in shown.credits.iter().zip(receipts).enumerate() {
+            self.check_credit(credit, receipts).map_err(|why| at(place, why))?;
+        }
+        Ok(())
+    }
+
+    /// All signatures behind a credit.
+    fn check_credit(
+        &mut self,
+        shown: &CreditEvidence,
+        receipts: Vec<Unverified<Receipt>>,
+    ) -> Result<(), String> {
+        let (worker, payout) = *self.workers.get(&shown.account).ok_or("nobody has this account")?;
+        if receipts.len() != usize::from(shown.tasks) {
+            return Err(format!("{} receipts for {} tasks", receipts.len(), shown.tasks));
+        }
+        let mut signed = Vec::with_capacity(receipts.len());
+        for receipt in receipts {
             let receipt = receipt.verify().map_err(|error| error.to_string())?;
             if receipt.signer() != worker {
                 return Err(format!(
@@ -141,19 +156,16 @@ impl Evidence {
                 return Err(format!("a receipt is for task {task}"));
             }
             self.receipts += 1;
-            receipts.push(receipt);
+            signed.push(receipt);
         }
-        if !receipts.is_sorted_by(|a, b| a.body().task.slot < b.body().task.slot) {
+        if !signed.is_sorted_by(|a, b| a.body().task.slot < b.body().task.slot) {
             return Err("its receipts are not in the order of their tasks, each once".to_owned());
         }
         match &shown.acceptance {
-            Some(text) => self.check_acceptance(text, shown, payout, &receipts)?,
+            Some(text) => self.check_acceptance(text, shown, payout, &signed)?,
             None => self.unaccepted += 1,
         }
-        Ok((
-            digest_of(receipts.iter().map(Signed::digest)),
-            digest_of(receipts.iter().map(|r| r.body().result)),
-        ))
+        Ok(())
     }
 
     fn check_acceptance(
@@ -213,13 +225,34 @@ impl Evidence {
     }
 }
 
-/// A batch's credits in their order.
-fn credits_of(replayed: &Replayed) -> Vec<(JobId, u32, Credit)> {
-    let ops = replayed.verdict.chunks.iter().flat_map(|chunk| &chunk.parsed.ops);
-    ops.filter_map(|op| match op {
-        Op::Credits(credits) => Some(credits),
-        Op::Register { .. } | Op::Queue { .. } => None,
+fn at(credit: usize, why: String) -> String {
+    format!("credit {credit}: {why}")
+}
+
+/// The receipts that are shown for a credit, unchecked.
+fn receipts_of(shown: &CreditEvidence) -> Result<Vec<Unverified<Receipt>>, String> {
+    let decoded = shown.receipts.iter().map(|text| {
+        let bytes = hex::decode(text, EVIDENCE_BYTES_MAX).ok_or("a receipt is no hexadecimal text")?;
+        codec::decode_within(&bytes, EVIDENCE_BYTES_MAX)
+            .map_err(|error| format!("a receipt cannot be read: {error}"))
+    });
+    decoded.collect()
+}
+
+/// The leaf of the results tree that is shown for a credit, whatever the credit on the base layer.
+fn leaf_of(shown: &CreditEvidence, receipts: &[Unverified<Receipt>]) -> Result<ResultLeaf, String> {
+    let amount = u64::try_from(shown.amount.as_units())
+        .map_err(|_| format!("{} tokens are more than a credit can be", shown.amount))?;
+    Ok(ResultLeaf {
+        job: shown.job,
+        settlement: shown.settlement,
+        credit: Credit { account: shown.account, tasks: shown.tasks, amount },
+        receipts: digest_of(receipts.iter().map(Unverified::digest)),
+        results: digest_of(receipts.iter().map(|receipt| receipt.body.result)),
     })
-    .flat_map(|op| op.credits.iter().map(move |credit| (op.job, op.settlement, *credit)))
-    .collect()
+}
+
+/// What is wrong with it, in words.
+pub fn wrong_result_of(fraud: &ResultFraud) -> String {
+    format!("result {} of its results tree is not about credit {0}", fraud.result.index)
 }

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub wrong: Counter,
     /// 1 while a wrong batch stands on the base layer.
     pub alarm: Gauge,
+    /// Batches that hold, and whose evidence nobody shows.
+    pub without_evidence: Gauge,
     /// Batches proven wrong by this watcher.
     pub proven: Counter,
     /// Looks at the base layer that failed.
@@ -54,7 +56,9 @@ impl Default for Metrics {
         let block = gauge("block", "The newest block that was read");
         let batch = gauge("batch", "The newest batch that was audited");
         let alarm = gauge("alarm", "1 while a wrong batch stands on the base layer");
-        Self { registry, block, batch, batches, wrong, alarm, proven, failed }
+        let without_evidence =
+            gauge("batches_without_evidence", "Batches that hold, and whose evidence nobody shows");
+        Self { registry, block, batch, batches, wrong, alarm, without_evidence, proven, failed }
     }
 }
 

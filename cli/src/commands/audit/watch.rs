@@ -3,21 +3,27 @@
 //! Only final blocks are read, so nothing that was said is taken back by a reorganisation; a challenge window is
 //! hundreds of times as long as a block takes to become final.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contracts::base_layer::BaseLayer as _;
 use contracts::rpc::RpcChain;
+use indicatif::ProgressBar;
 use protocol::api::text;
 use protocol::hash::Keccak;
 use protocol::ids::BatchId;
+use protocol::ledger::fraud::ResultFraud;
 use protocol::sign::EthKey;
 use serde::Serialize;
 
 use super::challenge::{self, Challenged};
+use super::evidence::{self, Evidence, Finding};
 use super::metrics::Metrics;
+use super::source::{self, Source};
 use crate::args::money::Audit;
-use crate::error::file;
+use crate::error::{CliError, file};
 use crate::exit::ExitStatus;
 use crate::output::{Output, Report};
 use crate::page::Page;
@@ -33,6 +39,9 @@ pub struct Watched {
     audited: u64,
     wrong: Vec<Wrong>,
     challenges: Vec<Challenged>,
+    /// Batches that hold, and whose evidence nobody showed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    without_evidence: Vec<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +61,9 @@ impl Report for Watched {
             page.line(format_args!("{bad}: batch {}: {}", wrong.batch, wrong.fault));
         }
         self.challenges.iter().for_each(|challenge| page.line(challenge));
+        for batch in &self.without_evidence {
+            page.line(format_args!("nobody showed what lies behind batch {batch}"));
+        }
     }
 
     fn status(&self) -> ExitStatus {
@@ -67,7 +79,16 @@ struct Watcher<'a> {
     replay: Replay,
     told: BTreeSet<Keccak>,
     challenged: BTreeSet<Keccak>,
+    looking: Option<Looking>,
+    wrong_results: BTreeMap<BatchId, ResultFraud>,
     watched: Watched,
+}
+
+/// Where evidence is looked for, and for which batches.
+struct Looking {
+    source: Source,
+    mirror: Option<PathBuf>,
+    missing: BTreeMap<BatchId, Keccak>,
 }
 
 /// Watches until it is asked to stop.
@@ -84,9 +105,17 @@ pub async fn run(
         let bound = metrics.serve(address).await.map_err(file("listen on", &address.to_string()))?;
         out.line(format_args!("metrics at http://{bound}/metrics"))?;
     }
+    let looking = match &args.evidence {
+        Some(source) => {
+            let (source, mirror) = (Source::open(source)?, args.mirror.clone());
+            Some(Looking { source, mirror, missing: BTreeMap::new() })
+        }
+        None => None,
+    };
     let replay = replay::replay(&chain, &out.spinner("reading the base layer")).await?;
-    let (told, challenged, watched) = Default::default();
-    let mut watcher = Watcher { chain, key, out, metrics, replay, told, challenged, watched };
+    let (told, challenged, wrong_results, watched) = Default::default();
+    let mut watcher =
+        Watcher { chain, key, out, metrics, replay, told, challenged, looking, wrong_results, watched };
     let pause = Duration::from_millis(args.poll_ms.max(POLL_MS_MIN));
     loop {
         let looked = tokio::select! {
@@ -106,30 +135,37 @@ pub async fn run(
             () = &mut stop => break,
         }
     }
-    out.answer(&watcher.watched)
+    out.answer(&watcher.conclude())
 }
 
 impl Watcher<'_> {
     /// Reads what came, says it, and challenges what is wrong.
     async fn look(&mut self) -> anyhow::Result<()> {
-        if self.replay.advance(&self.chain).await? {
-            self.replay = replay::replay(&self.chain, &self.out.spinner("reading anew")).await?;
-        }
+        self.replay.advance(&self.chain, &ProgressBar::hidden()).await?;
         self.tell()?;
-        let wrong = self.replay.first_fault().map(|wrong| wrong.batch.posted.commitment);
-        self.metrics.alarm.set(i64::from(wrong.is_some()));
-        let (Some(wrong), Some(key)) = (wrong, &self.key) else { return Ok(()) };
-        if self.challenged.contains(&wrong) {
+        self.look_behind().await?;
+        self.metrics.block.set(i64::try_from(self.replay.head.number).unwrap_or(i64::MAX));
+        let first = self.replay.first_fault().map(|wrong| wrong.batch.posted.commitment);
+        let wrong = self.wrong_results.values().map(|fraud| fraud.commitment).chain(first);
+        let wrong: BTreeSet<_> = wrong.filter(|wrong| self.stands(*wrong)).collect();
+        self.metrics.alarm.set(i64::from(!wrong.is_empty()));
+        let Some(key) = self.key.as_ref().filter(|_| !wrong.is_subset(&self.challenged)) else {
             return Ok(());
-        }
+        };
         let challenger = self.chain.clone().with_key(key);
-        if let Some(challenged) = challenge::first_fault(&challenger, &self.replay, self.out).await? {
-            self.challenged.insert(wrong);
+        let challenged =
+            challenge::first_fault(&challenger, &self.replay, &self.wrong_results, self.out).await?;
+        if let Some(challenged) = challenged {
+            self.challenged.extend(wrong);
             self.metrics.proven.inc_by(u64::from(matches!(challenged, Challenged::Proven { .. })));
             self.out.line(&challenged)?;
             self.watched.challenges.push(challenged);
         }
         Ok(())
+    }
+
+    fn stands(&self, commitment: Keccak) -> bool {
+        self.replay.batches.iter().any(|replayed| replayed.batch.posted.commitment == commitment)
     }
 
     fn tell(&mut self) -> anyhow::Result<()> {
@@ -152,6 +188,10 @@ impl Watcher<'_> {
                 None => {
                     let credits = replayed.batch.chunks.credit_count;
                     self.out.line(format_args!("batch {batch}: {credits} credits, holds"))?;
+                    let has_results = replayed.batch.posted.header.results_root != evidence::no_results();
+                    if let Some(looking) = self.looking.as_mut().filter(|_| has_results) {
+                        looking.missing.insert(batch, commitment);
+                    }
                 }
                 Some(fault) => {
                     self.metrics.wrong.inc();
@@ -160,7 +200,60 @@ impl Watcher<'_> {
                 }
             }
         }
-        self.metrics.block.set(i64::try_from(self.replay.head.number).unwrap_or(i64::MAX));
         Ok(())
+    }
+
+    /// Asks for the evidence that is missing. Who has it may be away, and may come back.
+    async fn look_behind(&mut self) -> anyhow::Result<()> {
+        let Some(looking) = &mut self.looking else { return Ok(()) };
+        let replay = &self.replay;
+        let stands = |batch: &BatchId, commitment: &Keccak| {
+            replay.batch(*batch).is_some_and(|stands| stands.batch.posted.commitment == *commitment)
+        };
+        looking.missing.retain(|batch, commitment| stands(batch, commitment));
+        self.wrong_results.retain(|batch, fraud| stands(batch, &fraud.commitment));
+        let missing: Vec<_> = looking.missing.keys().copied().collect();
+        if !missing.is_empty() {
+            let operator = self.chain.config().proposer;
+            let mut evidence = Evidence::new(self.chain.domain(), operator, replay);
+            for batch in missing {
+                let Some(replayed) = replay.batch(batch) else { continue };
+                let shown = match looking.source.evidence(batch).await {
+                    Ok(shown) => shown,
+                    Err(CliError::Unreachable { .. }) => break,
+                    Err(_) => continue,
+                };
+                looking.missing.remove(&batch);
+                let fault = match evidence.check(replayed, &shown) {
+                    Finding::Holds => {
+                        if let Some(mirror) = &looking.mirror {
+                            source::keep(mirror, batch, &shown)?;
+                        }
+                        self.out.line(format_args!("batch {batch}: its evidence holds"))?;
+                        continue;
+                    }
+                    Finding::Wrong(why) => why,
+                    Finding::Provable(fraud) => {
+                        let why = evidence::wrong_result_of(&fraud);
+                        self.wrong_results.insert(batch, *fraud);
+                        why
+                    }
+                };
+                self.metrics.wrong.inc();
+                self.out.line(format_args!("batch {batch}: does not match: {fault}"))?;
+                let commitment = replayed.batch.posted.commitment;
+                self.watched.wrong.push(Wrong { batch, commitment, fault });
+            }
+        }
+        self.metrics.without_evidence.set(i64::try_from(looking.missing.len()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    /// What it saw.
+    fn conclude(mut self) -> Watched {
+        if let Some(looking) = self.looking {
+            self.watched.without_evidence = looking.missing.into_keys().map(|batch| batch.0).collect();
+        }
+        self.watched
     }
 }
