@@ -3,6 +3,7 @@
 pub mod bond;
 pub mod escape;
 pub mod job;
+pub mod leaf;
 pub mod local;
 pub mod money;
 

@@ -40,6 +40,7 @@ pub async fn run(cli: &Cli, out: &Output) -> anyhow::Result<ExitStatus> {
 pub fn name(command: &Command) -> &'static str {
     use crate::args::bond::Bond;
     use crate::args::job::Job;
+    use crate::args::leaf::Leaf;
     use crate::args::money::{Chain, Key};
     match command {
         Command::Up(_) => "up",
@@ -67,6 +68,9 @@ pub fn name(command: &Command) -> &'static str {
         Command::Chain(Chain::Bond(Bond::Deposit(_))) => "chain bond deposit",
         Command::Chain(Chain::Bond(Bond::Exit(_))) => "chain bond exit",
         Command::Chain(Chain::Bond(Bond::Withdraw(_))) => "chain bond withdraw",
+        Command::Chain(Chain::Leaf(Leaf::Show(_))) => "chain leaf show",
+        Command::Chain(Chain::Leaf(Leaf::Ask(_))) => "chain leaf ask",
+        Command::Chain(Chain::Leaf(Leaf::End(_))) => "chain leaf end",
         Command::Worker(_) => "worker",
         Command::Coordinator(_) => "coordinator",
         Command::HelpPages(_) => "help-pages",

@@ -3,7 +3,7 @@
 use core::future::Future;
 
 use protocol::amount::Amount;
-use protocol::hash::Keccak;
+use protocol::hash::{Digest, Keccak};
 use protocol::ids::{Address, BatchId, JobId};
 use protocol::job::SignedAcceptance;
 use protocol::ledger::fraud::ResultOpening;
@@ -59,6 +59,31 @@ pub struct DataChallenge {
     pub until: u64,
 }
 
+/// What became of asking for a leaf of a batch's results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeafState {
+    /// Nobody asked, or the batch that was asked about is gone.
+    Never,
+    /// Somebody did, and waits.
+    Open {
+        /// Who.
+        challenger: Address,
+        /// Wei for who answers.
+        deposit: u128,
+        /// Unix seconds: the last at which an answer counts.
+        until: u64,
+    },
+    /// It was published.
+    Answered {
+        /// The digest of the credit's receipts.
+        receipts: Digest,
+        /// The digest of their results.
+        results: Digest,
+    },
+    /// Nobody published it in time.
+    Silent,
+}
+
 /// Reading bonds and challenges.
 pub trait ServiceBonds: BaseLayer {
     /// A coordinator's bond.
@@ -74,6 +99,12 @@ pub trait ServiceBonds: BaseLayer {
         from: u64,
         to: u64,
     ) -> impl Future<Output = Result<Vec<DataChallenge>, ChainError>> + Send;
+    /// What became of asking for leaf `index` of a batch's results.
+    fn leaf_state(
+        &self,
+        batch: &BatchOnChain,
+        index: u32,
+    ) -> impl Future<Output = Result<LeafState, ChainError>> + Send;
 }
 
 /// Sending to the bonds, with one key.

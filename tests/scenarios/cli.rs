@@ -327,6 +327,8 @@ async fn programs(shell: &mut Shell, running: &Value) -> Result<()> {
     shell.run(&format!("fedroll chain bond exit service 1.5 {bond}")).await?;
     shell.run("fedroll chain bond exit service").await?;
     shell.run("fedroll chain bond withdraw service").await?;
+    shell.run("fedroll chain leaf show --batch 1 --leaf 0").await?;
+    shell.run("fedroll chain leaf ask --batch 99 --leaf 0 --key-file .fedroll/operator.key").await?;
     let deploy = format!("fedroll chain deploy --rpc {rpc} --operator {operator}");
     shell.run(&deploy).await?;
     shell.run(&format!("{deploy} --key-file my.key")).await?;

@@ -1,10 +1,11 @@
-//! What lies behind the credits: evidence that holds is kept, evidence of a wrong results tree brings the batch down, and
-//! what nobody shows is named.
+//! What lies behind the credits: evidence that holds is kept, evidence of a wrong results tree brings the batch down,
+//! what nobody shows is named, and can be asked for on the base layer.
 
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, Bonds as _, Challenger as _};
+use contracts::bonds::ServiceBondsWriter as _;
 use contracts::rpc::{FRAUD_BOND_WEI, Windows};
 use protocol::amount::Amount;
 use protocol::api::{CreditEvidence, Evidence, SCHEMA};
@@ -16,9 +17,9 @@ use protocol::ledger::builder::{Progress, Settlement, SettlementCredit};
 use protocol::ledger::op::Credit;
 use protocol::ledger::share::digest_of;
 use protocol::ledger::{Batch, BatchBuilder};
-use protocol::sign::{NodeKey, Signed, Unverified};
+use protocol::sign::{EthKey, NodeKey, Signed, Unverified};
 use protocol::wire::codec;
-use tests::real::Chain;
+use tests::real::{Chain, Ran};
 
 use crate::audit::Rollup;
 use crate::challenge::{Follower, watcher};
@@ -158,5 +159,40 @@ async fn a_watcher_waits_for_evidence_keeps_it_and_proves_what_it_shows() -> Res
         ensure!(text.contains(want), "{want}\n{text}");
     }
     ensure!(follower.stop().await? == 1, "a watcher that saw a lie ends with 1");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_nobody_shows_is_asked_for_on_the_base_layer() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let chain = Chain::start_with(&dir.path().join("chain"), WINDOWS).await?;
+    let rollup = Rollup::on(chain, dir.path()).await?;
+    watcher(&rollup).await?;
+    rollup.poster.mint(rollup.poster.sender(), Amount::units(1_000_000_000)).await?;
+    rollup.poster.deposit_bond(rollup.poster.sender(), Amount::units(1_000_000_000)).await?;
+    let batch = rollup.seal(paid).await?;
+    rollup.post(&batch).await?;
+    let network = format!("--rpc {} --rollup {} --format json", rollup.chain.url, rollup.chain.rollup);
+    let leaf = async |verb: &str, leaf: &str| {
+        let key = if verb == "show" { "" } else { "--key-file watcher.key" };
+        rollup
+            .shell
+            .quietly(&format!("fedroll chain leaf {verb} --batch 2 --leaf {leaf} {network} {key}"))
+            .await
+    };
+    let state = |ran: &Ran| anyhow::Ok(ran.json()?["result"]["state"].clone());
+    ensure!(state(&leaf("show", "0").await?)? == "never");
+    let none = leaf("ask", "1").await?;
+    ensure!(none.code == 2 && none.stdout.contains("not one at 1"), "{none:?}");
+    ensure!(state(&leaf("ask", "0").await?)? == "open");
+    let twice = leaf("ask", "0").await?;
+    ensure!(twice.code == 2, "{twice:?}");
+    let early = leaf("end", "0").await?;
+    ensure!(early.code == 2, "{early:?}");
+    let before = rollup.poster.token_balance(EthKey::from_secret(&[0x77; 32])?.address()).await?;
+    rollup.chain.ask("evm_increaseTime", serde_json::json!([WINDOWS.data + 1])).await?;
+    ensure!(state(&leaf("end", "0").await?)? == "silent");
+    let after = rollup.poster.token_balance(EthKey::from_secret(&[0x77; 32])?.address()).await?;
+    ensure!(after > before, "{before} to {after}: a silent coordinator's bond pays");
     Ok(())
 }

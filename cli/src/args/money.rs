@@ -146,6 +146,9 @@ pub enum Chain {
     /// Show, make and take back what an operator has at stake
     #[command(subcommand)]
     Bond(super::bond::Bond),
+    /// Ask on the base layer for a result that nobody shows
+    #[command(subcommand)]
+    Leaf(super::leaf::Leaf),
 }
 
 /// `fedroll chain dev`

@@ -1,6 +1,7 @@
 //! `fedroll chain …`
 
 mod bond;
+mod leaf;
 
 use std::net::SocketAddr;
 
@@ -28,6 +29,7 @@ pub async fn run(command: &Chain, out: &Output) -> anyhow::Result<ExitStatus> {
         Chain::Deploy(args) => deploy(args, out).await,
         Chain::Status(args) => status(args, out).await,
         Chain::Bond(command) => bond::run(command, out).await,
+        Chain::Leaf(command) => leaf::run(command, out).await,
     }
 }
 

@@ -4,21 +4,24 @@ use alloy::primitives::{B256, Bytes, U256};
 use alloy::rpc::types::{Filter, Log, TransactionReceipt};
 use alloy::sol_types::{SolCall, SolEvent as _};
 use protocol::amount::Amount;
+use protocol::hash::Digest;
 use protocol::ids::{Address, BatchId, JobId};
 use protocol::job::SignedAcceptance;
 use protocol::ledger::fraud::ResultOpening;
 use protocol::ledger::omission::{JobInState, Passage, Place};
 
 use super::At;
-use super::read::RpcChain;
+use super::read::{HISTORY_BLOCKS_MAX, RpcChain};
 use super::write::{RpcWriter, mined};
 use crate::base_layer::{BaseLayer as _, BatchOnChain, Cost, ProvenJob};
 use crate::bindings::{Rollup, ServiceBonds, from_evm, from_word, siblings, to_evm};
-use crate::bonds::{self, Bond, DataChallenge, JobLock};
+use crate::bonds::{self, Bond, DataChallenge, JobLock, LeafState};
 use crate::error::ChainError;
 
-/// A challenge that waits for its answer, as the contract numbers it.
+/// What became of a challenge, as the contract numbers it.
 const OPEN: u8 = 1;
+const ANSWERED: u8 = 2;
+const SILENT: u8 = 3;
 
 impl RpcChain {
     async fn ask_bonds<C: SolCall>(&self, call: C) -> Result<C::Return, ChainError> {
@@ -76,6 +79,49 @@ impl bonds::ServiceBonds for RpcChain {
         }
         Ok(open)
     }
+
+    async fn leaf_state(&self, batch: &BatchOnChain, index: u32) -> Result<LeafState, ChainError> {
+        let commitment = B256::from(batch.posted.commitment.0);
+        let kept = self.ask_bonds(ServiceBonds::challengeOfCall { commitment, index }).await?;
+        match kept.status {
+            OPEN => Ok(LeafState::Open {
+                challenger: from_evm(kept.challenger),
+                deposit: kept.deposit.saturating_to(),
+                until: kept.until,
+            }),
+            ANSWERED => self.answer_of(batch, index).await,
+            SILENT => Ok(LeafState::Silent),
+            _ => Ok(LeafState::Never),
+        }
+    }
+}
+
+impl RpcChain {
+    /// The leaf as it was published; the contract keeps no more than that it was.
+    async fn answer_of(&self, batch: &BatchOnChain, index: u32) -> Result<LeafState, ChainError> {
+        let (mut from, head) = (batch.place.block.number, self.head().await?.number);
+        while from <= head {
+            let to = head.min(from.saturating_add(HISTORY_BLOCKS_MAX.get() - 1));
+            let filter = Filter::new()
+                .address(to_evm(self.config.service_bonds))
+                .event_signature(ServiceBonds::DataAnswered::SIGNATURE_HASH)
+                .topic1(U256::from(batch.number().0))
+                .topic2(U256::from(index))
+                .from_block(from)
+                .to_block(to);
+            let logs: Vec<Log> = self.node.ask("eth_getLogs", (filter,)).await?;
+            for log in logs.iter().filter(|log| !log.removed) {
+                let event = ServiceBonds::DataAnswered::decode_log(&log.inner)
+                    .map_err(|_| ChainError::BadAnswer("eth_getLogs: a malformed DataAnswered".into()))?;
+                if from_word(event.commitment) == batch.posted.commitment {
+                    let (receipts, results) = (Digest(event.receipts.0), Digest(event.results.0));
+                    return Ok(LeafState::Answered { receipts, results });
+                }
+            }
+            from = to + 1;
+        }
+        Err(ChainError::BadAnswer("a leaf was published, and the node has no event of it".into()))
+    }
 }
 
 impl bonds::ServiceBonds for RpcWriter {
@@ -90,6 +136,9 @@ impl bonds::ServiceBonds for RpcWriter {
     }
     async fn open_challenges(&self, from: u64, to: u64) -> Result<Vec<DataChallenge>, ChainError> {
         bonds::ServiceBonds::open_challenges(&self.chain, from, to).await
+    }
+    async fn leaf_state(&self, batch: &BatchOnChain, index: u32) -> Result<LeafState, ChainError> {
+        bonds::ServiceBonds::leaf_state(&self.chain, batch, index).await
     }
 }
 

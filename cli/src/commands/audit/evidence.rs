@@ -220,7 +220,11 @@ impl Evidence {
         if self.unaccepted > 0 {
             report.not_checked.push(format!("acceptances of {} credits: none is shown", self.unaccepted));
         }
-        report.not_checked.extend(self.missing);
+        if !self.missing.is_empty() {
+            report.not_checked.extend(self.missing);
+            let ask = "who misses a result can ask for it on the base layer: fedroll chain leaf ask";
+            report.not_checked.push(ask.to_owned());
+        }
         report.problems.extend(self.problems);
     }
 }
