@@ -4,6 +4,7 @@ use core::fmt;
 use std::time::Duration;
 
 use alloy::sol_types::{ContractError, Panic, Revert as TextRevert, SolInterface as _};
+use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId};
 
@@ -11,6 +12,7 @@ use crate::bindings::Challenges::ChallengesErrors;
 use crate::bindings::DevToken::DevTokenErrors;
 use crate::bindings::Rollup::RollupErrors;
 use crate::bindings::ServiceBonds::ServiceBondsErrors;
+use crate::bindings::WorkerRegistry::WorkerRegistryErrors;
 
 /// An error of the base layer, with its verdict: [`ChainError::is_retry`].
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,6 +75,22 @@ pub enum ChainError {
         chain_id: u64,
         /// What was found instead.
         detail: String,
+    },
+    /// The address holds no registry for this rollup's workers of this version.
+    #[error("there is no registry of this rollup's workers at {address} on chain {chain_id}: {detail}")]
+    NoRegistry {
+        /// The address.
+        address: Address,
+        /// The chain.
+        chain_id: u64,
+        /// What was found instead.
+        detail: String,
+    },
+    /// An amount that no contract counts to; nothing was sent.
+    #[error("{amount} tokens are more than a contract can count")]
+    AmountTooLarge {
+        /// The amount.
+        amount: Amount,
     },
     /// A proof that does not lead to the batch's root; nothing was sent.
     #[error("account {index} with these values is not in the state after batch {number}")]
@@ -138,6 +156,8 @@ pub enum Reason {
     Challenges(Box<ChallengesErrors>),
     /// One of the service bonds'.
     Bonds(Box<ServiceBondsErrors>),
+    /// One of the worker registry's.
+    Registry(Box<WorkerRegistryErrors>),
     /// One of the token's.
     Token(Box<DevTokenErrors>),
     /// A reason in words.
@@ -160,6 +180,9 @@ impl Reason {
         if let Ok(error) = ServiceBondsErrors::abi_decode(data) {
             return Self::Bonds(Box::new(error));
         }
+        if let Ok(error) = WorkerRegistryErrors::abi_decode(data) {
+            return Self::Registry(Box::new(error));
+        }
         if let Ok(error) = DevTokenErrors::abi_decode(data) {
             return Self::Token(Box::new(error));
         }
@@ -177,6 +200,7 @@ impl fmt::Display for Reason {
             Self::Rollup(error) => write!(f, "{}", crate::reason::rollup(error)),
             Self::Challenges(error) => write!(f, "{}", crate::reason::challenges(error)),
             Self::Bonds(error) => write!(f, "{}", crate::reason::bonds(error)),
+            Self::Registry(error) => write!(f, "{}", crate::reason::registry(error)),
             Self::Token(error) => write!(f, "{}", crate::reason::token(error)),
             Self::Text(text) | Self::Panic(text) => f.write_str(text),
             Self::Unknown(data) if data.is_empty() => f.write_str("no reason given"),

@@ -6,6 +6,7 @@
 //! | [`rpc`] | the answer of any Ethereum JSON-RPC node, by alloy |
 //! | [`devchain`] | a node of our own for one machine: revm, the same bytecode, a journal |
 //! | [`bonds`] | service bonds: what stands behind what coordinators sign |
+//! | [`stakes`] | what workers have at stake, and how a contradiction takes it |
 //! | [`bindings`] | types made from `artifacts/` |
 //! | [`error`] | what can go wrong, and whether to try again |
 //!
@@ -19,3 +20,4 @@ pub mod devchain;
 pub mod error;
 mod reason;
 pub mod rpc;
+pub mod stakes;

@@ -4,6 +4,7 @@ use crate::bindings::Challenges::ChallengesErrors as C;
 use crate::bindings::DevToken::DevTokenErrors as T;
 use crate::bindings::Rollup::RollupErrors as R;
 use crate::bindings::ServiceBonds::ServiceBondsErrors as B;
+use crate::bindings::WorkerRegistry::WorkerRegistryErrors as W;
 
 /// A reason of the rollup.
 pub(crate) fn rollup(error: &R) -> String {
@@ -180,6 +181,33 @@ fn claim_on_bonds(error: &B) -> String {
     }
 }
 
+/// A reason of the worker registry. What it shares with the contracts above is read as theirs.
+pub(crate) fn registry(error: &W) -> String {
+    match error {
+        W::NotPayout(e) => {
+            format!("{} is not the payout address of account {}, which alone may", e.sender, e.account)
+        }
+        W::AlreadyJoined(e) => {
+            format!("account {} has a stake: add to it, or withdraw it to change its signer", e.account)
+        }
+        W::NotJoined(e) => format!("account {} has no stake", e.account),
+        W::ExitNotRequested(e) => format!("the stake of account {} was not asked back", e.account),
+        W::AmountTooLarge(e) => format!("a stake of {} units is over the limit of {}", e.got, e.limit),
+        W::NoSigner(_) => "somebody must be named to sign results".into(),
+        W::SignerDidNotAgree(e) => {
+            format!("the signer did not agree to speak for this account: {} signed", e.recovered)
+        }
+        W::SignerEquivocated(e) => {
+            format!("{} has signed two results for one task: choose another signer", e.signer)
+        }
+        W::SameResult(e) => format!("the result {} twice is no contradiction", e.result),
+        W::NotSignedBySigner(e) => {
+            format!("a result is signed by {}, not by the account's signer", e.recovered)
+        }
+        other => format!("the worker registry reported {}", plain(&format!("{other:?}"))),
+    }
+}
+
 /// A reason of the token.
 pub(crate) fn token(error: &T) -> String {
     match error {
@@ -232,6 +260,16 @@ mod tests {
             data.resize(4 + 32 * 4, 0);
             let text = Reason::decode(&data).to_string();
             assert!(text.contains(' ') && !text.contains("reported"), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_registry_has_a_sentence() {
+        for selector in W::SELECTORS {
+            let mut data = selector.to_vec();
+            data.resize(4 + 32 * 4, 0);
+            let text = Reason::decode(&data).to_string();
+            assert!(text.contains(' ') && !text.contains("the worker registry reported"), "{text}");
         }
     }
 

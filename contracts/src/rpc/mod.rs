@@ -2,7 +2,7 @@
 //!
 //! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `send` gets one transaction
 //! into a block exactly once, `deploy` makes a rollup, `challenge` proves batches wrong, `bonds` answers for promises,
-//! `exit` gets money out of a frozen rollup.
+//! `stakes` holds workers to one result a task, `exit` gets money out of a frozen rollup.
 
 mod bonds;
 mod challenge;
@@ -10,6 +10,7 @@ mod deploy;
 mod exit;
 mod read;
 mod send;
+mod stakes;
 mod write;
 
 use core::time::Duration;
@@ -26,6 +27,7 @@ use reqwest::Url;
 
 pub use deploy::{Deployed, FRAUD_BOND_WEI, Quote, TokenChoice, Windows, deploy, quote};
 pub use read::RpcChain;
+pub use stakes::{RpcRegistry, RpcRegistryWriter};
 pub use write::RpcWriter;
 
 use crate::base_layer::ChainInfo;

@@ -53,7 +53,8 @@ impl RpcWriter {
         self.sender.send(&self.chain.node, out).await
     }
 
-    pub(super) const fn reader(&self) -> &RpcChain {
+    /// The same connection, without the key.
+    pub const fn reader(&self) -> &RpcChain {
         &self.chain
     }
 
@@ -128,7 +129,7 @@ pub(super) fn mined(receipt: &TransactionReceipt) -> Result<Cost, ChainError> {
 
 impl RpcWriter {
     /// Enters a final batch's accounts root, where the contract looks claims up, unless it stands there.
-    async fn finalise(&self, batch: &BatchOnChain) -> Result<(), ChainError> {
+    pub(super) async fn finalise(&self, batch: &BatchOnChain) -> Result<(), ChainError> {
         let root = to_word(post_state(batch).accounts_root);
         if self.chain.view(Rollup::isFinalRootCall { accountsRoot: root }).await? {
             return Ok(());

@@ -6,5 +6,6 @@ mod bonds;
 mod durability;
 mod fraud;
 mod nodes;
+mod stakes;
 mod story;
 mod tools;

@@ -114,6 +114,11 @@ pub struct Parties {
 }
 
 pub async fn set_up(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> Parties {
+    set_up_with_registry(node, gas).await.0
+}
+
+/// The same, and where its workers may stake.
+pub async fn set_up_with_registry(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> (Parties, Address) {
     // Both nodes at the same times, so that both hash the same bytes.
     node.ask("evm_setNextBlockTimestamp", json!([START])).await;
     node.ask("anvil_setBlockTimestampInterval", json!([1])).await;
@@ -136,7 +141,7 @@ pub async fn set_up(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> Parties 
     }
     let (proposer, requester) = (chain.clone().with_key(&key(1)), chain.with_key(&key(2)));
     gas.push(("mint", anyone.mint(requester.sender(), Amount::units(1_000_000_000)).await.unwrap().gas));
-    Parties { proposer, requester, anyone }
+    (Parties { proposer, requester, anyone }, deployed.worker_registry)
 }
 
 pub async fn fund(parties: &Parties, gas: &mut Vec<(&'static str, u64)>) {

@@ -6,12 +6,14 @@ pub mod model;
 pub mod receipt;
 pub mod request;
 pub mod spec;
+pub mod stake;
 pub mod task;
 
 pub use acceptance::{Acceptance, SignedAcceptance};
 pub use model::{ModelKind, ModelSpec};
 pub use receipt::{Evaluated, Receipt};
 pub use spec::{Evaluation, Infer, InputBlob, JobSpec, RoundPolicy, SpecError, SpecFields, Train, Work};
+pub use stake::{Equivocation, NoEquivocation, StakeTerms, TaskResult};
 pub use task::{InferTask, Task, TaskWork, TrainTask};
 
 use serde::{Deserialize, Serialize};
