@@ -42,6 +42,7 @@ pub fn name(command: &Command) -> &'static str {
     use crate::args::job::Job;
     use crate::args::leaf::Leaf;
     use crate::args::money::{Chain, Key};
+    use crate::args::stake::Stake;
     match command {
         Command::Up(_) => "up",
         Command::Demo(_) => "demo",
@@ -71,6 +72,11 @@ pub fn name(command: &Command) -> &'static str {
         Command::Chain(Chain::Leaf(Leaf::Show(_))) => "chain leaf show",
         Command::Chain(Chain::Leaf(Leaf::Ask(_))) => "chain leaf ask",
         Command::Chain(Chain::Leaf(Leaf::End(_))) => "chain leaf end",
+        Command::Chain(Chain::Stake(Stake::Show(_))) => "chain stake show",
+        Command::Chain(Chain::Stake(Stake::Join(_))) => "chain stake join",
+        Command::Chain(Chain::Stake(Stake::Exit(_))) => "chain stake exit",
+        Command::Chain(Chain::Stake(Stake::Withdraw(_))) => "chain stake withdraw",
+        Command::Chain(Chain::Stake(Stake::Prove(_))) => "chain stake prove",
         Command::Worker(_) => "worker",
         Command::Coordinator(_) => "coordinator",
         Command::HelpPages(_) => "help-pages",

@@ -18,6 +18,8 @@ pub const COORDINATOR: &str = "FEDROLL_COORDINATOR";
 pub const RPC: &str = "FEDROLL_RPC";
 /// The address of the `Rollup` contract.
 pub const ROLLUP: &str = "FEDROLL_ROLLUP";
+/// The address of the `WorkerRegistry` contract.
+pub const REGISTRY: &str = "FEDROLL_REGISTRY";
 /// The file that holds the secp256k1 key to sign with.
 pub const KEY_FILE: &str = "FEDROLL_KEY_FILE";
 /// Where the MNIST files lie that `up` and `demo` split among their workers.

@@ -12,6 +12,16 @@ pub fn decode(text: &str, most: usize) -> Option<Vec<u8>> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()
 }
 
+/// Writes bytes, with `0x`.
+pub fn encode(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from("0x");
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::decode;

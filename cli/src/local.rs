@@ -141,6 +141,7 @@ impl Local {
             version: NetworkFile::version(),
             rpc,
             rollup: deployed.rollup,
+            registry: deployed.registry,
             deployed_at: deployed.block,
             coordinator: ready.http,
             worker_address: ready.worker_address,

@@ -16,6 +16,7 @@ mod args;
 mod client;
 mod clock;
 mod commands;
+mod contradiction;
 mod env;
 mod error;
 mod exit;

@@ -32,6 +32,9 @@ pub struct NetworkFile {
     /// The `Rollup` contract.
     #[serde(with = "protocol::api::text")]
     pub rollup: Address,
+    /// The `WorkerRegistry` where its workers may stake.
+    #[serde(default, with = "protocol::api::text::option", skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Address>,
     /// The rollup's first block.
     pub deployed_at: u64,
     /// The coordinator's HTTP API.
@@ -104,6 +107,11 @@ impl Network {
         self.args.rollup.or_else(|| self.file().map(|file| file.rollup))
     }
 
+    /// The worker registry, if the directory knows it.
+    pub fn registry(&self) -> Option<Address> {
+        self.file().and_then(|file| file.registry)
+    }
+
     /// Chain and rollup, both of which must be known without asking a coordinator.
     pub fn base_layer(&self) -> Result<(String, Address), CliError> {
         let missing = |what, flag: &str| CliError::Unknown {
@@ -150,6 +158,7 @@ mod tests {
             version: VERSION,
             rpc: "http://127.0.0.1:1".to_owned(),
             rollup: Address([7; 20]),
+            registry: Some(Address([8; 20])),
             deployed_at: 3,
             coordinator: "http://127.0.0.1:2".to_owned(),
             worker_address: "0x00@127.0.0.1:3".to_owned(),

@@ -149,6 +149,9 @@ pub enum Chain {
     /// Ask on the base layer for a result that nobody shows
     #[command(subcommand)]
     Leaf(super::leaf::Leaf),
+    /// Show, make and take back what a worker has at stake, and take a liar's
+    #[command(subcommand)]
+    Stake(super::stake::Stake),
 }
 
 /// `fedroll chain dev`

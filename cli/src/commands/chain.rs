@@ -2,6 +2,7 @@
 
 mod bond;
 mod leaf;
+mod stake;
 
 use std::net::SocketAddr;
 
@@ -30,6 +31,7 @@ pub async fn run(command: &Chain, out: &Output) -> anyhow::Result<ExitStatus> {
         Chain::Status(args) => status(args, out).await,
         Chain::Bond(command) => bond::run(command, out).await,
         Chain::Leaf(command) => leaf::run(command, out).await,
+        Chain::Stake(command) => stake::run(command, out).await,
     }
 }
 

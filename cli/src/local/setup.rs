@@ -67,6 +67,8 @@ pub fn allow_list(places: &Places, workers: &[LocalWorker]) -> Result<PathBuf, C
 pub struct Rollup {
     /// The contract.
     pub rollup: Address,
+    /// Where its workers may stake; `None` in a directory of an earlier version.
+    pub registry: Option<Address>,
     /// Its first block.
     pub block: u64,
 }
@@ -82,7 +84,8 @@ pub async fn rollup(
     if let Ok(network) = NetworkFile::read(root) {
         let chain = RpcChain::connect(rpc, network.rollup).await?;
         if chain.config().proposer == operator.address() {
-            return Ok(Rollup { rollup: network.rollup, block: chain.deployed_block() });
+            let (rollup, registry) = (network.rollup, network.registry);
+            return Ok(Rollup { rollup, registry, block: chain.deployed_block() });
         }
     }
     spinner.set_prefix("deploying the rollup");
@@ -94,5 +97,6 @@ pub async fn rollup(
         chain.send_ether(receiver, ETHER).await?;
     }
     chain.mint(requester.address(), Amount::units(REQUESTER_TOKENS * UNITS_PER_TOKEN)).await?;
-    Ok(Rollup { rollup: deployed.rollup, block: chain.deployed_block() })
+    let registry = Some(deployed.worker_registry);
+    Ok(Rollup { rollup: deployed.rollup, registry, block: chain.deployed_block() })
 }

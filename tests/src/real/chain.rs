@@ -23,6 +23,8 @@ pub struct Chain {
     pub url: String,
     /// The contract.
     pub rollup: Address,
+    /// Where its workers may stake.
+    pub registry: Address,
     _node: Running,
 }
 
@@ -62,7 +64,7 @@ impl Chain {
     async fn with_rollup(url: String, node: Running, windows: Windows) -> Result<Self> {
         let key = operator();
         let deployed = deploy(&url, &key, TokenChoice::Development, windows, key.address()).await?;
-        Ok(Self { url, rollup: deployed.rollup, _node: node })
+        Ok(Self { url, rollup: deployed.rollup, registry: deployed.worker_registry, _node: node })
     }
 
     /// A connection that signs with a key.
