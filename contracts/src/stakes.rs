@@ -138,8 +138,8 @@ pub trait StakesWriter: Stakes {
     fn withdraw_stake(&self, account: AccountIndex) -> impl Future<Output = Result<Cost, ChainError>> + Send;
     /// Announces a proof by [`commitment`]; one that stands already is fine.
     fn commit_equivocation(&self, hash: Keccak) -> impl Future<Output = Result<(), ChainError>> + Send;
-    /// Takes the stake of an account whose signer signed two results for one task. Half is the sender's, if it committed
-    /// with this salt in an earlier block.
+    /// Takes the stake of an account whose signer signed two results for one task. Half is the sender's, if it
+    /// committed with this salt in an earlier block.
     fn prove_equivocation(
         &self,
         account: AccountIndex,

@@ -329,6 +329,10 @@ async fn programs(shell: &mut Shell, running: &Value) -> Result<()> {
     shell.run("fedroll chain bond withdraw service").await?;
     shell.run("fedroll chain leaf show --batch 1 --leaf 0").await?;
     shell.run("fedroll chain leaf ask --batch 99 --leaf 0 --key-file .fedroll/operator.key").await?;
+    shell.run("fedroll chain stake show").await?;
+    shell.run("fedroll chain stake show --format json").await?;
+    shell.run("fedroll chain stake join 25").await?;
+    shell.run("fedroll chain stake exit").await?;
     let deploy = format!("fedroll chain deploy --rpc {rpc} --operator {operator}");
     shell.run(&deploy).await?;
     shell.run(&format!("{deploy} --key-file my.key")).await?;
