@@ -105,7 +105,7 @@ fn credits(rng: &mut Rng, world: &World, id: u32) -> Op {
     let open = job.map_or(0, |job| job.open.sum.as_units());
     let sum = credits.iter().fold(open, |sum, credit| sum.saturating_add(credit.amount.into()));
     let asked = job.is_some_and(|job| job.terms.approve);
-    let approval = (asked != rng.chance(1, 10)).then(|| approval(rng, world, JobId(id), settlement, sum));
+    let approval = (asked != rng.chance(1, 40)).then(|| approval(rng, world, JobId(id), settlement, sum));
     Op::Credits(Credits { job: JobId(id), settlement, last: rng.chance(1, 2), approval, credits })
 }
 
