@@ -14,6 +14,7 @@ use models::data::idx;
 use models::error::ModelError;
 use models::weights::Weights;
 use protocol::hash::Digest;
+use protocol::job::spec::SPEC_VERSION;
 use protocol::job::{Evaluation, JobSpec, ModelSpec, RoundPolicy, SpecError, SpecFields, Train, Work};
 use protocol::limits::{BLOB_BYTES_MAX, ROUND_WEIGHT_MAX};
 
@@ -24,6 +25,8 @@ pub use place::Place;
 use crate::error::CliError;
 use crate::files;
 
+/// The version of job files that this build reads.
+const JOB_FILE_VERSION: u16 = 1;
 /// Bytes of a job file.
 const JOB_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// Examples an update is weighted by at most, unless the file says otherwise or the sum would overflow.
@@ -102,6 +105,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn job(mut self, file: FileJob) -> Result<Job, JobFileError> {
+        if file.version != JOB_FILE_VERSION {
+            let got = file.version;
+            let why = format!(
+                "job file version {got} is not one that this build reads (it reads {JOB_FILE_VERSION})"
+            );
+            return Err(self.wrong("version", why));
+        }
         let model = file.model.into_spec().map_err(|(key, why)| self.wrong(key, why))?;
         let start = file.training.start.as_deref().map(|start| self.start(&model, start)).transpose()?;
         let evaluation = self.evaluation(file.evaluation, &model)?;
@@ -127,10 +137,15 @@ impl Reader<'_> {
             },
             evaluation,
         };
+        let work = Work::Train(train);
+        // Money that is released over time comes in small pieces: a settlement of many rounds would wait for it.
+        let released = file.pay.burst.is_some();
+        let usual = if released { 1 } else { work.usual_settlement_rounds() };
         let fields = SpecFields {
-            version: file.version,
+            version: SPEC_VERSION,
             name: file.name,
-            work: Work::Train(train),
+            settlement_rounds: file.settlement.rounds.unwrap_or(usual),
+            work,
             price: file.pay.price.units("pay.price").map_err(|(key, why)| self.wrong(key, why))?,
             fee_bps: file.pay.fee_bps,
             approve: false,

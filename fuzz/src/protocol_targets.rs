@@ -103,10 +103,12 @@ fn spec_json(bytes: &[u8]) {
 /// A spec that was parsed is sane: nothing derived from it overflows.
 fn examine(spec: &JobSpec) {
     let _ = (spec.hash(), spec.budget(), spec.terms(), spec.price_cap(), spec.model().input_len());
-    let settlements = spec.settlements();
-    assert!(settlements > 0 && spec.task_cap() > 0);
-    for settlement in [0, settlements - 1] {
-        assert!((1..=spec.task_cap()).contains(&spec.tasks_in(settlement)));
+    assert!(spec.settlements() > 0 && spec.task_cap() >= spec.work.round_tasks());
+    assert!(
+        u64::from(spec.settlements()) * u64::from(spec.settlement_rounds) >= u64::from(spec.work.rounds())
+    );
+    for round in [0, spec.work.rounds() - 1] {
+        assert!((1..=spec.budget()).contains(&spec.round_pay(round)));
     }
 }
 
@@ -337,9 +339,10 @@ fn train_spec() -> JobSpec {
         evaluation: Evaluation::Coordinator { images: Digest([1; 32]), labels: Digest([2; 32]) },
     };
     JobSpec::new(SpecFields {
-        version: 1,
+        version: protocol::job::spec::SPEC_VERSION,
         name: name("digits"),
         work: Work::Train(train),
+        settlement_rounds: 1,
         price: 1_000,
         fee_bps: 100,
         approve: false,

@@ -27,7 +27,13 @@ pub const PARAMETERS_MAX: u64 = 1 << 30;
 pub const SETTLEMENTS_MAX: u32 = 1_000_000;
 /// Settlements of one job that may be under way or wait to be posted: the coordinator's bond covers as many.
 pub const UNPOSTED_SETTLEMENTS_MAX: u32 = 2;
-/// Workers of one round, tasks of one group.
+/// Settlements that a job has unless its requester says otherwise, about: each is a batch when a job runs alone.
+pub const USUAL_SETTLEMENTS: u32 = 12;
+/// Milliseconds that a settlement's rounds take at most, unless its requester says otherwise, or one takes longer.
+pub const USUAL_SETTLEMENT_MS: u64 = 24 * 3_600_000;
+/// Milliseconds that a settlement's rounds may take, unless it has one round: acceptances must not be for ages.
+pub const SETTLEMENT_MS_MAX: u64 = 7 * 24 * 3_600_000;
+/// Workers of one round, tasks of one group, tasks of one settlement.
 pub const TASKS_PER_SETTLEMENT_MAX: u32 = 10_000;
 /// Passes over the local data in one round.
 pub const LOCAL_EPOCHS_MAX: u32 = 1_000;

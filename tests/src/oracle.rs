@@ -12,7 +12,9 @@ use protocol::sign::eip712::Domain;
 use protocol::time::Millis;
 use protocol::wire::message::Hello;
 
-use crate::invariants::{Checked, Violation, earned, fair, paid_once, promises, rounds, selection};
+use crate::invariants::{
+    Checked, Violation, earned, fair, paid_once, promises, rounds, selection, settlements,
+};
 
 /// A receipt that the coordinator has, durably, found good.
 #[derive(Clone, Debug)]
@@ -42,6 +44,17 @@ pub struct Owed {
     pub units: u64,
 }
 
+/// A round, or a group of inference tasks, that has begun or gone on in a settlement.
+#[derive(Clone, Debug)]
+pub struct OpenedRound {
+    /// Which.
+    pub round: u32,
+    /// When.
+    pub at: Millis,
+    /// Which of the round's tasks each of its slots is.
+    pub places: Vec<u32>,
+}
+
 /// The books.
 #[derive(Debug)]
 pub struct Oracle {
@@ -63,6 +76,8 @@ pub struct Oracle {
     pub owed: BTreeMap<(JobId, u32), BTreeMap<AccountIndex, Owed>>,
     /// Settlements that take no more receipts.
     pub closed: BTreeSet<(JobId, u32)>,
+    /// Rounds that take no more results.
+    pub done: BTreeSet<(JobId, u32)>,
     /// The newest model of each job, and the round that made it.
     pub models: BTreeMap<JobId, (Option<u32>, Digest)>,
     /// Sealed batches that were not taken back, by number: the hash of their payload.
@@ -73,8 +88,10 @@ pub struct Oracle {
     pub live: BTreeMap<Nonce, (TaskId, WorkerId)>,
     /// When each assignment was made.
     pub given_at: BTreeMap<Nonce, Millis>,
-    /// When each settlement opened.
-    pub opened: BTreeMap<(JobId, u32), Millis>,
+    /// The rounds of each settlement, in order.
+    pub opened: BTreeMap<(JobId, u32), Vec<OpenedRound>>,
+    /// The date that each settlement's acceptances promise, in Unix seconds.
+    pub settle_by: BTreeMap<(JobId, u32), u64>,
     /// Jobs that failed, or that their requester closed.
     pub over: BTreeSet<JobId>,
     /// What each worker said when it came last.
@@ -112,12 +129,14 @@ impl Oracle {
             accepted: BTreeMap::new(),
             owed: BTreeMap::new(),
             closed: BTreeSet::new(),
+            done: BTreeSet::new(),
             models: BTreeMap::new(),
             sealed: BTreeMap::new(),
             reached: BTreeSet::new(),
             live: BTreeMap::new(),
             given_at: BTreeMap::new(),
             opened: BTreeMap::new(),
+            settle_by: BTreeMap::new(),
             over: BTreeSet::new(),
             offers: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -137,11 +156,31 @@ impl Oracle {
         self.specs.get(self.jobs.get(&job)?)
     }
 
-    /// Accepted receipts of one settlement, by slot.
-    pub fn receipts(&self, job: JobId, settlement: u32) -> impl Iterator<Item = &Accepted> {
-        let first = TaskId { job, settlement, slot: 0 };
-        let last = TaskId { job, settlement, slot: u32::MAX };
-        self.accepted.range(first..=last).map(|(_, accepted)| accepted)
+    /// The round that a task belongs to, when that began in its settlement, and which of the round's tasks it is.
+    pub fn round_of(&self, task: TaskId) -> Option<(&OpenedRound, u32)> {
+        let mut slot = task.slot as usize;
+        for opened in self.opened.get(&(task.job, task.settlement))? {
+            match opened.places.get(slot) {
+                Some(place) => return Some((opened, *place)),
+                None => slot -= opened.places.len(),
+            }
+        }
+        None
+    }
+
+    /// Which of an inference job's inputs a task is about.
+    pub fn input_of(&self, task: TaskId) -> Option<usize> {
+        let Work::Infer(infer) = &self.spec(task.job)?.work else { return None };
+        let (opened, place) = self.round_of(task)?;
+        Some((opened.round * infer.group_tasks + place) as usize)
+    }
+
+    /// Accepted receipts of one round, in whichever settlements.
+    pub fn receipts(&self, job: JobId, round: u32) -> impl Iterator<Item = &Accepted> {
+        let first = TaskId { job, settlement: 0, slot: 0 };
+        let last = TaskId { job, settlement: u32::MAX, slot: u32::MAX };
+        let of = move |task: &TaskId| self.round_of(*task).is_some_and(|(opened, _)| opened.round == round);
+        self.accepted.range(first..=last).filter(move |(task, _)| of(task)).map(|(_, accepted)| accepted)
     }
 
     /// The weight that an accepted update counts with.
@@ -191,7 +230,7 @@ impl Oracle {
                 self.live.remove(nonce);
                 self.ended.insert(*nonce, *outcome);
             }
-            Fact::Accepted { receipt, owed, .. } => {
+            Fact::Accepted { receipt, owed, promise } => {
                 let body = &receipt.body;
                 let (task, nonce, worker) = (body.task, body.nonce, receipt.signer);
                 let account = self.accounts.get(&worker).map(|(account, _)| *account);
@@ -210,16 +249,21 @@ impl Oracle {
                 let book = book.entry(accepted.account).or_default();
                 *book = Owed { tasks: book.tasks + 1, units: book.units + owed };
                 self.accepted.insert(task, accepted);
+                promises::dated(self, record.at, task, promise)?;
                 self.live.remove(&nonce);
             }
-            Fact::Opened { job, settlement, .. } => {
-                self.opened.insert((*job, *settlement), record.at);
+            Fact::Opened { job, settlement, round, slots } => {
+                let opened = settlements::opened(self, record.at, *job, *settlement, *round, *slots)?;
+                self.opened.entry((*job, *settlement)).or_default().push(opened);
+            }
+            Fact::RoundDone { job, round, .. } => {
+                selection::done(self, *job, *round)?;
+                self.done.insert((*job, *round));
             }
             Fact::Failed { job, .. } => {
                 self.over.insert(*job);
             }
             Fact::Closed { job, settlement } => {
-                selection::closed(self, *job, *settlement)?;
                 self.closed.insert((*job, *settlement));
             }
             Fact::Sealed(batch) => {

@@ -89,8 +89,8 @@ impl Line {
     ) -> Self {
         let batch = task.batch.and_then(|batch| batches.get(&batch));
         let expected = match kinds.get(&task.task.job).map(String::as_str) {
-            Some("infer") => format!("answers of group {}", task.task.settlement + 1),
-            Some(_) => format!("an update in round {}", task.task.settlement + 1),
+            Some("infer") => format!("answers in settlement {}", task.task.settlement + 1),
+            Some(_) => format!("an update in settlement {}", task.task.settlement + 1),
             None => format!("a task of settlement {}", task.task.settlement + 1),
         };
         Self {
@@ -177,7 +177,7 @@ mod tests {
         let lines = lines.map(|task| Line::new(task, &kinds, &batches));
         let said: Vec<_> = lines.iter().map(|line| (line.expected.as_str(), line.settled())).collect();
         let want = ["final", "posted, final at 1970-01-01 00:01:39 UTC", "in no batch yet", "-"];
-        assert_eq!(said, want.map(|settled| ("an update in round 3", settled.to_owned())));
+        assert_eq!(said, want.map(|settled| ("an update in settlement 3", settled.to_owned())));
         assert_eq!(lines[3].why, "the update has a NaN");
     }
 }

@@ -189,10 +189,12 @@ fn order(asked: Asked, examples: &Examples, cut: Cut) -> anyhow::Result<Order> {
         group_tasks: cut.group,
         deadline_ms: cut.deadline_ms,
     };
+    let work = Work::Infer(infer);
     let spec = JobSpec::new(SpecFields {
         version: SPEC_VERSION,
         name: "inference".parse()?,
-        work: Work::Infer(infer),
+        settlement_rounds: work.usual_settlement_rounds(),
+        work,
         price,
         fee_bps: 0,
         approve: false,

@@ -18,6 +18,8 @@ pub struct FileJob {
     pub training: FileTraining,
     pub round: FileRound,
     #[serde(default)]
+    pub settlement: FileSettlement,
+    #[serde(default)]
     pub evaluation: FileEvaluation,
     pub pay: FilePay,
 }
@@ -70,6 +72,12 @@ pub struct FileRound {
     #[serde(default = "deadline")]
     pub deadline: Duration,
     pub examples_cap: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSettlement {
+    pub rounds: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

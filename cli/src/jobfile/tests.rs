@@ -36,7 +36,20 @@ fn a_short_job_file_gets_sane_defaults() {
     assert_eq!((train.round.quorum, train.round.over_select, train.round.deadline_ms), (4, 0, 600_000));
     assert_eq!((train.round.examples_cap, train.local_epochs, train.scale_bits), (100_000, 1, 24));
     assert_eq!((job.spec.price, job.spec.fee_bps, job.spec.burst), (1_500_000, 0, None));
+    assert_eq!((job.spec.settlement_rounds, job.spec.settlements()), (1, 5));
     assert!(job.uploads.is_empty());
+}
+
+#[test]
+fn rounds_are_paid_together_as_the_file_says_or_about_a_dozen_times_in_all() {
+    let spanning = |text: &str| Job::parse(Path::new("job.toml"), text).unwrap().spec.settlement_rounds;
+    let long = JOB.replace("rounds = 5", "rounds = 100");
+    assert_eq!(spanning(&long), 9);
+    assert_eq!(spanning(&format!("{long}\n[settlement]\nrounds = 25")), 25);
+    // What is released over time is paid round by round.
+    assert_eq!(spanning(&format!("{long}burst = \"10\"\nrate = \"1\"")), 1);
+    let error = error("[pay]", "[settlement]\nrounds = 0\n\n[pay]");
+    assert!(error.contains("settlement.rounds is 0; it must lie between 1 and"), "{error}");
 }
 
 #[test]
@@ -62,7 +75,7 @@ fn an_unknown_key_is_refused_where_it_stands() {
 #[test]
 fn every_kind_of_mistake_names_its_line() {
     let cases = [
-        ("version = 1", "version = 2", "job.toml:1:11: spec version 2"),
+        ("version = 1", "version = 2", "job.toml:1:11: job file version 2"),
         ("name = \"digits\"", "name = \"two words\"", "job.toml:2:8: 'two words' is not a name"),
         ("\"logistic\"", "\"resnet\"", "job.toml:5:8: unknown variant `resnet`"),
         ("\"logistic\"", "\"mlp\"", "job.toml:5:8: an mlp needs its layers"),

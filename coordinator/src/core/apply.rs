@@ -1,5 +1,7 @@
 //! What each fact does to the state: the same when it is recorded and when it is read back after a crash.
 
+use std::collections::BTreeSet;
+
 use protocol::api::JobPhase;
 use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt, Work};
@@ -11,7 +13,7 @@ use super::batches::Posted;
 use super::fact::{Fact, Outcome, Record};
 use super::jobs::{Job, Round};
 use super::limits::{EVIDENCE_SETTLEMENTS_MAX, UNFUNDED_MS_MAX, UNFUNDED_SPECS_MAX};
-use super::settlement::{AcceptedReceipt, Assignment, Settlement};
+use super::settlement::{AcceptedReceipt, Assignment, Promise, Settlement};
 use super::timers::Timer;
 use super::workers::TaskEnd;
 use super::{Coordinator, KnownSpec};
@@ -46,14 +48,22 @@ impl Coordinator {
                 }
                 Self::settle_phase(job);
             }
-            Fact::Opened { job, settlement, slots } => self.apply_opened(at, *job, *settlement, *slots),
+            Fact::Opened { job, settlement, round, slots } => {
+                self.apply_opened(at, *job, *settlement, *round, *slots);
+            }
             Fact::Assigned { task, worker, nonce } => self.apply_assigned(at, *task, *worker, *nonce),
-            Fact::Accepted { receipt, owed, settle_by, close_by } => {
+            Fact::Accepted { receipt, owed, promise } => {
                 let receipt = receipt.clone().verify();
                 let receipt = receipt.expect("only verified receipts are recorded, and the disk is checked");
-                self.apply_accepted(at, receipt, *owed, *settle_by, *close_by);
+                self.apply_accepted(at, receipt, *owed, *promise);
             }
             Fact::Ended { task, nonce, outcome, why } => self.apply_ended(at, *task, *nonce, *outcome, why),
+            Fact::RoundDone { job, settlement, round } => {
+                let job = self.job_mut(*job);
+                job.open.get_mut(settlement).expect("a round ends in an open settlement").end(*round);
+                close_round(job, at, *round);
+                Self::settle_phase(job);
+            }
             Fact::Closed { job, settlement } => self.apply_closed(at, *job, *settlement),
             Fact::Failed { job, why } => {
                 let job = self.job_mut(*job);
@@ -133,53 +143,64 @@ impl Coordinator {
         }
     }
 
-    fn apply_opened(&mut self, at: Millis, id: JobId, number: u32, slots: u32) {
+    fn apply_opened(&mut self, at: Millis, id: JobId, number: u32, round: u32, slots: u32) {
         let job = self.job_mut(id);
-        let spec = job.spec.as_ref().expect("settlements open only under a known spec");
+        let places = job.wanted_places(round);
+        assert_eq!(places.len(), slots as usize, "a round opens with the slots that it wants");
+        let spec = job.spec.as_ref().expect("rounds begin only under a known spec");
         let (deadline_ms, training) = match &spec.work {
             Work::Train(train) => (train.round.deadline_ms, true),
             Work::Infer(infer) => (infer.deadline_ms, false),
         };
         job.phase = JobPhase::Running;
-        job.next = number + 1;
-        job.open.insert(number, Settlement::new(at, slots, deadline_ms));
+        job.next = job.next.max(number + 1);
+        let open = job.open.entry(number).or_insert_with(|| Settlement::new(at));
+        open.begin(at, round, places.into_iter(), deadline_ms);
+        if job.interrupted.remove(&round) {
+            // Whoever has done a task of the round has no other examples for a second one.
+            let done: BTreeSet<_> = job.round_receipts(round).map(|done| done.receipt.signer()).collect();
+            let open = job.open.get_mut(&number).expect("it has just been opened");
+            open.part_mut(round).expect("it has just begun").taking_part = done;
+            return job.note(at, format!("round {} goes on in settlement {}", round + 1, number + 1));
+        }
+        job.next_round = round + 1;
         if training {
             job.rounds.push(Round {
                 began: at,
                 closed: None,
                 asked: 0,
-                accepted: 0,
+                accepted: Vec::new(),
                 model: None,
                 loss: None,
                 evaluated: None,
                 updates: Vec::new(),
             });
-            // For people rounds count from 1; settlements count from 0, as in the ledger.
-            job.note(at, format!("round {} began", number + 1));
+            // For people rounds count from 1; in programs from 0, as settlements in the ledger.
+            job.note(at, format!("round {} began", round + 1));
         }
     }
 
     fn apply_assigned(&mut self, at: Millis, task: TaskId, worker: WorkerId, nonce: Nonce) {
         self.workers.assigned(worker, task, nonce, at);
         let job = self.job_mut(task.job);
-        let training = job.rounds.get_mut(task.settlement as usize).map(|round| round.asked += 1).is_some();
         let open = job.open.get_mut(&task.settlement).expect("tasks are assigned in open settlements");
+        let part = open.part_of(task.slot).expect("every slot is some round's");
         // A round's deadline decides for all its tasks at once; an inference task has one of its own.
-        let deadline = if training { open.deadline } else { at.plus(open.deadline.since(open.began)) };
+        let (deadline, training) =
+            match &job.spec.as_ref().expect("rounds begin only under a known spec").work {
+                Work::Train(_) => (part.deadline, true),
+                Work::Infer(infer) => (at.plus(infer.deadline_ms), false),
+            };
+        if training {
+            job.rounds[part.round as usize].asked += 1;
+        }
         open.assign(task.slot, Assignment { worker, nonce, at, deadline, progress: (0, 0), loss: None });
         if !training {
             self.timers.set(Timer::Assignment(task), deadline);
         }
     }
 
-    fn apply_accepted(
-        &mut self,
-        at: Millis,
-        receipt: Signed<Receipt>,
-        owed: u64,
-        settle_by: u64,
-        close_by: Millis,
-    ) {
+    fn apply_accepted(&mut self, at: Millis, receipt: Signed<Receipt>, owed: u64, promise: Promise) {
         let body = receipt.body().clone();
         let (task, worker) = (body.task, receipt.signer());
         self.workers.ended(worker, task, body.nonce, TaskEnd::Accepted { owed, batch: None });
@@ -187,31 +208,21 @@ impl Coordinator {
         let account = self.workers.get(worker).expect("only registered workers have tasks").account;
         let job = self.job_mut(task.job);
         job.bytes_up += body.result_bytes;
-        let accepted =
-            AcceptedReceipt { account, digest: receipt.digest(), receipt, owed, settle_by, close_by };
-        job.open
-            .get_mut(&task.settlement)
-            .expect("receipts are accepted while open")
-            .accept(task.slot, accepted);
-        let spec = job.spec.as_ref().expect("tasks are assigned only under a known spec");
-        let text = match &spec.work {
-            Work::Train(_) => {
-                let round = &mut job.rounds[task.settlement as usize];
-                round.accepted += 1;
-                round.updates.push(body.result);
-                let loss = body.loss.map_or(String::new(), |loss| format!(", loss {:.4}", loss.get()));
-                format!(
-                    "round {}: update {} of {} examples{loss} by {worker}",
-                    task.settlement + 1,
-                    round.accepted,
-                    body.examples
-                )
-            }
-            Work::Infer(infer) => {
-                job.answers[super::schedule::blob_index(infer, task)] = Some(body.result);
-                job.items += body.examples;
-                format!("task {task}: {} items answered by {worker}", body.examples)
-            }
+        let open = job.open.get_mut(&task.settlement).expect("receipts are accepted while open");
+        open.accept(task.slot, AcceptedReceipt { account, digest: receipt.digest(), receipt, owed });
+        open.promise.get_or_insert(promise);
+        let round = open.part_of(task.slot).expect("every slot is some round's").round;
+        let text = if let Some(input) = job.input_of(task) {
+            job.answers[input] = Some(body.result);
+            job.items += body.examples;
+            format!("task {task}: {} items answered by {worker}", body.examples)
+        } else {
+            let known = &mut job.rounds[round as usize];
+            known.accepted.push(task);
+            known.updates.push(body.result);
+            let loss = body.loss.map_or(String::new(), |loss| format!(", loss {:.4}", loss.get()));
+            let (number, count) = (round + 1, known.accepted.len());
+            format!("round {number}: update {count} of {} examples{loss} by {worker}", body.examples)
         };
         job.note(at, text);
     }
@@ -229,30 +240,15 @@ impl Coordinator {
     }
 
     fn apply_closed(&mut self, at: Millis, id: JobId, number: u32) {
-        self.timers.cancel(&Timer::Settlement(id));
         let job = self.job_mut(id);
         let settlement = job.open.remove(&number).expect("only an open settlement closes");
-        let live = job.is_live();
-        if let Some(round) = job.rounds.get_mut(number as usize) {
-            round.closed = Some(at);
-            round.loss = mean_loss(&settlement);
-            if live && settlement.accepted > 0 {
-                job.finishing = Some(number);
-            }
-            job.note(at, format!("round {} closed with {} updates", number + 1, settlement.accepted));
-            // Workers judge the model that they are given: what the round before made.
-            if let Some(evaluated) = pooled(&settlement) {
-                let whose = match number.checked_sub(1) {
-                    None => "the initial model".to_owned(),
-                    Some(before) => {
-                        job.rounds[before as usize].evaluated = Some(evaluated);
-                        format!("the model of round {number}")
-                    }
-                };
-                job.note(at, format!("{whose}, judged by its workers{}", judged(Some(&evaluated))));
-            }
-        }
+        let unfinished: Vec<u32> = settlement.running().map(|part| part.round).collect();
         job.closed.insert(number, settlement);
+        if job.is_live() {
+            job.interrupted.extend(unfinished);
+        } else {
+            unfinished.into_iter().for_each(|round| close_round(job, at, round));
+        }
         Self::settle_phase(job);
     }
 
@@ -291,7 +287,9 @@ impl Coordinator {
         for job in self.jobs.values_mut() {
             let training = job.spec.as_ref().is_some_and(|spec| matches!(spec.work, Work::Train(_)));
             for (number, open) in &mut job.open {
-                open.deadline = open.deadline.max(until);
+                for part in &mut open.rounds {
+                    part.deadline = part.deadline.max(until);
+                }
                 for (slot, held) in open.assignments_mut() {
                     held.deadline = held.deadline.max(until);
                     if !training {
@@ -312,8 +310,9 @@ fn adopt(job: &mut Job, spec: &JobSpec, at: Millis) {
     job.note(
         at,
         format!(
-            "'{}': {} settlements, at most {} tasks in each",
+            "'{}': {} rounds in {} settlements, at most {} tasks in each",
             spec.name,
+            spec.work.rounds(),
             spec.settlements(),
             spec.task_cap()
         ),
@@ -328,10 +327,36 @@ fn judged(evaluated: Option<&Evaluated>) -> String {
     })
 }
 
+/// A round takes no more updates.
+fn close_round(job: &mut Job, at: Millis, number: u32) {
+    let Some(updates) = job.rounds.get(number as usize).map(|round| round.accepted.len()) else { return };
+    let loss = mean_loss(job.round_receipts(number));
+    let evaluated = pooled(job.round_receipts(number));
+    let live = job.is_live();
+    let round = &mut job.rounds[number as usize];
+    round.closed = Some(at);
+    round.loss = loss;
+    if live && updates > 0 {
+        job.finishing = Some(number);
+    }
+    job.note(at, format!("round {} closed with {updates} updates", number + 1));
+    // Workers judge the model that they are given: what the round before made.
+    if let Some(evaluated) = evaluated {
+        let whose = match number.checked_sub(1) {
+            None => "the initial model".to_owned(),
+            Some(before) => {
+                job.rounds[before as usize].evaluated = Some(evaluated);
+                format!("the model of round {number}")
+            }
+        };
+        job.note(at, format!("{whose}, judged by its workers{}", judged(Some(&evaluated))));
+    }
+}
+
 /// The mean of the workers' losses, weighted by examples.
-fn mean_loss(settlement: &Settlement) -> Option<f64> {
-    let bodies = settlement.receipts().map(|(_, accepted)| accepted.receipt.body());
-    let (sum, examples) = bodies
+fn mean_loss<'a>(receipts: impl Iterator<Item = &'a AcceptedReceipt>) -> Option<f64> {
+    let (sum, examples) = receipts
+        .map(|accepted| accepted.receipt.body())
         .filter_map(|body| Some((f64::from(body.loss?.get()), body.examples as f64)))
         .fold((0.0, 0.0), |(sum, examples), (loss, count)| (sum + loss * count, examples + count));
     (examples > 0.0).then(|| sum / examples)
@@ -339,9 +364,8 @@ fn mean_loss(settlement: &Settlement) -> Option<f64> {
 
 /// The workers' own judgements of the weights they were given, as one. Nobody can check them; none counts for more
 /// examples than the update beside it.
-fn pooled(settlement: &Settlement) -> Option<Evaluated> {
-    let bodies = settlement.receipts().map(|(_, accepted)| accepted.receipt.body());
-    let judged = bodies.filter_map(|body| {
+fn pooled<'a>(receipts: impl Iterator<Item = &'a AcceptedReceipt>) -> Option<Evaluated> {
+    let judged = receipts.map(|accepted| accepted.receipt.body()).filter_map(|body| {
         let one = body.evaluated?;
         (one.correct <= one.examples && one.examples <= body.examples).then_some(one)
     });

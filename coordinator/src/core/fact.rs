@@ -9,6 +9,7 @@ use protocol::time::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::batches::SealedBatch;
+use super::settlement::Promise;
 
 /// A fact and when it became one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,12 +59,15 @@ pub enum Fact {
         /// How it did.
         evaluated: Option<Evaluated>,
     },
-    /// A settlement has begun: its slots are open.
+    /// A round has begun, or goes on, in a settlement: as many slots as it wants are open. The settlement begins with its
+    /// first round.
     Opened {
         /// The job.
         job: JobId,
-        /// Which.
+        /// The settlement.
         settlement: u32,
+        /// Which of the job's rounds of training, or groups of inference tasks.
+        round: u32,
         /// How many slots.
         slots: u32,
     },
@@ -82,10 +86,8 @@ pub enum Fact {
         receipt: Box<Unverified<Receipt>>,
         /// Units owed for it.
         owed: u64,
-        /// When its settlement will be posted at the latest, in seconds since the epoch.
-        settle_by: u64,
-        /// When its settlement has to close for that, with enough results or without.
-        close_by: Millis,
+        /// What is promised: the same for all of a settlement's receipts.
+        promise: Promise,
     },
     /// An assignment ended without a receipt; the slot is free again unless its settlement has closed.
     Ended {
@@ -98,7 +100,16 @@ pub enum Fact {
         /// Why, for people.
         why: Reason,
     },
-    /// A settlement takes no more receipts: what it has is what it pays.
+    /// A round has what it needs and takes no more results.
+    RoundDone {
+        /// The job.
+        job: JobId,
+        /// The settlement that it is in.
+        settlement: u32,
+        /// Which.
+        round: u32,
+    },
+    /// A settlement takes no more receipts: what it has is what it pays. A round that is not done goes on in the next.
     Closed {
         /// The job.
         job: JobId,

@@ -22,6 +22,7 @@ impl Coordinator {
         for job in self.jobs.values() {
             let Some(spec) = &job.spec else { continue };
             assert!(job.next <= spec.settlements(), "job {}: no settlement past the last", job.id);
+            assert!(job.next_round <= spec.work.rounds(), "job {}: no round past the last", job.id);
             assert!(job.next_sealed <= job.next, "job {}: nothing is sealed before it began", job.id);
             for (number, settlement) in job.open.iter().chain(&job.closed) {
                 let done = settlement.receipts().count();
@@ -35,8 +36,14 @@ impl Coordinator {
                     "job {} settlement {number}: task cap",
                     job.id
                 );
+                assert!(
+                    settlement.rounds.len() as u32 <= spec.settlement_rounds,
+                    "job {} settlement {number}: rounds",
+                    job.id
+                );
                 for (place, slot) in (0..).zip(&settlement.slots) {
-                    let free = matches!(slot.state, SlotState::Free);
+                    let goes_on = settlement.part_of(place).is_some_and(|part| !part.done);
+                    let free = goes_on && matches!(slot.state, SlotState::Free);
                     assert_eq!(
                         free,
                         settlement.free.contains(&place),

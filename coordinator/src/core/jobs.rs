@@ -1,15 +1,15 @@
 //! A job from funded to settled.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::api::JobPhase;
 use protocol::hash::Digest;
-use protocol::ids::{Address, JobId, SpecHash};
+use protocol::ids::{Address, JobId, SpecHash, TaskId};
 use protocol::job::{Evaluated, JobSpec, Work};
 use protocol::time::Millis;
 
 use super::limits::LOG_LINES_MAX;
-use super::settlement::Settlement;
+use super::settlement::{AcceptedReceipt, Settlement};
 
 /// A funded job that names this coordinator.
 #[derive(Clone, Debug)]
@@ -28,6 +28,10 @@ pub struct Job {
     pub why: String,
     /// The newest model.
     pub model: Option<Digest>,
+    /// The next round to begin.
+    pub next_round: u32,
+    /// Rounds that have begun, and go on in another settlement than they began in.
+    pub interrupted: BTreeSet<u32>,
     /// The number of the next settlement to open.
     pub next: u32,
     /// Settlements that take receipts.
@@ -66,8 +70,8 @@ pub struct Round {
     pub closed: Option<Millis>,
     /// Assignments made.
     pub asked: u32,
-    /// Updates accepted.
-    pub accepted: u32,
+    /// Tasks whose updates were accepted, in the order they came.
+    pub accepted: Vec<TaskId>,
     /// The model that came out.
     pub model: Option<Digest>,
     /// Mean training loss, weighted.
@@ -89,6 +93,8 @@ impl Job {
             phase: JobPhase::Waiting,
             why: "the requester has not handed in the spec".into(),
             model: None,
+            next_round: 0,
+            interrupted: BTreeSet::new(),
             next: 0,
             open: BTreeMap::new(),
             closed: BTreeMap::new(),
@@ -149,27 +155,84 @@ impl Job {
         self.open.get(&number).or_else(|| self.closed.get(&number))
     }
 
-    /// The most units that settlements begun and not sealed may still cost, their fees included.
-    pub fn reserved(&self) -> u128 {
-        let Some(spec) = &self.spec else { return 0 };
-        let fee = |pay: u128| pay + pay * u128::from(spec.fee_bps) / 10_000;
-        let cap = |slots: usize| u128::from(spec.price_cap()) * slots as u128;
-        let open: u128 = self.open.values().map(|settlement| fee(cap(settlement.slots.len()))).sum();
-        let closed: u128 =
-            self.closed.range(self.next_sealed..).map(|(_, settlement)| fee(settlement.owed().into())).sum();
-        open + closed
+    /// The round to begin, or to go on with, next.
+    pub fn round_to_open(&self) -> Option<u32> {
+        let rounds = self.spec.as_ref().map_or(0, |spec| spec.work.rounds());
+        let fresh = (self.next_round < rounds).then_some(self.next_round);
+        self.interrupted.first().copied().or(fresh)
     }
 
-    /// The most units that settlement `number` may cost, its fee included.
-    pub fn cost_of(spec: &JobSpec, number: u32) -> u128 {
-        let pay = match &spec.work {
-            Work::Train(_) => u128::from(spec.price) * u128::from(spec.tasks_in(number)),
+    /// Rounds under way: the settlement that each is in, and its number.
+    pub fn running(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.open.iter().flat_map(|(number, open)| open.running().map(|part| (*number, part.round)))
+    }
+
+    /// Whether there is a settlement, begun or not, that can take another round at `now`.
+    pub fn has_settlement_left(&self, now: Millis) -> bool {
+        self.settlement_with_room(now).is_some() || self.next < self.settlements()
+    }
+
+    /// The accepted receipts of a round of training, as they came.
+    pub fn round_receipts(&self, round: u32) -> impl Iterator<Item = &AcceptedReceipt> {
+        let tasks = self.rounds.get(round as usize).into_iter().flat_map(|round| &round.accepted);
+        tasks.filter_map(|task| self.settlement(task.settlement)?.receipt(task.slot))
+    }
+
+    /// Places of a round whose tasks are still wanted: all but what was accepted in an earlier settlement.
+    pub fn wanted_places(&self, round: u32) -> Vec<u32> {
+        let Some(spec) = &self.spec else { return Vec::new() };
+        match &spec.work {
+            Work::Train(_) => {
+                let have = self.rounds.get(round as usize).map_or(0, |round| round.accepted.len() as u32);
+                (have..spec.work.round_tasks()).collect()
+            }
             Work::Infer(infer) => {
-                let first = number as usize * infer.group_tasks as usize;
-                let group = infer.inputs.iter().skip(first).take(infer.group_tasks as usize);
-                group.map(|input| u128::from(input.items) * u128::from(spec.price)).sum()
+                let blobs = infer.blobs_of(round);
+                (0..).zip(blobs).filter(|(_, blob)| self.answers[*blob].is_none()).map(|(at, _)| at).collect()
+            }
+        }
+    }
+
+    /// The round that a task belongs to.
+    pub fn round_of(&self, task: TaskId) -> Option<u32> {
+        Some(self.settlement(task.settlement)?.part_of(task.slot)?.round)
+    }
+
+    /// Which of an inference job's inputs a task is about.
+    pub fn input_of(&self, task: TaskId) -> Option<usize> {
+        let Work::Infer(infer) = &self.spec.as_ref()?.work else { return None };
+        let settlement = self.settlement(task.settlement)?;
+        let place = settlement.slots.get(task.slot as usize)?.place;
+        Some(infer.blobs_of(settlement.part_of(task.slot)?.round).start + place as usize)
+    }
+
+    /// The settlement that the next round joins, if one that is open has room for it at `now`.
+    pub fn settlement_with_room(&self, now: Millis) -> Option<u32> {
+        let (number, newest) = self.open.last_key_value()?;
+        let spec = self.spec.as_ref()?;
+        newest.takes_another(spec, now).then_some(*number)
+    }
+
+    /// The most units that settlements begun and not sealed may cost, their fees included, once the next round has
+    /// begun at `now`, too.
+    pub fn needed_for_next(&self, spec: &JobSpec, now: Millis) -> u128 {
+        let most = |round, place: u32| match &spec.work {
+            Work::Train(_) => spec.price,
+            Work::Infer(infer) => {
+                spec.price * u64::from(infer.inputs[infer.blobs_of(round).start + place as usize].items)
             }
         };
-        pay + pay * u128::from(spec.fee_bps) / 10_000
+        let more: u128 = self.round_to_open().map_or(0, |round| {
+            self.wanted_places(round).into_iter().map(|place| u128::from(most(round, place))).sum()
+        });
+        let joins = self.settlement_with_room(now);
+        let open = self.open.iter().map(|(number, settlement)| {
+            let more = if joins == Some(*number) { more } else { 0 };
+            spec.with_fee(settlement.may_owe(most) + more)
+        });
+        let closed = self.closed.range(self.next_sealed..);
+        let closed = closed.map(|(_, settlement)| spec.with_fee(settlement.owed().into()));
+        let alone = if joins.is_none() { spec.with_fee(more) } else { 0 };
+        open.chain(closed).sum::<u128>() + alone
     }
 }

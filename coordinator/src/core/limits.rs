@@ -7,6 +7,8 @@ pub const RECONNECT_GRACE_MS: u64 = 20_000;
 pub const BASE_LAYER_SILENCE_MS_MAX: u64 = 600_000;
 /// Failures of one inference task after which its job fails: the input, not the workers, must be to blame.
 pub const TASK_FAILURES_MAX: u32 = 8;
+/// Groups of an inference job that are under way as long as there are as many: workers must not wait for each other.
+pub const GROUPS_UNDER_WAY_MIN: usize = 4;
 /// Log lines kept for a job.
 pub const LOG_LINES_MAX: usize = 10_000;
 /// Tasks remembered for each worker.

@@ -2,13 +2,14 @@
 
 use protocol::ids::{Nonce, TaskId, WorkerId};
 use protocol::job::{Acceptance, JobSpec, Reason, Receipt, Work};
+use protocol::limits::SETTLEMENT_MS_MAX;
 use protocol::sign::Signed;
 use protocol::wire::message::ToWorker;
 
 use super::effect::WeightedUpdate;
 use super::fact::{Fact, Outcome};
 use super::jobs::Job;
-use super::settlement::{AcceptedReceipt, Settlement, SlotState};
+use super::settlement::{AcceptedReceipt, Promise, Settlement, SlotState};
 use super::{Coordinator, Effect};
 
 impl Coordinator {
@@ -39,8 +40,10 @@ impl Coordinator {
             effects.push(reject(self.why_not_held(task)));
             return;
         }
-        let spec = self.jobs[&task.job].spec.as_ref().expect("tasks are assigned only under a known spec");
-        let fault = result.err().or_else(|| wrong_count(spec, task, receipt.body()));
+        let job = &self.jobs[&task.job];
+        let spec = job.spec.clone().expect("tasks are assigned only under a known spec");
+        let round = job.round_of(task).expect("whoever holds a task holds one of a round");
+        let fault = result.err().or_else(|| wrong_count(job, &spec, task, receipt.body()));
         if let Some(fault) = fault {
             self.end_assignment(task, Outcome::Rejected, fault, effects);
             self.fail_hopeless(task, effects);
@@ -55,18 +58,25 @@ impl Coordinator {
                 let weight = receipt.body().examples.min(train.round.examples_cap);
                 let update = WeightedUpdate { digest: receipt.body().result, weight };
                 let (model, scale_bits) = (train.model.clone(), train.scale_bits);
-                Some(Effect::Fold { job: task.job, round: task.settlement, update, model, scale_bits })
+                Some(Effect::Fold { job: task.job, round, update, model, scale_bits })
             }
             Work::Infer(_) => None,
         };
-        let deadline = self.jobs[&task.job].open[&task.settlement].deadline.max(self.now);
-        let settle_by = deadline.secs() + self.config.settle_by_s;
-        // Half of the promised time is left for posting.
-        let close_by = deadline.plus(self.config.settle_by_s * 500);
+        let promise = self.jobs[&task.job].open[&task.settlement].promise;
+        let promise = promise.unwrap_or_else(|| self.first_promise(&spec));
         let receipt = Box::new(receipt.into_wire());
-        self.record(Fact::Accepted { receipt, owed, settle_by, close_by }, effects);
+        self.record(Fact::Accepted { receipt, owed, promise }, effects);
         effects.extend(self.acceptance(task, nonce));
         effects.extend(fold);
+    }
+
+    /// What the acceptances of a settlement promise from the first on: its rounds may take the time they have, and
+    /// half of what the operator promises beyond that is left for posting.
+    fn first_promise(&self, spec: &JobSpec) -> Promise {
+        let rounds = u64::from(spec.settlement_rounds.min(spec.work.rounds()));
+        let ends = self.now.plus(spec.work.round_ms().saturating_mul(rounds).min(SETTLEMENT_MS_MAX));
+        let settle_by = ends.secs() + self.config.settle_by_s;
+        Promise { settle_by, close_by: ends.plus(self.config.settle_by_s * 500) }
     }
 
     /// The accepted receipt of a task, by its nonce.
@@ -106,7 +116,7 @@ impl Coordinator {
             tasks,
             owed,
             receipt: accepted.digest,
-            settle_by: accepted.settle_by,
+            settle_by: settlement.promise?.settle_by,
         })
     }
 
@@ -126,12 +136,12 @@ impl Coordinator {
 }
 
 /// Why the number of examples in a receipt cannot be.
-fn wrong_count(spec: &JobSpec, task: TaskId, receipt: &Receipt) -> Option<Reason> {
+fn wrong_count(job: &Job, spec: &JobSpec, task: TaskId, receipt: &Receipt) -> Option<Reason> {
     match &spec.work {
         Work::Train(_) if receipt.examples == 0 => Some("an update out of no examples has no weight".into()),
         Work::Train(_) => None,
         Work::Infer(infer) => {
-            let items = infer.inputs[super::schedule::blob_index(infer, task)].items;
+            let items = job.input_of(task).map_or(0, |input| infer.inputs[input].items);
             (receipt.examples != u64::from(items)).then(|| {
                 format!("the task has {items} items, the receipt counts {}", receipt.examples).into()
             })

@@ -1,8 +1,10 @@
 //! Jobs go on: begin, open settlements, close them with enough receipts or at their deadline, aggregate, next.
 
+use std::ops::Range;
+
 use protocol::api::JobPhase;
 use protocol::hash::Digest;
-use protocol::ids::JobId;
+use protocol::ids::{JobId, TaskId};
 use protocol::job::{Evaluation, Infer, JobSpec, Reason, Train, Work};
 use protocol::ledger::QueueItem;
 use protocol::limits::UNPOSTED_SETTLEMENTS_MAX;
@@ -11,6 +13,7 @@ use protocol::time::Millis;
 use super::effect::WeightedUpdate;
 use super::fact::{Fact, Outcome};
 use super::jobs::Job;
+use super::limits::GROUPS_UNDER_WAY_MIN;
 use super::timers::Timer;
 use super::{Coordinator, Effect, FinishRound, ReadyModel};
 
@@ -65,13 +68,15 @@ impl Coordinator {
         {
             return self.fail_job(id, why, effects);
         }
-        if job.open.is_empty() && !self.missing_blobs(&spec).is_empty() {
+        if job.next == 0 && !self.missing_blobs(&spec).is_empty() {
             return;
         }
+        self.close_due_settlements(id, &spec, effects);
         match &spec.work {
             Work::Train(train) => self.advance_training(id, &spec, train, effects),
             Work::Infer(infer) => self.advance_inference(id, &spec, infer, effects),
         }
+        self.close_due_settlements(id, &spec, effects);
     }
 
     fn advance_training(&mut self, id: JobId, spec: &JobSpec, train: &Train, effects: &mut Vec<Effect>) {
@@ -89,117 +94,149 @@ impl Coordinator {
             }
             return;
         }
-        let may_open = job.open.is_empty() && job.finishing.is_none() && job.next < train.rounds;
-        if may_open && self.may_open_next(id, spec) {
-            let settlement = self.jobs[&id].next;
-            self.record(Fact::Opened { job: id, settlement, slots: spec.task_cap() }, effects);
+        let idle = job.running().next().is_none() && job.finishing.is_none();
+        if idle && self.may_open_next(id, spec) {
+            self.open_round(id, effects);
         }
-        let Some(number) = self.jobs[&id].open.keys().next().copied() else { return };
-        if self.fail_if_overdue(id, number, effects) {
-            return;
-        }
-        self.assign_free_slots(id, number, effects);
-        self.close_round_if_due(id, number, train, effects);
+        let Some((number, round)) = self.jobs[&id].running().next() else { return };
+        self.assign_free_slots(id, number, round, effects);
+        self.close_round_if_due(id, number, round, train, effects);
     }
 
-    /// Ends a job whose open settlement can wait no longer, or the promise to those whose receipts were accepted would
-    /// be broken: they are paid, and the requester gets the rest back.
-    fn fail_if_overdue(&mut self, id: JobId, number: u32, effects: &mut Vec<Effect>) -> bool {
-        let settlement = &self.jobs[&id].open[&number];
-        let Some(last) = settlement.receipts().map(|(_, accepted)| accepted.close_by).min() else {
-            return false;
-        };
-        if self.now < last {
-            self.timers.set_earlier(Timer::Settlement(id), last);
-            return false;
-        }
-        let (accepted, slots) = (settlement.accepted, settlement.slots.len());
-        let why = format!(
-            "settlement {} had {accepted} of {slots} results when its workers' pay could wait no longer: they are \
-             paid, and the job ends",
-            number + 1
-        );
-        self.fail_job(id, why, effects);
-        true
+    /// Begins the next round: in the open settlement, or in one that begins with it.
+    fn open_round(&mut self, id: JobId, effects: &mut Vec<Effect>) {
+        let job = &self.jobs[&id];
+        let Some(round) = job.round_to_open() else { return };
+        let settlement = job.settlement_with_room(self.now).unwrap_or(job.next);
+        let slots = job.wanted_places(round).len() as u32;
+        self.record(Fact::Opened { job: id, settlement, round, slots }, effects);
     }
 
-    fn close_round_if_due(&mut self, id: JobId, number: u32, train: &Train, effects: &mut Vec<Effect>) {
+    /// Closes settlements that have all their rounds, and those that can wait no longer, or the promise to those whose
+    /// receipts were accepted would be broken. Rounds that are under way then go on in the next settlement.
+    fn close_due_settlements(&mut self, id: JobId, spec: &JobSpec, effects: &mut Vec<Effect>) {
+        let open: Vec<u32> = self.jobs[&id].open.keys().copied().collect();
+        for number in open {
+            let job = &self.jobs[&id];
+            let settlement = &job.open[&number];
+            let idle = settlement.running().next().is_none();
+            let complete =
+                idle && (job.round_to_open().is_none() || !settlement.takes_another(spec, self.now));
+            let close_by = settlement.promise.map(|promise| promise.close_by);
+            if complete || close_by.is_some_and(|at| at <= self.now) {
+                self.close(id, number, "the settlement closes: what was done in it is paid", effects);
+            } else if let Some(at) = close_by {
+                self.timers.set_earlier(Timer::Settlement(id), at);
+            }
+        }
+        let job = &self.jobs[&id];
+        let used_up = job.open.is_empty() && job.next == spec.settlements() && job.finishing.is_none();
+        if let Some(round) = job.round_to_open().filter(|_| used_up) {
+            let why = format!(
+                "the job's {} settlements are used up before round {}: some closed early, because their workers' pay \
+                 could wait no longer; they are paid, and the job ends",
+                job.next,
+                round + 1
+            );
+            self.fail_job(id, why, effects);
+        }
+    }
+
+    fn close_round_if_due(
+        &mut self,
+        id: JobId,
+        number: u32,
+        round: u32,
+        train: &Train,
+        effects: &mut Vec<Effect>,
+    ) {
         let now = self.now;
-        let settlement = self.job_mut(id).open.get_mut(&number).expect("the caller has just seen it");
-        let due = now >= settlement.deadline;
-        if settlement.accepted >= train.round.workers || (due && settlement.accepted >= train.round.quorum) {
-            self.close(id, number, "the round closed without this update", effects);
+        let job = self.job_mut(id);
+        let accepted = job.rounds[round as usize].accepted.len() as u32;
+        let settlement = job.open.get_mut(&number).expect("the caller has just seen it");
+        let part = settlement.part_mut(round).expect("the caller has just seen it");
+        let due = now >= part.deadline;
+        if accepted >= train.round.workers || (due && accepted >= train.round.quorum) {
+            self.end_round(id, number, round, "the round closed without this update", effects);
         } else if due {
             // Too few: go on waiting, give those that failed another chance, and the slots of those that never
             // answered to others.
-            settlement.deadline = now.plus(train.round.deadline_ms);
-            settlement.barred.clear();
-            let deadline = settlement.deadline;
-            let overdue = settlement.assignments().filter(|(_, held)| held.deadline <= now);
+            part.deadline = now.plus(train.round.deadline_ms);
+            part.barred.clear();
+            let (deadline, slots) = (part.deadline, part.slots.clone());
+            let overdue = settlement.assignments_in(slots).filter(|(_, held)| held.deadline <= now);
             let overdue: Vec<u32> = overdue.map(|(slot, _)| slot).collect();
             self.timers.set(Timer::Settlement(id), deadline);
             for slot in overdue {
-                self.give_up_task(protocol::ids::TaskId { job: id, settlement: number, slot }, effects);
+                self.give_up_task(TaskId { job: id, settlement: number, slot }, effects);
             }
-            self.assign_free_slots(id, number, effects);
+            self.assign_free_slots(id, number, round, effects);
         } else {
-            let deadline = settlement.deadline;
+            let deadline = part.deadline;
             self.timers.set_earlier(Timer::Settlement(id), deadline);
         }
     }
 
     fn advance_inference(&mut self, id: JobId, spec: &JobSpec, infer: &Infer, effects: &mut Vec<Effect>) {
-        loop {
-            let job = &self.jobs[&id];
-            let slots = spec.tasks_in(job.next);
-            if job.next >= spec.settlements() || !self.may_open_next(id, spec) {
-                break;
-            }
-            let settlement = self.jobs[&id].next;
-            self.record(Fact::Opened { job: id, settlement, slots }, effects);
+        while self.wants_group(id) && self.may_open_next(id, spec) {
+            self.open_round(id, effects);
         }
-        let open: Vec<u32> = self.jobs[&id].open.keys().copied().collect();
-        for number in open {
-            if self.fail_if_overdue(id, number, effects) {
-                return;
-            }
-            self.assign_free_slots(id, number, effects);
-            self.close_group_if_complete(id, number, infer.deadline_ms, effects);
+        let running: Vec<(u32, u32)> = self.jobs[&id].running().collect();
+        for (number, round) in running {
+            self.assign_free_slots(id, number, round, effects);
+            self.close_group_if_complete(id, number, round, infer.deadline_ms, effects);
         }
+    }
+
+    /// Whether another group should begin: workers must not wait for the last task of one, and whoever is free must
+    /// find one.
+    fn wants_group(&self, id: JobId) -> bool {
+        let job = &self.jobs[&id];
+        let few = job.running().count() < GROUPS_UNDER_WAY_MIN;
+        job.round_to_open().is_some() && (few || job.open.values().all(|open| open.free.is_empty()))
     }
 
     fn close_group_if_complete(
         &mut self,
         id: JobId,
         number: u32,
+        round: u32,
         deadline_ms: u64,
         effects: &mut Vec<Effect>,
     ) {
         let now = self.now;
         let settlement = self.job_mut(id).open.get_mut(&number).expect("the caller has just seen it");
-        if settlement.accepted as usize == settlement.slots.len() {
-            return self.close(id, number, "the group is complete", effects);
+        let Some(part) = settlement.part(round) else { return };
+        if part.slots.clone().all(|slot| settlement.receipt(slot).is_some()) {
+            return self.end_round(id, number, round, "the group is complete", effects);
         }
         // With all who are here barred nobody is left to try. Each gets another chance, but not at once: one worker
         // that refuses everything would else use up all of a task's tries while the others are away.
-        let stuck = settlement.assignments().next().is_none() && !settlement.barred.is_empty();
-        if stuck && now >= settlement.deadline {
-            settlement.deadline = now.plus(deadline_ms);
-            settlement.barred.clear();
-            self.assign_free_slots(id, number, effects);
-        } else if stuck {
-            let deadline = settlement.deadline;
+        let held = settlement.assignments_in(part.slots.clone()).next().is_some();
+        if held || part.barred.is_empty() {
+            return;
+        }
+        let part = settlement.part_mut(round).expect("it has just been seen");
+        if now >= part.deadline {
+            part.deadline = now.plus(deadline_ms);
+            part.barred.clear();
+            self.assign_free_slots(id, number, round, effects);
+        } else {
+            let deadline = part.deadline;
             self.timers.set_earlier(Timer::Settlement(id), deadline);
         }
     }
 
-    /// Whether a job's next settlement may open; if only time is wanting, the job is looked at again then.
+    /// Whether a job's next round may begin; if only time is wanting, the job is looked at again then.
     fn may_open_next(&mut self, id: JobId, spec: &JobSpec) -> bool {
         let job = &self.jobs[&id];
+        if !job.is_live() || job.round_to_open().is_none() || !job.has_settlement_left(self.now) {
+            return false;
+        }
         if self.waits_for(job, spec).is_none() {
             return true;
         }
-        let more = job.reserved() + Job::cost_of(spec, job.next);
+        let more = job.needed_for_next(spec, self.now);
         let base_now = self.base_clock.now(self.now);
         if let Some(at) = self.batches.released_at(id, more).filter(|at| *at > base_now) {
             self.timers.set_earlier(Timer::Settlement(id), self.base_clock.when(at, self.now));
@@ -207,35 +244,33 @@ impl Coordinator {
         false
     }
 
-    /// Whether a job's next settlement is too far ahead of the base layer: workers take no task of it before.
+    /// Whether a job's next round is in a settlement too far ahead of the base layer: workers take no task of it before.
     pub(super) fn waits_for_posting(&self, job: &Job) -> bool {
-        job.next >= self.batches.settlements_posted(job) + UNPOSTED_SETTLEMENTS_MAX
+        job.settlement_with_room(self.now).is_none()
+            && job.next >= self.batches.settlements_posted(job) + UNPOSTED_SETTLEMENTS_MAX
     }
 
-    /// Why a job cannot open its next settlement; `None` if it can.
+    /// Why a job cannot begin its next round; `None` if it can.
     pub fn waits_for(&self, job: &Job, spec: &JobSpec) -> Option<String> {
         if self.waits_for_posting(job) {
             let first = self.batches.settlements_posted(job) + 1;
             return Some(format!("settlement {first} has to be on the base layer first"));
         }
-        let cost = Job::cost_of(spec, job.next);
+        let needed = job.needed_for_next(spec, self.now);
         let left = self.batches.escrow_left(job.id);
-        let reserved = job.reserved();
-        if left < reserved + cost {
-            let short = protocol::amount::Amount::units(reserved + cost - left);
-            return Some(format!(
-                "the escrow is {short} tokens short of the next settlement: top the job up"
-            ));
+        if left < needed {
+            let short = protocol::amount::Amount::units(needed - left);
+            return Some(format!("the escrow is {short} tokens short of the next round: top the job up"));
         }
         // What is promised must be payable at once: the job may be closed at any time, and then time runs out.
         let base_now = self.base_clock.now(self.now);
-        match self.batches.released_at(job.id, reserved + cost) {
+        match self.batches.released_at(job.id, needed) {
             Some(at) if at <= base_now => {}
             Some(at) => {
                 let wait = at - base_now;
-                return Some(format!("the job's spending rate allows the next settlement in {wait} s"));
+                return Some(format!("the job's spending rate allows the next round in {wait} s"));
             }
-            None => return Some("the job's terms never allow the next settlement: close it".into()),
+            None => return Some("the job's terms never allow the next round: close it".into()),
         }
         let fit = self.workers.iter().filter(|(_, worker)| worker.unfit(spec).is_none() && worker.has_room());
         match &spec.work {
@@ -249,15 +284,35 @@ impl Coordinator {
         }
     }
 
+    /// Takes no more results for a round; whoever is still at it is told to stop.
+    fn end_round(&mut self, id: JobId, number: u32, round: u32, why: &str, effects: &mut Vec<Effect>) {
+        let slots = self.jobs[&id].open[&number].part(round).map(|part| part.slots.clone());
+        self.cancel(id, number, slots.unwrap_or_default(), why, effects);
+        self.record(Fact::RoundDone { job: id, settlement: number, round }, effects);
+        effects.extend(self.finish_round(id));
+    }
+
     /// Takes no more receipts for a settlement; whoever is still at it is told to stop.
     fn close(&mut self, id: JobId, number: u32, why: &str, effects: &mut Vec<Effect>) {
-        let running: Vec<u32> = self.jobs[&id].open[&number].assignments().map(|(slot, _)| slot).collect();
-        for slot in running {
-            let task = protocol::ids::TaskId { job: id, settlement: number, slot };
+        let slots = 0..self.jobs[&id].open[&number].slots.len() as u32;
+        self.cancel(id, number, slots, why, effects);
+        self.record(Fact::Closed { job: id, settlement: number }, effects);
+    }
+
+    fn cancel(
+        &mut self,
+        job: JobId,
+        settlement: u32,
+        slots: Range<u32>,
+        why: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        let held = self.jobs[&job].open[&settlement].assignments_in(slots);
+        let held: Vec<u32> = held.map(|(slot, _)| slot).collect();
+        for slot in held {
+            let task = TaskId { job, settlement, slot };
             self.end_assignment(task, Outcome::Cancelled, why.into(), effects);
         }
-        self.record(Fact::Closed { job: id, settlement: number }, effects);
-        effects.extend(self.finish_round(id));
     }
 
     /// The effect that makes the model of a job's closed round, if one is due.
@@ -266,7 +321,7 @@ impl Coordinator {
         let round = job.finishing?;
         let spec = job.spec.as_ref()?;
         let Work::Train(train) = &spec.work else { return None };
-        let updates = job.closed.get(&round)?.receipts().map(|(_, accepted)| {
+        let updates = job.round_receipts(round).map(|accepted| {
             let body = accepted.receipt.body();
             WeightedUpdate { digest: body.result, weight: body.examples.min(train.round.examples_cap) }
         });
@@ -343,7 +398,7 @@ impl Coordinator {
         }
         let Some(spec) = &job.spec else { return job.why.clone() };
         let missing = self.missing_blobs(spec);
-        if job.open.is_empty() && !missing.is_empty() {
+        if job.next == 0 && !missing.is_empty() {
             return format!(
                 "{} blobs that the spec names have not been uploaded; the first is {}",
                 missing.len(),
@@ -353,25 +408,25 @@ impl Coordinator {
         if let Some(round) = job.finishing {
             return format!("round {} is being aggregated", round + 1);
         }
-        match (&spec.work, job.open.iter().next()) {
+        match (&spec.work, job.running().next()) {
             (Work::Train(_), None) if job.model.is_none() => "the initial model is being made".into(),
             (_, None) => self.waits_for(job, spec).unwrap_or_default(),
-            (Work::Train(train), Some((number, open))) => {
-                let running = open.assignments().count();
-                let ends = Millis(open.deadline.since(self.now)).secs();
-                let want = train.round.workers;
-                let mut text = format!(
-                    "round {}: {} of {want} updates are in, {running} under way",
-                    number + 1,
-                    open.accepted
-                );
-                if open.accepted < want && running == 0 {
-                    text += "; no free worker is fit for the rest";
-                }
-                text + &format!("; it may close with {} in {ends} s", train.round.quorum)
-            }
+            (Work::Train(train), Some((number, round))) => self.why_round_waits(job, number, round, train),
             (Work::Infer(_), Some(_)) => self.why_tasks_wait(job),
         }
+    }
+
+    fn why_round_waits(&self, job: &Job, number: u32, round: u32, train: &Train) -> String {
+        let Some(part) = job.open[&number].part(round) else { return String::new() };
+        let running = job.open[&number].assignments_in(part.slots.clone()).count();
+        let have = job.rounds[round as usize].accepted.len();
+        let ends = Millis(part.deadline.since(self.now)).secs();
+        let want = train.round.workers;
+        let mut text = format!("round {}: {have} of {want} updates are in, {running} under way", round + 1);
+        if have < want as usize && running == 0 {
+            text += "; no free worker is fit for the rest";
+        }
+        text + &format!("; it may close with {} in {ends} s", train.round.quorum)
     }
 
     fn why_tasks_wait(&self, job: &Job) -> String {
@@ -387,7 +442,7 @@ impl Coordinator {
     /// How a job's phase follows from what it has left to do.
     pub(super) fn settle_phase(job: &mut Job) {
         let evaluates = job.finishing.is_some();
-        let all_closed = job.open.is_empty() && job.next == job.settlements() && job.spec.is_some();
+        let all_closed = job.open.is_empty() && job.spec.is_some() && job.round_to_open().is_none();
         if job.is_live() && all_closed && !evaluates {
             job.phase = JobPhase::Settling;
         }

@@ -11,26 +11,29 @@ use super::limits::TASK_FAILURES_MAX;
 use super::{Coordinator, Effect};
 
 impl Coordinator {
-    /// Gives the free slots of a settlement to workers that can take them.
+    /// Gives the free slots of a round to workers that can take them.
     ///
-    /// The order is a shuffle seeded by job and settlement, so that no worker is favoured and a replay chooses alike.
-    pub(super) fn assign_free_slots(&mut self, job: JobId, number: u32, effects: &mut Vec<Effect>) {
+    /// The order is a shuffle seeded by job and round, so that no worker is favoured and a replay chooses alike.
+    pub(super) fn assign_free_slots(
+        &mut self,
+        job: JobId,
+        number: u32,
+        round: u32,
+        effects: &mut Vec<Effect>,
+    ) {
         let running = &self.jobs[&job];
         let Some(spec) = &running.spec else { return };
         let settlement = &running.open[&number];
-        if settlement.free.is_empty() {
+        let Some(part) = settlement.part(round) else { return };
+        let free: Vec<u32> = settlement.free.range(part.slots.clone()).copied().collect();
+        if free.is_empty() {
             return;
         }
-        let free: Vec<u32> = settlement.free.iter().copied().collect();
         let training = matches!(spec.work, Work::Train(_));
         let mut taking: Vec<WorkerId> = Vec::new();
         for (id, worker) in self.workers.iter() {
-            let busy_here = training && settlement.taking_part.contains(&id);
-            if busy_here
-                || !worker.has_room()
-                || settlement.barred.contains(&id)
-                || worker.unfit(spec).is_some()
-            {
+            let busy_here = training && part.taking_part.contains(&id);
+            if busy_here || !worker.has_room() || part.barred.contains(&id) || worker.unfit(spec).is_some() {
                 continue;
             }
             let slots = worker.session.as_ref().map_or(0, |session| session.abilities.slots.max(1) as usize);
@@ -38,7 +41,7 @@ impl Coordinator {
             let most = if training { 1 } else { slots.saturating_sub(worker.assigned.len()).max(1) };
             taking.extend(std::iter::repeat_n(id, most));
         }
-        Rng::derive(&[u64::from(job.0), u64::from(number), u64::from(settlement.accepted)])
+        Rng::derive(&[u64::from(job.0), u64::from(round), u64::from(settlement.accepted)])
             .shuffle(&mut taking);
         let pairs: Vec<(u32, WorkerId)> = free.into_iter().zip(taking).collect();
         for (slot, worker) in pairs {
@@ -79,14 +82,14 @@ impl Coordinator {
                     minibatch: train.minibatch,
                     learning_rate: train.learning_rate,
                     momentum: train.momentum,
-                    seed: Rng::derive(&[train.seed, u64::from(id.settlement)]).next(),
+                    seed: Rng::derive(&[train.seed, u64::from(job.round_of(id)?)]).next(),
                     scale_bits: train.scale_bits,
                     evaluate: train.evaluation == protocol::job::Evaluation::Workers,
                 });
                 (work, 1)
             }
             Work::Infer(infer) => {
-                let at = blob_index(infer, id);
+                let at = job.input_of(id)?;
                 let input = infer.inputs.get(at)?;
                 let first_item = infer.inputs[..at].iter().map(|blob| u64::from(blob.items)).sum();
                 let work = TaskWork::Infer(InferTask {
@@ -158,7 +161,7 @@ impl Coordinator {
         let Some(worker) = self.assignment(task).map(|held| held.worker) else { return };
         self.end_assignment(task, Outcome::Lost, "the task's time was up".into(), effects);
         if let Some(open) = self.job_mut(task.job).open.get_mut(&task.settlement) {
-            open.barred.insert(worker);
+            open.bar(task.slot, worker);
         }
         self.fail_hopeless(task, effects);
     }
@@ -187,13 +190,14 @@ impl Coordinator {
             let done = self.accepted_receipt(task, nonce).is_some();
             return Err(if done { "the task is done already" } else { "you do not have this task" }.into());
         }
-        let spec = self.jobs[&task.job].spec.as_ref().ok_or("the job's spec is not known")?;
+        let job = &self.jobs[&task.job];
+        let spec = job.spec.as_ref().ok_or("the job's spec is not known")?;
         Ok(match &spec.work {
             Work::Train(train) => {
                 ExpectedResult::Update { model: train.model.clone(), scale_bits: train.scale_bits }
             }
             Work::Infer(infer) => {
-                let at = blob_index(infer, task);
+                let at = job.input_of(task).ok_or("you do not have this task")?;
                 let first_item = infer.inputs[..at].iter().map(|blob| u64::from(blob.items)).sum();
                 ExpectedResult::Answers {
                     classes: infer.model.classes,
@@ -216,7 +220,7 @@ impl Coordinator {
             let needed = match &job.spec.as_ref()?.work {
                 Work::Train(_) => job.model == Some(*digest),
                 Work::Infer(infer) => {
-                    infer.weights == *digest || infer.inputs[blob_index(infer, *task)].digest == *digest
+                    infer.weights == *digest || infer.inputs[job.input_of(*task)?].digest == *digest
                 }
             };
             needed.then_some(task.job)
@@ -229,11 +233,6 @@ impl Coordinator {
             self.job_mut(job).bytes_down += bytes;
         }
     }
-}
-
-/// Which of an inference job's blobs a task is about.
-pub(super) fn blob_index(infer: &protocol::job::Infer, task: TaskId) -> usize {
-    task.settlement as usize * infer.group_tasks as usize + task.slot as usize
 }
 
 /// The shape that a task's result must have.

@@ -58,7 +58,7 @@ impl Coordinator {
     /// Whether a job can go on only when what waits is posted: then nothing is gained by waiting for company.
     fn holds_up_a_job(&self) -> bool {
         let stalled = |job: &&Job| job.is_live() && job.open.is_empty() && job.finishing.is_none();
-        let more = |job: &&Job| job.next < job.settlements() && self.waits_for_posting(job);
+        let more = |job: &&Job| job.round_to_open().is_some() && self.waits_for_posting(job);
         self.jobs.values().filter(stalled).any(|job| more(&job) && job.closed.contains_key(&job.next_sealed))
     }
 

@@ -8,13 +8,15 @@ pub mod request;
 pub mod spec;
 pub mod stake;
 pub mod task;
+pub mod work;
 
 pub use acceptance::{Acceptance, SignedAcceptance};
 pub use model::{ModelKind, ModelSpec};
 pub use receipt::{Evaluated, Receipt};
-pub use spec::{Evaluation, Infer, InputBlob, JobSpec, RoundPolicy, SpecError, SpecFields, Train, Work};
+pub use spec::{JobSpec, SpecError, SpecFields};
 pub use stake::{Equivocation, NoEquivocation, StakeTerms, TaskResult};
 pub use task::{InferTask, Task, TaskWork, TrainTask};
+pub use work::{Evaluation, Infer, InputBlob, RoundPolicy, Train, Work};
 
 use serde::{Deserialize, Serialize};
 

@@ -4,14 +4,15 @@ use core::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
+use super::work::{Work, range};
 use super::{ModelSpec, Name, Real};
-use crate::hash::{Digest, Tag, tagged};
+use crate::hash::{Tag, tagged};
 use crate::ids::SpecHash;
 use crate::ledger::Terms;
 use crate::limits::*;
 
 /// The spec version this build reads and writes.
-pub const SPEC_VERSION: u16 = 1;
+pub const SPEC_VERSION: u16 = 2;
 
 /// What a job asks for, before anybody has looked at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct SpecFields {
     pub name: Name,
     /// The work.
     pub work: Work,
+    /// Rounds that are paid together, in one settlement; the last has what is left.
+    pub settlement_rounds: u32,
     /// Ledger units paid for one accepted update, or for one answered item.
     pub price: u64,
     /// The coordinator's fee, in hundredths of a percent of what the workers earn.
@@ -32,100 +35,6 @@ pub struct SpecFields {
     pub burst: Option<u64>,
     /// Units a second by which that allowance grows.
     pub rate: u64,
-}
-
-/// The two kinds of work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Work {
-    /// Federated training: one settlement a round.
-    Train(Train),
-    /// Inference over a file: one settlement a group of tasks.
-    Infer(Infer),
-}
-
-/// A federated training job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Train {
-    /// The model.
-    pub model: ModelSpec,
-    /// Weights to start from (a safetensors blob); `None`: initialised from `seed`.
-    pub start: Option<Digest>,
-    /// Only workers that hold examples under this tag take part.
-    pub data: Name,
-    /// Federated rounds.
-    pub rounds: u32,
-    /// Passes over the local examples in one round.
-    pub local_epochs: u32,
-    /// Examples in one optimiser step.
-    pub minibatch: u32,
-    /// SGD step size.
-    pub learning_rate: Real,
-    /// SGD momentum, in [0, 1).
-    pub momentum: Real,
-    /// Every random choice of the job derives from this.
-    pub seed: u64,
-    /// Updates are multiples of 2^-scale_bits.
-    pub scale_bits: u8,
-    /// Who takes part in a round and when it ends.
-    pub round: RoundPolicy,
-    /// How the model is judged after each round.
-    pub evaluation: Evaluation,
-}
-
-/// Who takes part in a round and when it ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoundPolicy {
-    /// Updates wanted.
-    pub workers: u32,
-    /// Updates without which a round cannot close.
-    pub quorum: u32,
-    /// Workers asked beyond `workers`, so that slow ones do not matter.
-    pub over_select: u32,
-    /// After this many milliseconds the round closes with what it has, if that is a quorum; a lost task goes to another
-    /// worker until then.
-    pub deadline_ms: u64,
-    /// The most examples an update is weighted by.
-    pub examples_cap: u64,
-}
-
-/// How a training job's model is judged after each round.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Evaluation {
-    /// Not at all.
-    None,
-    /// By the coordinator, on a held-out set that the requester uploads (IDX, plain or gz).
-    Coordinator {
-        /// The inputs.
-        images: Digest,
-        /// The labels.
-        labels: Digest,
-    },
-    /// By each worker, on the tenth of its examples that it holds out: the weights it is given, so never the last.
-    Workers,
-}
-
-/// An inference job: a file cut into blobs, one task a blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Infer {
-    /// The model.
-    pub model: ModelSpec,
-    /// Its weights.
-    pub weights: Digest,
-    /// The inputs, in the order of the answers.
-    pub inputs: Vec<InputBlob>,
-    /// Tasks settled together.
-    pub group_tasks: u32,
-    /// Milliseconds a worker has for one task before another gets it.
-    pub deadline_ms: u64,
-}
-
-/// Some consecutive items of an inference job's input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputBlob {
-    /// The blob.
-    pub digest: Digest,
-    /// How many items it holds.
-    pub items: u32,
 }
 
 /// A spec that has been looked at: every bound holds, every product fits its type.
@@ -202,6 +111,8 @@ impl JobSpec {
             Work::Train(train) => train.check()?,
             Work::Infer(infer) => infer.check()?,
         }
+        let most = fields.work.settlement_rounds_max();
+        range("settlement.rounds", fields.settlement_rounds.into(), 1, most.into())?;
         let spec = Self(fields);
         let most = u128::from(spec.price_cap_checked()?) * u128::from(spec.task_cap());
         // One settlement's workers' pay plus the fee must fit a u64, so that every sum of a batch fits a u128.
@@ -223,31 +134,34 @@ impl JobSpec {
         SpecHash(tagged(Tag::Spec, &[&self.canonical_bytes()]).0)
     }
 
-    /// How many settlements the job has: rounds, or groups of inference tasks.
+    /// How many settlements the job has, at most: the money of each is credited at once.
     pub fn settlements(&self) -> u32 {
-        match &self.work {
-            Work::Train(train) => train.rounds,
-            Work::Infer(infer) => infer.inputs.len().div_ceil(infer.group_tasks as usize) as u32,
-        }
+        self.work.rounds().div_ceil(self.settlement_rounds)
     }
 
     /// The most tasks one settlement may pay.
     pub fn task_cap(&self) -> u32 {
+        let rounds = self.settlement_rounds.min(self.work.rounds());
         match &self.work {
-            Work::Train(train) => train.round.workers + train.round.over_select,
-            Work::Infer(infer) => infer.group_tasks.min(infer.inputs.len() as u32),
+            Work::Train(_) => rounds * self.work.round_tasks(),
+            Work::Infer(infer) => (rounds * self.work.round_tasks()).min(infer.inputs.len() as u32),
         }
     }
 
-    /// Tasks in settlement number `settlement`, before any is lost.
-    pub fn tasks_in(&self, settlement: u32) -> u32 {
+    /// The most units that a round pays, without the coordinator's fee.
+    pub fn round_pay(&self, round: u32) -> u128 {
         match &self.work {
-            Work::Train(_) => self.task_cap(),
+            Work::Train(_) => u128::from(self.price) * u128::from(self.work.round_tasks()),
             Work::Infer(infer) => {
-                let before = settlement as usize * infer.group_tasks as usize;
-                (infer.inputs.len() - before.min(infer.inputs.len())).min(infer.group_tasks as usize) as u32
+                let items = infer.inputs[infer.blobs_of(round)].iter().map(|blob| u128::from(blob.items));
+                u128::from(self.price) * items.sum::<u128>()
             }
         }
+    }
+
+    /// Pay with the coordinator's fee on it: exact for one settlement's sum, which the fee is taken of.
+    pub fn with_fee(&self, pay: u128) -> u128 {
+        pay + pay * u128::from(self.fee_bps) / 10_000
     }
 
     /// The most units one task may be paid.
@@ -265,21 +179,11 @@ impl JobSpec {
 
     /// The most units the whole job can spend, the coordinator's fee included.
     pub fn budget(&self) -> u128 {
-        let with_fee = |pay: u128| pay + pay * u128::from(self.fee_bps) / 10_000;
-        match &self.work {
-            Work::Train(_) => {
-                with_fee(u128::from(self.price) * u128::from(self.task_cap()))
-                    * u128::from(self.settlements())
-            }
-            Work::Infer(infer) => infer
-                .inputs
-                .chunks(infer.group_tasks as usize)
-                .map(|group| {
-                    let items: u128 = group.iter().map(|blob| u128::from(blob.items)).sum();
-                    with_fee(items * u128::from(self.price))
-                })
-                .sum(),
-        }
+        let pay = match &self.work {
+            Work::Train(train) => self.round_pay(0) * u128::from(train.rounds),
+            Work::Infer(infer) => (0..infer.groups()).map(|group| self.round_pay(group)).sum(),
+        };
+        self.with_fee(pay)
     }
 
     /// The numbers of the spec that the ledger enforces.
@@ -328,62 +232,11 @@ impl From<JobSpec> for SpecFields {
     }
 }
 
-impl Train {
-    fn check(&self) -> Result<(), SpecError> {
-        self.model.check()?;
-        range("training.rounds", self.rounds.into(), 1, SETTLEMENTS_MAX.into())?;
-        range("training.local_epochs", self.local_epochs.into(), 1, LOCAL_EPOCHS_MAX.into())?;
-        range("training.minibatch", self.minibatch.into(), 1, MINIBATCH_MAX.into())?;
-        range("training.scale_bits", self.scale_bits.into(), 1, 30)?;
-        if self.learning_rate.get() <= 0.0 || self.learning_rate.get() > 1e3 {
-            let want = "it must be over 0 and at most 1000";
-            return Err(SpecError::Float { what: "training.learning_rate", got: self.learning_rate, want });
-        }
-        if !(0.0..1.0).contains(&self.momentum.get()) {
-            let want = "it must be at least 0 and below 1";
-            return Err(SpecError::Float { what: "training.momentum", got: self.momentum, want });
-        }
-        self.round.check()
-    }
-}
-
-impl RoundPolicy {
-    fn check(&self) -> Result<(), SpecError> {
-        range("round.workers", self.workers.into(), 1, TASKS_PER_SETTLEMENT_MAX.into())?;
-        range("round.quorum", self.quorum.into(), 1, TASKS_PER_SETTLEMENT_MAX.into())?;
-        if self.quorum > self.workers {
-            return Err(SpecError::Quorum { quorum: self.quorum, workers: self.workers });
-        }
-        let most = TASKS_PER_SETTLEMENT_MAX - self.workers;
-        range("round.over_select", self.over_select.into(), 0, most.into())?;
-        range("round.deadline (ms)", self.deadline_ms, 1, TASK_MS_MAX)?;
-        range("round.examples_cap", self.examples_cap, 1, ROUND_WEIGHT_MAX)?;
-        let got = self.examples_cap * u64::from(self.workers + self.over_select);
-        if got > ROUND_WEIGHT_MAX { Err(SpecError::Weight { got }) } else { Ok(()) }
-    }
-}
-
-impl Infer {
-    fn check(&self) -> Result<(), SpecError> {
-        self.model.check()?;
-        range("inputs", self.inputs.len() as u64, 1, INPUT_BLOBS_MAX as u64)?;
-        range("group_tasks", self.group_tasks.into(), 1, TASKS_PER_SETTLEMENT_MAX.into())?;
-        range("deadline (ms)", self.deadline_ms, 1, TASK_MS_MAX)?;
-        for blob in &self.inputs {
-            range("inputs.items", blob.items.into(), 1, ITEMS_PER_TASK_MAX.into())?;
-        }
-        Ok(())
-    }
-}
-
-fn range(what: &'static str, got: u64, least: u64, most: u64) -> Result<(), SpecError> {
-    if (least..=most).contains(&got) { Ok(()) } else { Err(SpecError::Range { what, got, least, most }) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::ModelKind;
+    use super::super::{Evaluation, Infer, InputBlob, ModelKind, RoundPolicy, Train};
     use super::*;
+    use crate::hash::Digest;
 
     fn training() -> SpecFields {
         SpecFields {
@@ -409,6 +262,7 @@ mod tests {
                 },
                 evaluation: Evaluation::None,
             }),
+            settlement_rounds: 1,
             price: 1_000_000,
             fee_bps: 250,
             approve: false,
@@ -434,7 +288,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_key_that_holds_it() {
-        let cases: [(&str, Result<JobSpec, SpecError>); 8] = [
+        let cases: [(&str, Result<JobSpec, SpecError>); 10] = [
+            ("settlement.rounds", with(|fields, _| fields.settlement_rounds = 0)),
+            ("settlement.rounds", with(|fields, _| fields.settlement_rounds = 2_001)),
             ("pay.price", with(|fields, _| fields.price = 0)),
             ("training.rounds", with(|_, train| train.rounds = 0)),
             ("training.momentum", with(|_, train| train.momentum = 1.0.try_into().unwrap())),
@@ -448,7 +304,7 @@ mod tests {
             let message = result.expect_err(key).to_string();
             assert!(message.contains(key), "{key}: {message}");
         }
-        assert_eq!(with(|fields, _| fields.version = 2), Err(SpecError::Version { got: 2 }));
+        assert_eq!(with(|fields, _| fields.version = 1), Err(SpecError::Version { got: 1 }));
         assert_eq!(with(|fields, _| fields.price = u64::MAX), Err(SpecError::Price));
     }
 
@@ -479,8 +335,30 @@ mod tests {
             deadline_ms: 1_000,
         });
         let spec = JobSpec::new(fields).unwrap();
-        assert_eq!((spec.settlements(), spec.tasks_in(0), spec.tasks_in(1), spec.tasks_in(2)), (2, 2, 1, 0));
+        let Work::Infer(infer) = &spec.work else { panic!("it infers") };
+        assert_eq!((spec.settlements(), infer.groups()), (2, 2));
+        assert_eq!((infer.blobs_of(0), infer.blobs_of(1), infer.blobs_of(2)), (0..2, 2..3, 3..3));
         assert_eq!(spec.price_cap(), 100_000_000);
         assert_eq!(spec.budget(), 250_000_000 + 250_000_000 / 40);
+    }
+
+    #[test]
+    fn a_settlement_spans_rounds_and_its_cap_and_number_follow() {
+        let spec = with(|fields, _| fields.settlement_rounds = 2).unwrap();
+        assert_eq!((spec.settlements(), spec.task_cap()), (3, 10));
+        assert_eq!(spec.budget(), 5 * (5_000_000 + 125_000));
+        let short = with(|fields, _| fields.settlement_rounds = 9).unwrap();
+        assert_eq!((short.settlements(), short.task_cap()), (1, 25));
+    }
+
+    #[test]
+    fn a_usual_job_has_about_a_dozen_settlements_and_none_waits_for_days() {
+        let usual = |rounds, deadline_ms| {
+            let Work::Train(mut train) = training().work else { unreachable!("training() trains") };
+            (train.rounds, train.round.deadline_ms) = (rounds, deadline_ms);
+            Work::Train(train).usual_settlement_rounds()
+        };
+        assert_eq!((usual(5, 60_000), usual(24, 60_000), usual(100, 60_000)), (1, 2, 9));
+        assert_eq!((usual(100, 6 * 3_600_000), usual(100, TASK_MS_MAX)), (4, 1));
     }
 }

@@ -9,10 +9,9 @@ const LINE_CHARS_MAX: usize = 120;
 
 /// Files over the limit, each with its length and the reason. The list only shrinks: a file that grows past its
 /// figure fails, one that has become short enough fails until it is taken out.
-const LONG_FILES: [(&str, usize, &str); 3] = [
+const LONG_FILES: [(&str, usize, &str); 2] = [
     ("coordinator/src/node/peers.rs", 470, "every answer of the worker link, side by side"),
     ("fuzz/src/protocol_targets.rs", 409, "one target after another"),
-    ("protocol/src/job/spec.rs", 486, "the spec's fields beside their checks"),
 ];
 
 /// Lines over the limit, by file: how many. The list only shrinks.

@@ -67,8 +67,7 @@ fn price(oracle: &Oracle, task: TaskId) -> Option<(u64, Option<u64>)> {
     match &spec.work {
         Work::Train(_) => Some((spec.price, None)),
         Work::Infer(infer) => {
-            let at = (task.settlement * infer.group_tasks + task.slot) as usize;
-            let items = u64::from(infer.inputs.get(at)?.items);
+            let items = u64::from(infer.inputs.get(oracle.input_of(task)?)?.items);
             Some((spec.price * items, Some(items)))
         }
     }

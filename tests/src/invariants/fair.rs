@@ -50,10 +50,10 @@ fn was_gone(oracle: &Oracle, worker: WorkerId, at: Millis) -> bool {
 fn took_too_long(oracle: &Oracle, task: TaskId, nonce: Nonce, at: Millis) -> bool {
     let Some(spec) = oracle.spec(task.job) else { return false };
     let (since, time_ms) = match &spec.work {
-        Work::Train(train) => (oracle.opened.get(&(task.job, task.settlement)), train.round.deadline_ms),
-        Work::Infer(infer) => (oracle.given_at.get(&nonce), infer.deadline_ms),
+        Work::Train(train) => (oracle.round_of(task).map(|(opened, _)| opened.at), train.round.deadline_ms),
+        Work::Infer(infer) => (oracle.given_at.get(&nonce).copied(), infer.deadline_ms),
     };
     let Some(since) = since else { return false };
-    let back = if *since < oracle.started { oracle.started.plus(oracle.reconnect_grace_ms) } else { *since };
+    let back = if since < oracle.started { oracle.started.plus(oracle.reconnect_grace_ms) } else { since };
     at >= since.plus(time_ms) && at >= back
 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use coordinator::core::settlement::Promise;
+use protocol::ids::TaskId;
 use protocol::job::Acceptance;
+use protocol::time::Millis;
 
 use super::{Checked, require};
 use crate::oracle::Oracle;
 use crate::sim::chain::{Ledger, Paid};
 
+const DATED: &str = "a settlement has one date, and closes in time for it";
 const PROPERTY: &str = "every acceptance that left is credited";
 
 /// More tasks never owe less, and as many tasks owe the same.
@@ -21,6 +25,22 @@ pub fn consistent(known: &BTreeMap<u32, u64>, acceptance: &Acceptance) -> Checke
     let same = known.get(&tasks).is_none_or(|units| *units == owed);
     require(below && above && same, PROPERTY, || {
         format!("{tasks} tasks for {owed} units contradict earlier promises {known:?}")
+    })
+}
+
+/// All acceptances of a settlement promise one date, and it takes no receipt when it should have closed for that: a
+/// worker keeps only the latest acceptance, which must not put an earlier one off.
+///
+/// # Errors
+/// If a date differs from the first one's, or lies behind.
+pub fn dated(oracle: &mut Oracle, at: Millis, task: TaskId, promise: &Promise) -> Checked {
+    let key = (task.job, task.settlement);
+    let first = *oracle.settle_by.entry(key).or_insert(promise.settle_by);
+    let in_time = at < promise.close_by && promise.close_by.secs() < promise.settle_by;
+    require(first == promise.settle_by && in_time, DATED, || {
+        format!(
+            "task {task}, accepted at {at}, is promised {promise:?}; the settlement's first date is {first}"
+        )
     })
 }
 

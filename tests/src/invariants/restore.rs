@@ -57,7 +57,7 @@ fn describe(core: &Coordinator) -> Vec<String> {
 
 fn describe_job(job: &Job, lines: &mut Vec<String>) {
     lines.push(format!(
-        "job {}: {:?} {:?} {:?} {:?} why '{}' model {:?} next {} sealed {} final {} finishing {:?}",
+        "job {}: {:?} {:?} {:?} {:?} why '{}' model {:?} round {} {:?} next {} sealed {} final {} finishing {:?}",
         job.id,
         job.spec_hash,
         job.requester,
@@ -65,6 +65,8 @@ fn describe_job(job: &Job, lines: &mut Vec<String>) {
         job.phase,
         job.why,
         job.model,
+        job.next_round,
+        job.interrupted,
         job.next,
         job.next_sealed,
         job.final_settlements,
@@ -83,7 +85,11 @@ fn describe_job(job: &Job, lines: &mut Vec<String>) {
 
 fn describe_settlement(name: &str, settlement: &Settlement, lines: &mut Vec<String>) {
     let (accepted, owed) = (settlement.accepted, settlement.owed());
-    lines.push(format!("{name}: accepted {accepted} owed {owed} free {:?}", settlement.free));
+    let (free, promise) = (&settlement.free, settlement.promise);
+    lines.push(format!("{name}: accepted {accepted} owed {owed} free {free:?} promises {promise:?}"));
+    lines.extend(settlement.rounds.iter().map(|part| {
+        format!("{name} round {}: since {} slots {:?} done {}", part.round, part.began, part.slots, part.done)
+    }));
     for (place, slot) in settlement.slots.iter().enumerate() {
         let state = match &slot.state {
             SlotState::Free => "free".into(),

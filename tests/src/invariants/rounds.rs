@@ -17,8 +17,8 @@ const PROPERTY: &str = "a round's model is made of its accepted updates";
 /// If it would be made of something else.
 pub fn finish(oracle: &Oracle, blobs: &BTreeSet<Digest>, finish: &FinishRound) -> Checked {
     let FinishRound { job, round, base, updates, .. } = finish;
-    require(oracle.closed.contains(&(*job, *round)), PROPERTY, || {
-        format!("round {round} of job {job} is finished before it closed")
+    require(oracle.done.contains(&(*job, *round)), PROPERTY, || {
+        format!("round {round} of job {job} is finished before it is done")
     })?;
     let (want, got) = (sorted(accepted(oracle, *job, *round)), sorted(updates.clone()));
     require(want == got, PROPERTY, || {

@@ -30,26 +30,32 @@ pub fn assigned(oracle: &Oracle, at: Millis, task: TaskId, worker: WorkerId) -> 
     let Some(Work::Train(train)) = oracle.spec(task.job).map(|spec| &spec.work) else { return Ok(()) };
     let examples = offer.abilities.data.examples(&train.data).unwrap_or(0);
     require(examples > 0, PROPERTY, || format!("task {task} goes to {worker:?}, who has no such data"))?;
-    let round = |other: &TaskId| (other.job, other.settlement) == (task.job, task.settlement);
-    let takes_part = oracle.live.values().any(|(other, holder)| *holder == worker && round(other))
-        || oracle.receipts(task.job, task.settlement).any(|accepted| accepted.worker == worker);
+    let round_of = |task: &TaskId| oracle.round_of(*task).map(|(opened, _)| opened.round);
+    let Some(round) = round_of(&task) else {
+        return require(false, PROPERTY, || format!("task {task} is given out, and its round never began"));
+    };
+    let same = |other: &TaskId| other.job == task.job && round_of(other) == Some(round);
+    let takes_part = oracle.live.values().any(|(other, holder)| *holder == worker && same(other))
+        || oracle.receipts(task.job, round).any(|accepted| accepted.worker == worker);
     require(!takes_part, PROPERTY, || format!("{worker:?} takes part twice in the round of task {task}"))
 }
 
-/// A settlement has closed.
+/// A round is done.
 ///
 /// # Errors
-/// If a round has closed with too few updates, or with too many.
-pub fn closed(oracle: &Oracle, job: JobId, settlement: u32) -> Checked {
+/// If it has too few results, or too many.
+pub fn done(oracle: &Oracle, job: JobId, round: u32) -> Checked {
     let Some(spec) = oracle.spec(job) else { return Ok(()) };
-    let have = oracle.receipts(job, settlement).count() as u32;
+    let have = oracle.receipts(job, round).count() as u32;
     let (least, most) = match &spec.work {
         Work::Train(train) => (train.round.quorum, train.round.workers),
-        Work::Infer(_) => (spec.tasks_in(settlement), spec.tasks_in(settlement)),
+        Work::Infer(infer) => {
+            let tasks = infer.blobs_of(round).len() as u32;
+            (tasks, tasks)
+        }
     };
-    let least = if oracle.over.contains(&job) { 0 } else { least };
     require((least..=most).contains(&have), PROPERTY, || {
-        format!("settlement {settlement} of job {job} closes with {have} receipts, not {least} to {most}")
+        format!("round {round} of job {job} is done with {have} receipts, not {least} to {most}")
     })
 }
 
@@ -66,7 +72,7 @@ pub fn told(oracle: &Oracle, task: &Task) -> Checked {
                 == (model.unwrap_or(told.weights), &spec.data, spec.scale_bits)
         }
         (Some(Work::Infer(spec)), TaskWork::Infer(told)) => {
-            let at = (id.settlement * spec.group_tasks + id.slot) as usize;
+            let at = oracle.input_of(id).unwrap_or(usize::MAX);
             let first: u64 = spec.inputs.iter().take(at).map(|input| u64::from(input.items)).sum();
             let input = spec.inputs.get(at).map(|input| (input.digest, input.items));
             told.weights == spec.weights

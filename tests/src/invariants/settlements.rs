@@ -3,13 +3,64 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ids::JobId;
+use protocol::job::Work;
 use protocol::ledger::{Credits, Effect, Op, Verdict};
+use protocol::time::Millis;
 
-use super::{Checked, require};
-use crate::oracle::{Oracle, Owed};
+use super::{Checked, Violation, require};
+use crate::oracle::{OpenedRound, Oracle, Owed};
 use crate::sim::chain::{Ledger, Paid, Settled};
 
+const WITHIN_TERMS: &str = "rounds begin once, in settlements that the job's terms know";
 const PROPERTY: &str = "credits are the accepted receipts, once";
+
+/// A round has begun, or goes on: which of its tasks are wanted there.
+///
+/// # Errors
+/// If its settlement is closed, full or none that the job's terms know, or if the round is done or under way elsewhere.
+pub fn opened(
+    oracle: &Oracle,
+    at: Millis,
+    job: JobId,
+    settlement: u32,
+    round: u32,
+    slots: u32,
+) -> Result<OpenedRound, Violation> {
+    let Some(spec) = oracle.spec(job) else {
+        return Err(Violation::new(WITHIN_TERMS, format!("job {job} begins a round without a spec")));
+    };
+    let rounds = oracle.opened.get(&(job, settlement)).map_or(0, Vec::len) as u32;
+    let (most, closed) = (spec.settlements(), oracle.closed.contains(&(job, settlement)));
+    require(settlement < most && !closed && rounds < spec.settlement_rounds, WITHIN_TERMS, || {
+        format!("round {round} of job {job} begins in settlement {settlement} of {most}, which has {rounds}")
+    })?;
+    let of_job = oracle.opened.iter().filter(|((other, _), _)| *other == job);
+    let under_way = of_job
+        .filter(|(key, _)| !oracle.closed.contains(key))
+        .any(|(_, rounds)| rounds.iter().any(|opened| opened.round == round));
+    require(!under_way && !oracle.done.contains(&(job, round)), WITHIN_TERMS, || {
+        format!("round {round} of job {job} begins in settlement {settlement}; it is done, or under way")
+    })?;
+    let have = oracle.receipts(job, round).count() as u32;
+    let places: Vec<u32> = match &spec.work {
+        Work::Train(_) => (have..spec.work.round_tasks()).collect(),
+        Work::Infer(infer) => {
+            let answered = |input: usize| {
+                let mut tasks = oracle.accepted.keys().filter(|task| task.job == job);
+                tasks.any(|task| oracle.input_of(*task) == Some(input))
+            };
+            (0..)
+                .zip(infer.blobs_of(round))
+                .filter(|(_, at)| !answered(*at))
+                .map(|(place, _)| place)
+                .collect()
+        }
+    };
+    require(places.len() as u32 == slots && slots > 0, WITHIN_TERMS, || {
+        format!("round {round} of job {job} asks for {slots} results; {} are wanted", places.len())
+    })?;
+    Ok(OpenedRound { round, at, places })
+}
 
 /// A batch has been posted: adds its credits to what was paid before.
 ///

@@ -49,6 +49,7 @@ pub fn job(name: &str, train: Train) -> Result<JobSpec> {
         version: SPEC_VERSION,
         name: name.parse()?,
         work: Work::Train(train),
+        settlement_rounds: 1,
         price: PRICE,
         fee_bps: 100,
         approve: false,

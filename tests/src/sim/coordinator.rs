@@ -84,7 +84,7 @@ impl CoordinatorNode {
             domain,
             close_grace_s: params.close_grace_s(),
             // In some runs so soon that rounds without a quorum have to end for it.
-            settle_by_s: if params.seal_after_ms.is_multiple_of(4) { 60 } else { 24 * 3_600 },
+            settle_by_s: params.settle_by_s,
             seal_after_ms: params.seal_after_ms,
             reconnect_grace_ms: params.reconnect_grace_ms,
             keep_rounds: params.keep_rounds as u32,

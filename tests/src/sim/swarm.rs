@@ -47,8 +47,10 @@ parameters! {
     /// Requesters; each funds one job.
     jobs,
     /// Rounds, or groups of tasks, of a job, at most.
-    settlements_max,
-    /// Updates or tasks in one settlement, at most.
+    rounds_max,
+    /// Rounds of one settlement, at most.
+    settlement_rounds_max,
+    /// Updates or tasks in one round, at most.
     tasks_max,
     /// Jobs that run inference.
     inference,
@@ -90,6 +92,8 @@ parameters! {
     chain_lag_s,
     /// Seconds that it is ahead.
     chain_ahead_s,
+    /// Seconds beyond its rounds' time by which a settlement is promised to be posted.
+    settle_by_s,
     /// Milliseconds that ops wait for company.
     seal_after_ms,
     /// Milliseconds a worker may be gone and keep its tasks.
@@ -158,7 +162,8 @@ impl Params {
             picky: if honest > 1 { pick(&mut rng, &[0, 0, 0, 1]) } else { 0 },
             by_invitation: rng.below(2),
             jobs: pick(&mut rng, &[1, 1, 2, 2, 3, 5]),
-            settlements_max: pick(&mut rng, &[1, 2, 3, 3, 6]),
+            rounds_max: pick(&mut rng, &[1, 2, 3, 3, 6]),
+            settlement_rounds_max: pick(&mut rng, &[1, 1, 2, 4]),
             tasks_max: pick(&mut rng, &[1, 2, 4, 6]),
             inference: pick(&mut rng, &[0, 3_000, 5_000, WHOLE]),
             hopeless_jobs: fault(&mut rng, 1_000, 5_000),
@@ -180,6 +185,7 @@ impl Params {
             window_s: pick(&mut rng, &[0, 5, 60, 300]),
             chain_lag_s: pick(&mut rng, &[0, 0, 0, 1, 20, 9_000]),
             chain_ahead_s: pick(&mut rng, &[0, 0, 0, 1, 20, 9_000]),
+            settle_by_s: pick(&mut rng, &[2, 60, 60, 24 * 3_600]),
             seal_after_ms: pick(&mut rng, &[0, 100, 5_000, 60_000]),
             reconnect_grace_ms: pick(&mut rng, &[100, 5_000, 20_000, 120_000]),
             keep_rounds,
@@ -212,7 +218,7 @@ impl Params {
 
     /// Milliseconds of phase two within which everything must have come to its end.
     pub const fn bound_ms(&self) -> u64 {
-        let settlements = self.settlements_max * (4 * self.deadline_ms + self.seal_after_ms);
+        let settlements = self.rounds_max * (4 * self.deadline_ms + self.seal_after_ms);
         4 * self.jobs * settlements + 4 * 1_000 * (self.close_grace_s() + self.window_s) + 4 * 3_600_000
     }
 }

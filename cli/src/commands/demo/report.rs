@@ -26,6 +26,7 @@ pub struct DemoReport {
     audit: Audit,
     #[serde(with = "text")]
     claimed: Amount,
+    gas_per_task: u64,
     gas_per_credit: u64,
     gas_per_erc20_transfer: u64,
     inference: Inference,
@@ -94,6 +95,7 @@ impl DemoReport {
             model_digest: trained.model,
             audit: Audit { ok: audit.ok },
             claimed: claimed.total(),
+            gas_per_task: costs.batches.checked_div(paid_tasks(&earnings)).unwrap_or(0),
             gas_per_credit: costs.per_credit(),
             gas_per_erc20_transfer: costs.transfer,
             inference: Inference { items: answered.items },
@@ -117,6 +119,10 @@ impl DemoReport {
     fn accurate(&self) -> bool {
         self.accuracy >= self.story.target
     }
+}
+
+fn paid_tasks(earnings: &[Earning]) -> u64 {
+    earnings.iter().map(|earning| earning.tasks).sum()
 }
 
 impl Report for DemoReport {
@@ -149,8 +155,14 @@ impl Report for DemoReport {
             answered.accuracy.map_or_else(|| "-".to_owned(), percent)
         );
         let gas = format!(
-            "{} a credit ({} credits in all); an ERC-20 transfer takes {} ({} to a new holder)",
-            self.gas_per_credit, costs.credits, self.gas_per_erc20_transfer, costs.first_transfer
+            "{} a paid task ({} tasks), {} a credit ({} credits, each for an account's tasks in a settlement); an \
+             ERC-20 transfer takes {} ({} to a new holder)",
+            self.gas_per_task,
+            paid_tasks(earnings),
+            self.gas_per_credit,
+            costs.credits,
+            self.gas_per_erc20_transfer,
+            costs.first_transfer
         );
         let moved = format!("{} up, {} down", bytes(self.bytes_up), bytes(self.bytes_down));
         let digest = self.model_digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string());

@@ -125,10 +125,12 @@ pub fn job(core: &Coordinator, job: &Job, with_rounds: bool) -> JobStatus {
 }
 
 fn round(job: &Job, number: u32, round: &Round) -> RoundStatus {
-    let running = job.open.get(&number).map(|open| {
-        open.assignments()
+    let running =
+        job.open.iter().find_map(|(settlement, open)| Some((*settlement, open, open.part(number)?)));
+    let running = running.map(|(settlement, open, part)| {
+        open.assignments_in(part.slots.clone())
             .map(|(slot, assignment)| RunningTask {
-                task: TaskId { job: job.id, settlement: number, slot },
+                task: TaskId { job: job.id, settlement, slot },
                 worker: assignment.worker,
                 done: assignment.progress.0,
                 of: assignment.progress.1,
@@ -140,7 +142,7 @@ fn round(job: &Job, number: u32, round: &Round) -> RoundStatus {
         began_ms: round.began.0,
         closed_ms: round.closed.map(|at| at.0),
         asked: round.asked,
-        accepted: round.accepted,
+        accepted: round.accepted.len() as u32,
         model: round.model,
         loss: round.loss,
         evaluated: round.evaluated,

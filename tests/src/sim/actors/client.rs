@@ -112,11 +112,11 @@ pub(in crate::sim) fn clients(params: &Params, operator: Address, rng: &mut Rng)
 
 fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSpec {
     let model = ModelSpec { kind: ModelKind::Logistic, input: [1, 2, 2], classes: 2 };
-    let settlements = 1 + rng.below(params.settlements_max) as u32;
+    let rounds = 1 + rng.below(params.rounds_max) as u32;
     let blob = |what: &str, at: u64| Digest::of(format!("{what} {at} of {who}").as_bytes());
     let work = if rng.chance(params.inference, WHOLE) {
         let group = 1 + rng.below(params.tasks_max) as u32;
-        let count = u64::from((settlements - 1) * group) + 1 + rng.below(u64::from(group));
+        let count = u64::from((rounds - 1) * group) + 1 + rng.below(u64::from(group));
         let input = |at| InputBlob { digest: blob("input", at), items: 1 + (at % 5) as u32 };
         Work::Infer(Infer {
             model,
@@ -135,7 +135,7 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
             model,
             start: rng.chance(1, 4).then(|| blob("start", 0)),
             data: super::name(if clothes { "clothes" } else { "digits" }),
-            rounds: settlements,
+            rounds,
             local_epochs: 1,
             minibatch: 10,
             learning_rate: 0.1.try_into().expect("finite"),
@@ -153,10 +153,12 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
         })
     };
     let price = if rng.chance(1, 4) { 5_000 } else { 1 + rng.below(900) };
+    let settlement_rounds = 1 + rng.below(params.settlement_rounds_max) as u32;
     let fields = SpecFields {
         version: SPEC_VERSION,
         name: super::name(&format!("job-{who}")),
         work,
+        settlement_rounds,
         price,
         fee_bps: [0, 1, 250, 10_000][rng.below(4) as usize],
         approve: flaw == Some(Flaw::Approval),
