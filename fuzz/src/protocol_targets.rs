@@ -102,14 +102,9 @@ fn spec_json(bytes: &[u8]) {
 
 /// A spec that was parsed is sane: nothing derived from it overflows.
 fn examine(spec: &JobSpec) {
-    let _ = (spec.hash(), spec.budget(), spec.terms(), spec.price_cap(), spec.model().input_len());
-    assert!(spec.settlements() > 0 && spec.task_cap() >= spec.work.round_tasks());
-    assert!(
-        u64::from(spec.settlements()) * u64::from(spec.settlement_rounds) >= u64::from(spec.work.rounds())
-    );
-    for round in [0, spec.work.rounds() - 1] {
-        assert!((1..=spec.budget()).contains(&spec.round_pay(round)));
-    }
+    let _ = (spec.hash(), spec.terms(), spec.price_cap(), spec.model().input_len());
+    let last = spec.work.rounds() - 1;
+    assert!(last / spec.settlement_rounds < spec.settlements() && spec.round_pay(last) <= spec.budget());
 }
 
 /// Any bytes are a chunk, and applying it keeps the books.

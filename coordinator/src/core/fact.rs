@@ -59,8 +59,8 @@ pub enum Fact {
         /// How it did.
         evaluated: Option<Evaluated>,
     },
-    /// A round has begun, or goes on, in a settlement: as many slots as it wants are open. The settlement begins with its
-    /// first round.
+    /// A round has begun, or goes on, in a settlement: as many slots as it wants are open. The settlement begins with
+    /// its first round.
     Opened {
         /// The job.
         job: JobId,

@@ -20,6 +20,7 @@ mod schedule;
 mod sealing;
 pub mod settlement;
 pub mod timers;
+mod why;
 pub mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};

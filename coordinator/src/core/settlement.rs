@@ -156,7 +156,7 @@ impl Settlement {
         }
     }
 
-    /// Whether another round may begin here at `now` and be over, with its deadline, before the settlement has to close.
+    /// Whether another round may begin here at `now` and be over, with its deadline, before the settlement must close.
     pub fn takes_another(&self, spec: &JobSpec, now: Millis) -> bool {
         let in_time = |promise: Promise| now.plus(spec.work.round_ms()) <= promise.close_by;
         (self.rounds.len() as u32) < spec.settlement_rounds && self.promise.is_none_or(in_time)

@@ -227,7 +227,9 @@ impl Sim {
     /// Receipts for slots and settlements that may be this liar's before it has been told.
     fn guess_tasks(&mut self, who: usize, honest: &Receipt) {
         let TaskId { job, settlement, slot } = honest.task;
-        for (settlement, slot) in [(settlement, slot ^ 1), (settlement + 1, 0), (settlement + 1, slot)] {
+        let later = (1..=6).map(|more| (settlement, slot + more));
+        let next = [(settlement, slot ^ 1), (settlement + 1, 0), (settlement + 1, slot)];
+        for (settlement, slot) in next.into_iter().chain(later) {
             let task = TaskId { job, settlement, slot };
             self.sign_and_send(who, Receipt { task, ..honest.clone() });
         }
