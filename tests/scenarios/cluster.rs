@@ -7,7 +7,7 @@ use tests::sim::{Sim, run_params, run_seed};
 /// Seeds of every commit's run.
 const SEEDS: u64 = 600;
 /// Seeds within which each planted bug must be seen.
-const SEEDS_FOR_A_BUG: u64 = 300;
+const SEEDS_FOR_A_BUG: u64 = 400;
 
 /// Seeds that once failed: first, for ever.
 fn remembered() -> impl Iterator<Item = u64> {
