@@ -8,6 +8,7 @@
 //! | [`wire`] | messages, their canonical bytes, frames |
 //! | [`api`] | the JSON of the HTTP API |
 //! | [`merkle`] | static trees and their proofs |
+//! | [`dispute`] | the referee of a dispute over one task |
 //! | [`ledger`] | state, operations, batches, derivation |
 //! | `quic` (feature) | the endpoint, identities and streams |
 //! | [`limits`], [`rng`] | every shared bound; seeded integers |
@@ -16,6 +17,7 @@
 
 pub mod amount;
 pub mod api;
+pub mod dispute;
 pub mod hash;
 pub mod ids;
 pub mod job;

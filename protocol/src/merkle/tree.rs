@@ -71,6 +71,22 @@ impl StaticTree {
         self.count
     }
 
+    /// The node `height` levels above the leaves, `index` from the left; `None` where the padded tree has none.
+    pub fn node(&self, height: u32, index: u32) -> Option<Keccak> {
+        let depth = depth(self.count as usize) as u32;
+        if height > depth || index >> (depth - height) != 0 {
+            return None;
+        }
+        match &self.shape {
+            Shape::Root(root) => Some(*root),
+            Shape::Tree(tree) => {
+                // The crate keeps one level after another, the leaves first.
+                let before: usize = (0..height).map(|level| 1 << (depth - level)).sum();
+                tree.as_slice().get(before + index as usize).map(|node| node.0)
+            }
+        }
+    }
+
     /// The proof of leaf `index`; `None` past the last leaf.
     pub fn proof(&self, index: u32) -> Option<Proof> {
         if index >= self.count {
@@ -123,6 +139,26 @@ mod tests {
                 let proof = tree.proof(index).unwrap();
                 assert_eq!(proof.verify(tree.root(), count, index, *leaf), Ok(()));
             }
+        }
+    }
+
+    #[test]
+    fn every_node_is_that_of_its_two_children() {
+        for count in 1..=33 {
+            let tree = StaticTree::new(&leaves(count)).unwrap();
+            let depth = depth(count as usize) as u32;
+            assert_eq!(tree.node(depth, 0), Some(tree.root()));
+            for height in 1..=depth {
+                for index in 0..1 << (depth - height) {
+                    let child = |at| tree.node(height - 1, at).unwrap();
+                    assert_eq!(
+                        tree.node(height, index),
+                        Some(node(&child(2 * index), &child(2 * index + 1)))
+                    );
+                }
+                assert_eq!(tree.node(height, 1 << (depth - height)), None);
+            }
+            assert_eq!(tree.node(depth + 1, 0), None);
         }
     }
 
