@@ -47,7 +47,6 @@ struct Statement {
 
 impl Contradiction {
     /// For writing down.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who finds one"))]
     pub fn new(registry: &Domain, found: &Equivocation) -> Self {
         let statement = |result, signature: EthSignature| Statement {
             result,
@@ -68,7 +67,6 @@ impl Contradiction {
     }
 
     /// Writes it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who finds one"))]
     pub fn write(&self, path: &Path) -> Result<(), CliError> {
         let json = serde_json::to_string_pretty(self).map_err(|error| CliError::Input(error.to_string()))?;
         files::write(path, format!("{json}\n").as_bytes())

@@ -77,6 +77,10 @@ impl Requester<'_> {
     pub async fn place(&self, order: Order, yes: bool, out: &Output) -> anyhow::Result<Placed> {
         let info = self.client.info().await?;
         let chain = self.chain(&info).await?;
+        if let Some(asked) = order.spec.stake {
+            // Whoever named it: it holds this rollup's workers, by this version's rules.
+            chain.registry(asked.registry).await?;
+        }
         let plan = self.client.plan(&order.spec).await?;
         for problem in &plan.problems {
             out.warn(problem);

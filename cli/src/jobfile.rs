@@ -14,12 +14,15 @@ use models::data::idx;
 use models::error::ModelError;
 use models::weights::Weights;
 use protocol::hash::Digest;
+use protocol::ids::Address;
 use protocol::job::spec::SPEC_VERSION;
-use protocol::job::{Evaluation, JobSpec, ModelSpec, RoundPolicy, SpecError, SpecFields, Train, Work};
+use protocol::job::{
+    Evaluation, JobSpec, ModelSpec, RoundPolicy, SpecError, SpecFields, StakeTerms, Train, Work,
+};
 use protocol::limits::{BLOB_BYTES_MAX, ROUND_WEIGHT_MAX};
 
 pub use fields::Duration;
-use fields::{By, FileEvaluation, FileJob};
+use fields::{By, FileEvaluation, FileJob, FileWorkers};
 pub use place::Place;
 
 use crate::error::CliError;
@@ -74,6 +77,8 @@ pub struct Job {
     pub spec: JobSpec,
     /// The local files behind the digests in it.
     pub uploads: Vec<Upload>,
+    /// Units at stake that the file asks for without saying where they count: the spec does not say it either.
+    pub stake: Option<u64>,
 }
 
 impl Job {
@@ -95,6 +100,15 @@ impl Job {
         })?;
         Reader { path, text, uploads: Vec::new() }.job(file)
     }
+
+    /// Names where the stake counts that the file asks for without saying where.
+    pub fn with_registry(mut self, registry: Address) -> Result<Self, SpecError> {
+        if let Some(least) = self.stake.take() {
+            let stake = Some(StakeTerms { registry, least });
+            self.spec = JobSpec::new(SpecFields { stake, ..self.spec.into() })?;
+        }
+        Ok(self)
+    }
 }
 
 struct Reader<'a> {
@@ -112,6 +126,7 @@ impl Reader<'_> {
             );
             return Err(self.wrong("version", why));
         }
+        let (stake, unplaced) = self.stake(file.workers)?;
         let model = file.model.into_spec().map_err(|(key, why)| self.wrong(key, why))?;
         let start = file.training.start.as_deref().map(|start| self.start(&model, start)).transpose()?;
         let evaluation = self.evaluation(file.evaluation, &model)?;
@@ -156,6 +171,7 @@ impl Reader<'_> {
                 .transpose()
                 .map_err(|(key, why)| self.wrong(key, why))?,
             rate: file.pay.rate.units("pay.rate").map_err(|(key, why)| self.wrong(key, why))?,
+            stake,
         };
         let spec = JobSpec::new(fields).map_err(|error| {
             let key = key_of(&error);
@@ -163,7 +179,25 @@ impl Reader<'_> {
         })?;
         let parameters = models::zoo::parameters(spec.model());
         parameters.map_err(|error| self.wrong("model.input", error.to_string()))?;
-        Ok(Job { spec, uploads: self.uploads })
+        Ok(Job { spec, uploads: self.uploads, stake: unplaced })
+    }
+
+    /// What the workers must have at stake, where the file says in which registry, and where it does not.
+    fn stake(&self, file: FileWorkers) -> Result<(Option<StakeTerms>, Option<u64>), JobFileError> {
+        let named = file.registry.as_deref().map(str::parse::<Address>).transpose();
+        let named = named.map_err(|error| self.wrong("workers.registry", error.to_string()))?;
+        let least = file.stake.map(|stake| stake.units("workers.stake")).transpose();
+        match (least.map_err(|(key, why)| self.wrong(key, why))?, named) {
+            (Some(0), _) => {
+                Err(self.wrong("workers.stake", "a stake of nothing: leave the key out".to_owned()))
+            }
+            (Some(least), Some(registry)) => Ok((Some(StakeTerms { registry, least }), None)),
+            (least, None) => Ok((None, least)),
+            (None, Some(_)) => {
+                let why = "a registry says nothing without a stake: stake = \"25\"".to_owned();
+                Err(self.wrong("workers.registry", why))
+            }
+        }
     }
 
     /// Weights to start from: refused here rather than by the coordinator, after the job was paid for.

@@ -131,6 +131,9 @@ impl Local {
         arguments.extend(words(["--http", &format!("127.0.0.1:{}", ports.http)]));
         arguments.extend(words(["--rollup", &deployed.rollup.to_string(), "--key-file"]));
         arguments.push(places.operator_key().into());
+        if let Some(registry) = deployed.registry {
+            arguments.extend(words(["--registry", &registry.to_string()]));
+        }
         arguments.push("--allow".into());
         arguments.push(setup::allow_list(&places, &workers)?.into());
         let log = places.log("coordinator");

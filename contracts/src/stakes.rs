@@ -6,78 +6,15 @@ use alloy::primitives::Bytes;
 use alloy::sol_types::SolValue as _;
 use protocol::amount::Amount;
 use protocol::hash::{Keccak, keccak};
-use protocol::ids::{AccountIndex, Address, Nonce, WorkerId};
+use protocol::ids::{AccountIndex, Address};
 use protocol::job::Equivocation;
 use protocol::ledger::fraud::challenge_hash;
 use protocol::sign::EthSignature;
 use protocol::sign::eip712::Domain;
+use protocol::stakes::{Stake, StakeEvent};
 
 use crate::base_layer::{BatchOnChain, Cost, ProvenAccount};
 use crate::error::ChainError;
-
-/// What stands behind a worker's account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stake {
-    /// Who paid it in and can ask it back: the account's payout address.
-    pub staker: Address,
-    /// Whose statements count.
-    pub signer: Address,
-    /// How much it is.
-    pub amount: Amount,
-    /// Unix seconds from when it may be withdrawn, if that was asked for: it counts no more.
-    pub exit_at: Option<u64>,
-}
-
-impl Stake {
-    /// What a job may count on.
-    pub fn counts(&self) -> Amount {
-        if self.exit_at.is_none() { self.amount } else { Amount::ZERO }
-    }
-}
-
-/// Something happened to an account's stake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StakeEvent {
-    /// Whose.
-    pub account: AccountIndex,
-    /// What.
-    pub change: StakeChange,
-}
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StakeChange {
-    /// It joined; how much it staked follows.
-    Joined {
-        /// Its worker.
-        worker: WorkerId,
-        /// Who stakes.
-        staker: Address,
-        /// Whose statements count.
-        signer: Address,
-    },
-    /// Somebody added to it. From the staker this takes back a request to exit.
-    Added {
-        /// Who.
-        from: Address,
-        /// What is staked with it.
-        total: Amount,
-    },
-    /// It was asked back, and counts no more.
-    ExitRequested {
-        /// Unix seconds from when it may be withdrawn.
-        exit_at: u64,
-    },
-    /// It was withdrawn.
-    Withdrawn,
-    /// It was taken: two results for one task.
-    Slashed {
-        /// Whose statements these were.
-        signer: Address,
-        /// The nonce of the task.
-        nonce: Nonce,
-    },
-}
 
 /// A stake that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,9 @@ pub struct Args {
     /// The Rollup contract
     #[arg(long, value_name = "0x…", env = "FEDROLL_ROLLUP")]
     pub rollup: Option<Address>,
+    /// The WorkerRegistry contract, so that jobs may ask for staked workers
+    #[arg(long, value_name = "0x…", env = "FEDROLL_REGISTRY")]
+    pub registry: Option<Address>,
     /// File with the operator's secp256k1 key, which signs acceptances and posts batches (mode 0600)
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,

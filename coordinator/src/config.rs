@@ -31,6 +31,8 @@ pub struct Config {
     pub rpc: String,
     /// The Rollup contract.
     pub rollup: Address,
+    /// The WorkerRegistry whose stakes jobs may ask for.
+    pub registry: Option<Address>,
     /// The operator's key.
     pub key_file: PathBuf,
     /// Who may join.
@@ -56,6 +58,7 @@ struct File {
     public_address: Option<String>,
     rpc: Option<String>,
     rollup: Option<String>,
+    registry: Option<String>,
     key_file: Option<PathBuf>,
     allow: Option<PathBuf>,
     invitations: Option<PathBuf>,
@@ -83,6 +86,12 @@ impl Config {
             (None, None) => {
                 return Err(missing("--rollup", "the Rollup contract's address (`fedroll chain deploy`)"));
             }
+        };
+        let registry = match (args.registry, &file.registry) {
+            (None, Some(text)) => {
+                Some(text.parse().map_err(|error| NodeError::Config(format!("registry: {error}")))?)
+            }
+            (registry, _) => registry,
         };
         let allow = args.allow.clone().or(file.allow);
         let invitations = args.invitations.clone().or(file.invitations);
@@ -112,6 +121,7 @@ impl Config {
                 .or(file.rpc)
                 .ok_or_else(|| missing("--rpc", "the base layer's JSON-RPC address"))?,
             rollup,
+            registry,
             key_file: args
                 .key_file
                 .clone()

@@ -4,8 +4,8 @@ use protocol::amount::Amount;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{Address, CoordinatorId, JobId, Nonce, SpecHash, TaskId, WorkerId};
 use protocol::job::{
-    Evaluation, JobSpec, ModelKind, ModelSpec, Name, Real, Receipt, RoundPolicy, SpecFields, Task, TaskWork,
-    Train, TrainTask, Work,
+    Evaluation, JobSpec, ModelKind, ModelSpec, Name, Real, Receipt, RoundPolicy, SpecFields, StakeTerms,
+    Task, TaskWork, Train, TrainTask, Work,
 };
 use protocol::ledger::batch::{decode_payload, encode_payload};
 use protocol::ledger::state::OpenSettlement;
@@ -14,8 +14,7 @@ use protocol::ledger::{
     Terms, apply_chunk, parse_chunk,
 };
 use protocol::limits::SPEC_BYTES_MAX;
-use protocol::sign::eip712::Domain;
-use protocol::sign::{NodeKey, Unverified};
+use protocol::sign::{EthSignature, NodeKey, Unverified, eip712::Domain};
 use protocol::wire::address::CoordinatorAddress;
 use protocol::wire::codec::{decode, decode_within, encode};
 use protocol::wire::error::WireError;
@@ -233,6 +232,7 @@ fn signed_receipt() -> Unverified<Receipt> {
         examples: 2_000,
         loss: Some(real(0.25)),
         evaluated: None,
+        stake: Some(EthSignature { r: [3; 32], s: [4; 32], v: 27 }),
     };
     NodeKey::from_seed(&[9; 32]).sign(receipt).into_wire()
 }
@@ -275,13 +275,14 @@ fn to_worker_samples() -> Vec<Vec<u8>> {
         scale_bits: 16,
         evaluate: true,
     });
-    let task =
-        Task { id: TASK, nonce: NONCE, spec: SpecHash([5; 32]), price: 1_000, deadline_ms: 60_000, work };
+    let (spec, stake) = (SpecHash([5; 32]), Some(Address([6; 20])));
+    let task = Task { id: TASK, nonce: NONCE, spec, price: 1_000, deadline_ms: 60_000, stake, work };
     [
         ToWorker::Refused("not on the list".into()),
         ToWorker::Assign { task: Box::new(task), posted: 3 },
         ToWorker::Cancel { task: TASK, nonce: NONCE, reason: "the round is over".into() },
         ToWorker::Rejected { task: TASK, nonce: NONCE, reason: "too late".into() },
+        ToWorker::PassedOver { job: TASK.job, reason: "it has nothing at stake".into() },
     ]
     .map(|message| encode(&message))
     .to_vec()
@@ -343,6 +344,7 @@ fn train_spec() -> JobSpec {
         approve: false,
         burst: None,
         rate: 0,
+        stake: Some(StakeTerms { registry: Address([7; 20]), least: 25_000_000 }),
     })
     .expect("it is a sane spec")
 }

@@ -5,6 +5,7 @@
 //! | [`ids`], [`amount`], [`time`], [`hash`] | one type for each meaning |
 //! | [`sign`] | keys, and `Signed<T>`, which exists only once its signature is checked |
 //! | [`job`] | job specs, tasks, receipts, acceptances |
+//! | [`stakes`] | what workers have at stake |
 //! | [`wire`] | messages, their canonical bytes, frames |
 //! | [`api`] | the JSON of the HTTP API |
 //! | [`merkle`] | static trees and their proofs |
@@ -28,5 +29,6 @@ pub mod merkle;
 pub mod quic;
 pub mod rng;
 pub mod sign;
+pub mod stakes;
 pub mod time;
 pub mod wire;

@@ -15,6 +15,7 @@ mod omissions;
 mod proof_gas;
 mod refunds;
 mod reorganisations;
+mod staked;
 mod stakes;
 mod tidy;
 mod twins;

@@ -218,7 +218,7 @@ impl Oracle {
             Fact::ModelReady { job, round, model, .. } => {
                 self.models.insert(*job, (*round, *model));
             }
-            Fact::Assigned { task, worker, nonce } => {
+            Fact::Assigned { task, worker, nonce, .. } => {
                 paid_once::assignment(self, *task, *nonce)?;
                 selection::assigned(self, record.at, *task, *worker)?;
                 self.assigned.insert(*nonce, (*task, *worker));

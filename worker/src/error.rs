@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use protocol::job::Reason;
 use protocol::quic::LinkError;
 use protocol::quic::key_file::KeyFileError;
+use protocol::sign::SignError;
 use protocol::wire::message::DataSetsError;
 
 use crate::config::ConfigError;
@@ -34,6 +35,14 @@ pub enum NodeError {
     /// The identity.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The key for statements to a registry of stakes.
+    #[error("{}: {source}", .path.display())]
+    Signer {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SignError,
+    },
     /// The facts.
     #[error(transparent)]
     Store(#[from] StoreError),

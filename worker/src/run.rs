@@ -30,7 +30,9 @@ pub fn run(cli: Cli, output: &mut Output) -> Result<(), NodeError> {
         Command::Acceptances(args) => output.answer(&Acceptances::from_facts(&facts(args)?)?),
         Command::Key(args) => {
             let worker = node::identity(&args.dir)?.id();
-            output.answer(&Identity { schema: SCHEMA, worker: worker.to_string() })
+            let signer = node::signer(&args.dir)?.address();
+            let (worker, signer) = (worker.to_string(), signer.to_string());
+            output.answer(&Identity { schema: SCHEMA, worker, signer })
         }
     }
 }
@@ -94,6 +96,8 @@ fn listen_for_signals(node: &Node) -> Result<(), NodeError> {
 struct Identity {
     schema: u32,
     worker: String,
+    /// Whose statements of results count once somebody stakes for this worker.
+    signer: String,
 }
 
 impl Answer for Identity {

@@ -22,6 +22,7 @@ pub struct Status {
     open: Vec<Open>,
     latest: Vec<Ended>,
     refusals: Vec<Refusal>,
+    passed_over: Vec<PassedOver>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +66,13 @@ struct Ended {
     why: Option<String>,
 }
 
+/// A job of the coordinator that the worker gets no task of.
+#[derive(Debug, Serialize)]
+struct PassedOver {
+    job: u32,
+    why: String,
+}
+
 #[derive(Debug, Serialize)]
 struct Refusal {
     at_ms: u64,
@@ -97,6 +105,8 @@ impl Status {
             let (outcome, earned, why) = words(&ended.outcome);
             Ended { task: ended.task.to_string(), at_ms: ended.at.0, outcome, earned, why }
         });
+        let passed_over = records.passed_over.iter();
+        let passed_over = passed_over.map(|(key, why)| PassedOver { job: key.job.0, why: why.to_string() });
         let refusals = records.refusals.iter().rev();
         let refusals = refusals.map(|(at, reason)| Refusal { at_ms: at.0, why: reason.to_string() });
         Self {
@@ -107,6 +117,7 @@ impl Status {
             open: open.collect(),
             latest: latest.collect(),
             refusals: refusals.collect(),
+            passed_over: passed_over.collect(),
         }
     }
 }
@@ -204,6 +215,9 @@ impl Status {
                 )?;
             }
         }
+        for job in &self.passed_over {
+            writeln!(text, "\nNo task of job {} comes here: the worker {}", job.job, job.why)?;
+        }
         if let Some(last) = self.refusals.first() {
             writeln!(text, "\nLast refusal: {}", last.why)?;
         }
@@ -265,11 +279,13 @@ mod tests {
                 reason: "too cheap".into(),
             },
             Fact::Refused { at: Millis(6), reason: "full".into() },
+            Fact::PassedOver { job: JobId(8), reason: "has nothing at stake".into() },
         ];
         let status = Status::from_facts(&facts).unwrap();
         let text = status.text();
         assert!(text.contains("7/1/0          declined") && text.contains("too cheap"), "{text}");
         assert!(text.contains("Last refusal: full"), "{text}");
+        assert!(text.contains("No task of job 8 comes here: the worker has nothing at stake"), "{text}");
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["jobs"][0]["declined"], 1);
         assert_eq!(json["latest"][0]["why"], "too cheap");

@@ -22,12 +22,19 @@ pub struct Audit {
     #[command(flatten)]
     pub network: NetworkArgs,
     /// Where to get receipts and acceptances: a coordinator's HTTP API, or a mirror (its URL or directory); nothing it
-    /// says is believed unchecked
+    /// says is believed unchecked. Given twice, what the one shows is compared with what the other does
     #[arg(long, value_name = "URL|DIR")]
-    pub evidence: Option<String>,
+    pub evidence: Vec<String>,
     /// Keep evidence that holds in this directory, so that it outlives the coordinator
     #[arg(long, value_name = "DIR", requires = "evidence")]
     pub mirror: Option<PathBuf>,
+    /// The address of the WorkerRegistry contract, to check what staked workers stated of their results
+    /// [default: the network directory's]
+    #[arg(long, value_name = "ADDRESS", env = crate::env::REGISTRY, hide_env_values = true)]
+    pub registry: Option<Address>,
+    /// Where to write down two results that a worker stated for one task (`fedroll chain stake prove` takes the file)
+    #[arg(long, value_name = "DIR", default_value = ".", requires = "evidence")]
+    pub contradictions: PathBuf,
     /// Stay on, and audit every batch as it comes; ends when it is asked to stop
     #[arg(long)]
     pub follow: bool,

@@ -7,6 +7,7 @@ mod evidence;
 mod metrics;
 mod report;
 mod source;
+mod statements;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use self::evidence::{Evidence, Finding};
 pub use self::report::AuditReport;
 use self::report::{BatchLine, Totals};
 use self::source::Source;
+use self::statements::Statements;
 use crate::args::money::Audit;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
@@ -44,17 +46,34 @@ pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
         let chain = RpcChain::connect(&rpc, rollup).await?;
         return watch::run(args, chain, key, out).await;
     }
-    let report =
-        audit(&rpc, rollup, args.evidence.as_deref(), args.mirror.as_deref(), key.as_ref(), out).await?;
+    let shown = Shown {
+        evidence: &args.evidence,
+        mirror: args.mirror.as_deref(),
+        registry: args.registry.or_else(|| network.registry()),
+        contradictions: &args.contradictions,
+    };
+    let report = audit(&rpc, rollup, Some(shown), key.as_ref(), out).await?;
     out.answer(&report)
 }
 
-/// Audits a rollup; evidence that holds is kept in `mirror`.
+/// Evidence to look at, and what to do with it.
+#[derive(Debug)]
+pub struct Shown<'a> {
+    /// Who shows it: coordinators and mirrors.
+    evidence: &'a [String],
+    /// Where to keep what holds.
+    mirror: Option<&'a Path>,
+    /// Where workers stake.
+    registry: Option<Address>,
+    /// Where to write down what contradicts itself.
+    contradictions: &'a Path,
+}
+
+/// Audits a rollup, and what is shown of it.
 pub async fn audit(
     rpc: &str,
     rollup: Address,
-    evidence: Option<&str>,
-    mirror: Option<&Path>,
+    shown: Option<Shown<'_>>,
     key: Option<&EthKey>,
     out: &Output,
 ) -> anyhow::Result<AuditReport> {
@@ -80,11 +99,8 @@ pub async fn audit(
     check_contract(&chain, &replay, &mut report).await?;
     check_flow(&chain, &replay, &mut report).await?;
     let mut wrong_results = BTreeMap::new();
-    match evidence {
-        Some(source) => {
-            let source = Source::open(source)?;
-            wrong_results = check_evidence(&source, mirror, &chain, &replay, &mut report, out).await?;
-        }
+    match shown.filter(|shown| !shown.evidence.is_empty()) {
+        Some(shown) => wrong_results = check_evidence(&shown, &chain, &replay, &mut report, out).await?,
         None => report.not_checked.push(
             "receipts, acceptances and results roots: name a coordinator or a mirror with --evidence URL"
                 .to_owned(),
@@ -229,37 +245,43 @@ fn totals(replay: &Replay, state: &State) -> anyhow::Result<Totals> {
 
 /// Compares what the source shows; the wrong results that it shows.
 async fn check_evidence(
-    source: &Source,
-    mirror: Option<&Path>,
+    shown: &Shown<'_>,
     chain: &RpcChain,
     replay: &Replay,
     report: &mut AuditReport,
     out: &Output,
 ) -> anyhow::Result<BTreeMap<BatchId, ResultFraud>> {
-    let bar = out.bar(replay.batches.len() as u64, "evidence");
+    let sources = shown.evidence.iter().map(|text| Source::open(text)).collect::<Result<Vec<_>, _>>()?;
+    let bar = out.bar((replay.batches.len() * sources.len()) as u64, "evidence");
     let mut wrong = BTreeMap::new();
     let mut evidence = Evidence::new(chain.domain(), chain.config().proposer, replay);
-    for replayed in replay.batches.iter().filter(|replayed| replayed.verdict.holds()) {
-        bar.inc(1);
-        if replayed.batch.posted.header.results_root == evidence::no_results() {
-            continue;
-        }
-        let number = replayed.batch.number();
-        match source.evidence(number).await {
-            Ok(shown) => {
-                let finding = evidence.check(replayed, &shown);
-                if let (Some(mirror), Finding::Holds) = (mirror, &finding) {
-                    source::keep(mirror, number, &shown)?;
-                }
-                if let Finding::Provable(fraud) = finding {
-                    wrong.insert(number, *fraud);
-                }
+    let mut statements = Statements::of(chain, shown.registry).await?;
+    for source in &sources {
+        for replayed in replay.batches.iter().filter(|replayed| replayed.verdict.holds()) {
+            bar.inc(1);
+            if replayed.batch.posted.header.results_root == evidence::no_results() {
+                continue;
             }
-            Err(error @ CliError::Unreachable { .. }) => return Err(error.into()),
-            Err(error) => evidence.miss(number, &error),
+            let number = replayed.batch.number();
+            match source.evidence(number).await {
+                Ok(shows) => {
+                    let untrue = statements.take(&shows);
+                    report.problems.extend(untrue.into_iter().map(|why| format!("batch {number}, {why}")));
+                    let finding = evidence.check(replayed, &shows);
+                    if let (Some(mirror), Finding::Holds) = (shown.mirror, &finding) {
+                        source::keep(mirror, number, &shows)?;
+                    }
+                    if let Finding::Provable(fraud) = finding {
+                        wrong.insert(number, *fraud);
+                    }
+                }
+                Err(error @ CliError::Unreachable { .. }) => return Err(error.into()),
+                Err(error) => evidence.miss(number, &error),
+            }
         }
     }
     bar.finish_and_clear();
     evidence.conclude(report);
+    statements.conclude(shown.contradictions, report)?;
     Ok(wrong)
 }

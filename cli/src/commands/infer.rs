@@ -200,6 +200,7 @@ fn order(asked: Asked, examples: &Examples, cut: Cut) -> anyhow::Result<Order> {
         approve: false,
         burst: None,
         rate: 0,
+        stake: None,
     })?;
     Ok(Order { spec, blobs })
 }

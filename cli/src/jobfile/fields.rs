@@ -22,6 +22,8 @@ pub struct FileJob {
     #[serde(default)]
     pub evaluation: FileEvaluation,
     pub pay: FilePay,
+    #[serde(default)]
+    pub workers: FileWorkers,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +109,14 @@ pub struct FilePay {
     pub burst: Option<Tokens>,
     #[serde(default)]
     pub rate: Tokens,
+}
+
+/// What a job asks of its workers beside their data.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileWorkers {
+    pub stake: Option<Tokens>,
+    pub registry: Option<String>,
 }
 
 fn local_epochs() -> u32 {

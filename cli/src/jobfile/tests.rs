@@ -160,6 +160,28 @@ fn of_a_long_line_the_part_around_the_mistake_is_shown() {
 }
 
 #[test]
+fn a_stake_counts_in_the_registry_that_is_named_or_given() {
+    let stake = |lines: &str| Job::parse(Path::new("job.toml"), &format!("{JOB}\n[workers]\n{lines}"));
+    let job = stake("stake = \"25\"").unwrap();
+    assert_eq!((job.spec.stake, job.stake), (None, Some(25_000_000)));
+    let here = Address([4; 20]);
+    let terms = StakeTerms { registry: here, least: 25_000_000 };
+    assert_eq!(job.with_registry(here).unwrap().spec.stake, Some(terms));
+    let named = format!("stake = 25\nregistry = \"{here}\"");
+    let job = stake(&named).unwrap().with_registry(Address([5; 20])).unwrap();
+    assert_eq!((job.spec.stake, job.stake), (Some(terms), None));
+    for (lines, want) in [
+        ("stake = \"0\"", "job.toml:20:9: a stake of nothing"),
+        (&format!("registry = \"{here}\""), "a registry says nothing without a stake"),
+        ("stake = \"1\"\nregistry = \"0x12\"", "job.toml:21:12"),
+        ("steak = \"1\"", "unknown field `steak`"),
+    ] {
+        let message = stake(lines).unwrap_err().to_string();
+        assert!(message.contains(want), "want {want}\n got {message}");
+    }
+}
+
+#[test]
 fn the_commented_examples_hold() {
     let jobs = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../jobs"));
     let example = Job::parse(&jobs.join("example.toml"), EXAMPLE).unwrap();

@@ -9,6 +9,7 @@ use protocol::ids::{AccountIndex, Address, Nonce, WorkerId};
 use protocol::job::Equivocation;
 use protocol::sign::EthSignature;
 use protocol::sign::eip712::Domain;
+use protocol::stakes::{Stake, StakeChange, StakeEvent};
 
 use super::At;
 use super::read::{HISTORY_BLOCKS_MAX, RpcChain};
@@ -18,7 +19,7 @@ use crate::base_layer::{BaseLayer as _, BaseLayerWriter as _, BatchOnChain, Cost
 use crate::bindings::Challenges::ChallengesErrors;
 use crate::bindings::{WorkerRegistry, from_evm, siblings, to_evm, to_word};
 use crate::error::{ChainError, Reason};
-use crate::stakes::{Slashed, Stake, StakeChange, StakeEvent, Stakes, StakesWriter};
+use crate::stakes::{Slashed, Stakes, StakesWriter};
 
 /// A registry of a rollup's workers, for reading. Cheap to clone.
 #[derive(Clone, Debug)]

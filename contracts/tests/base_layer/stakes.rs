@@ -4,13 +4,14 @@ use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, ProvenAccount}
 use contracts::bindings::WorkerRegistry::WorkerRegistryErrors as W;
 use contracts::error::{ChainError, Reason};
 use contracts::rpc::{RpcRegistryWriter, RpcWriter};
-use contracts::stakes::{Stake, StakeChange, Stakes as _, StakesWriter as _, commitment};
+use contracts::stakes::{Stakes as _, StakesWriter as _, commitment};
 use protocol::amount::Amount;
 use protocol::hash::Digest;
 use protocol::ids::{AccountIndex, Address, JobId, Nonce, WorkerId};
 use protocol::job::stake::agreement_digest;
 use protocol::job::{Equivocation, TaskResult};
 use protocol::sign::EthKey;
+use protocol::stakes::{Stake, StakeChange};
 use serde_json::json;
 
 use crate::nodes::Node;

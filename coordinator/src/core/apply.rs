@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use protocol::api::JobPhase;
-use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
+use protocol::ids::{Address, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt, Work};
 use protocol::ledger::{QueueAction, QueueItem};
 use protocol::sign::Signed;
@@ -51,7 +51,9 @@ impl Coordinator {
             Fact::Opened { job, settlement, round, slots } => {
                 self.apply_opened(at, *job, *settlement, *round, *slots);
             }
-            Fact::Assigned { task, worker, nonce } => self.apply_assigned(at, *task, *worker, *nonce),
+            Fact::Assigned { task, worker, nonce, signer } => {
+                self.apply_assigned(at, *task, *worker, *nonce, *signer);
+            }
             Fact::Accepted { receipt, owed, promise } => {
                 let receipt = receipt.clone().verify();
                 let receipt = receipt.expect("only verified receipts are recorded, and the disk is checked");
@@ -180,7 +182,14 @@ impl Coordinator {
         }
     }
 
-    fn apply_assigned(&mut self, at: Millis, task: TaskId, worker: WorkerId, nonce: Nonce) {
+    fn apply_assigned(
+        &mut self,
+        at: Millis,
+        task: TaskId,
+        worker: WorkerId,
+        nonce: Nonce,
+        signer: Option<Address>,
+    ) {
         self.workers.assigned(worker, task, nonce, at);
         let job = self.job_mut(task.job);
         let open = job.open.get_mut(&task.settlement).expect("tasks are assigned in open settlements");
@@ -194,7 +203,8 @@ impl Coordinator {
         if training {
             job.rounds[part.round as usize].asked += 1;
         }
-        open.assign(task.slot, Assignment { worker, nonce, at, deadline, progress: (0, 0), loss: None });
+        let assignment = Assignment { worker, nonce, signer, at, deadline, progress: (0, 0), loss: None };
+        open.assign(task.slot, assignment);
         if !training {
             self.timers.set(Timer::Assignment(task), deadline);
         }

@@ -13,6 +13,8 @@ pub struct Config {
     pub operator: Address,
     /// The rollup and its chain.
     pub domain: Domain,
+    /// The registry in which workers stake, if it looks at any.
+    pub registry: Option<Address>,
     /// Seconds between a close and the end of credits: a constant of the rollup.
     pub close_grace_s: u64,
     /// Seconds after an acceptance by which its settlement must be posted.

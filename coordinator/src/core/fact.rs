@@ -79,6 +79,8 @@ pub enum Fact {
         worker: WorkerId,
         /// The nonce.
         nonce: Nonce,
+        /// Whose statement of the result its receipt must carry, if the job asks for stakes.
+        signer: Option<Address>,
     },
     /// A receipt was good: its task is done and owed.
     Accepted {

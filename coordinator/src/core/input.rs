@@ -1,10 +1,11 @@
 //! Everything that can happen to a coordinator.
 
 use protocol::hash::{Digest, Keccak};
-use protocol::ids::{Address, BatchId, JobId, Nonce, TaskId, WorkerId};
+use protocol::ids::{AccountIndex, Address, BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt};
 use protocol::ledger::QueueItem;
 use protocol::sign::Signed;
+use protocol::stakes::Stake;
 use protocol::time::Millis;
 use protocol::wire::message::Hello;
 
@@ -108,6 +109,11 @@ pub enum Event {
         round: Option<u32>,
         /// The model or what went wrong.
         outcome: Result<ReadyModel, Reason>,
+    },
+    /// What stands behind accounts, as of a final block: those for which it differs from what was told before.
+    Stakes {
+        /// Whose, and how much; `None`: nothing.
+        changed: Vec<(AccountIndex, Option<Stake>)>,
     },
     /// What time it is on the base layer: no block after this lies before it.
     BaseTime {

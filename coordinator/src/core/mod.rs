@@ -19,6 +19,7 @@ mod rounds;
 mod schedule;
 mod sealing;
 pub mod settlement;
+pub mod stakes;
 pub mod timers;
 mod why;
 pub mod workers;
@@ -39,6 +40,7 @@ pub use fact::{Fact, Outcome, Record};
 pub use input::{Event, Input, ReadyModel};
 use jobs::Job;
 pub use schedule::ExpectedResult;
+use stakes::Stakes;
 use timers::{Timer, Timers};
 use workers::Workers;
 
@@ -48,6 +50,7 @@ pub struct Coordinator {
     config: Config,
     now: Millis,
     workers: Workers,
+    stakes: Stakes,
     specs: BTreeMap<SpecHash, KnownSpec>,
     jobs: BTreeMap<JobId, Job>,
     batches: Batches,
@@ -75,11 +78,12 @@ pub struct KnownSpec {
 impl Coordinator {
     /// A coordinator to which nothing has happened.
     pub fn new(config: Config) -> Self {
-        let batches = Batches::new(&config);
+        let (batches, stakes) = (Batches::new(&config), Stakes::of(config.registry));
         Self {
             config,
             now: Millis(0),
             workers: Workers::default(),
+            stakes,
             specs: BTreeMap::new(),
             jobs: BTreeMap::new(),
             batches,
@@ -140,6 +144,7 @@ impl Coordinator {
             Event::ModelReady { job, round, outcome } => {
                 self.on_model_ready(job, round, outcome, &mut effects)
             }
+            Event::Stakes { changed } => self.on_stakes(changed),
             Event::BaseTime { secs } => self.base_clock.hear(secs, self.now),
             Event::BatchPosted { number, transaction, gas, posted_at, final_at } => {
                 let posted = Posted { transaction, gas, at: posted_at, final_at };
@@ -267,6 +272,11 @@ impl Coordinator {
     /// Who is here.
     pub const fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    /// What they have at stake.
+    pub const fn stakes(&self) -> &Stakes {
+        &self.stakes
     }
 
     /// Funded jobs that name this coordinator.

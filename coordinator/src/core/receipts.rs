@@ -10,6 +10,7 @@ use super::effect::WeightedUpdate;
 use super::fact::{Fact, Outcome};
 use super::jobs::Job;
 use super::settlement::{AcceptedReceipt, Promise, Settlement, SlotState};
+use super::stakes::not_stated;
 use super::{Coordinator, Effect};
 
 impl Coordinator {
@@ -36,14 +37,19 @@ impl Coordinator {
             }
             return;
         }
-        if !self.assignment(task).is_some_and(|held| held.worker == worker && held.nonce == nonce) {
+        let held = self.assignment(task).filter(|held| held.worker == worker && held.nonce == nonce);
+        let Some(held) = held else {
             effects.push(reject(self.why_not_held(task)));
             return;
-        }
+        };
         let job = &self.jobs[&task.job];
         let spec = job.spec.clone().expect("tasks are assigned only under a known spec");
         let round = job.round_of(task).expect("whoever holds a task holds one of a round");
-        let fault = result.err().or_else(|| wrong_count(job, &spec, task, receipt.body()));
+        let chain_id = self.config.domain.chain_id;
+        let fault = result
+            .err()
+            .or_else(|| wrong_count(job, &spec, task, receipt.body()))
+            .or_else(|| not_stated(&spec, held, chain_id, receipt.body()));
         if let Some(fault) = fault {
             self.end_assignment(task, Outcome::Rejected, fault, effects);
             self.fail_hopeless(task, effects);

@@ -33,6 +33,9 @@ impl Coordinator {
                 "the terms that were funded are not those of the spec: close the job and submit again".into(),
             );
         }
+        if let Some(reason) = self.stakes.unwatched(spec) {
+            return Some(reason);
+        }
         spec.approve.then(|| {
             "this coordinator does not collect a signature for each settlement: submit the job without `approve`".into()
         })
@@ -61,6 +64,8 @@ impl Coordinator {
     fn advance_job(&mut self, id: JobId, effects: &mut Vec<Effect>) {
         let job = &self.jobs[&id];
         let Some(spec) = job.spec.clone() else { return };
+        self.tell_passed_over(id, effects);
+        let job = &self.jobs[&id];
         // Spec and funding come in either order, and a crash may come between: look before the first settlement opens.
         if job.next == 0
             && let Some(why) = self.unsuited(job)

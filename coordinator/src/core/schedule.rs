@@ -33,7 +33,8 @@ impl Coordinator {
         let mut taking: Vec<WorkerId> = Vec::new();
         for (id, worker) in self.workers.iter() {
             let busy_here = training && part.taking_part.contains(&id);
-            if busy_here || !worker.has_room() || part.barred.contains(&id) || worker.unfit(spec).is_some() {
+            let barred = busy_here || part.barred.contains(&id);
+            if barred || !worker.has_room() || worker.unfit(spec, &self.stakes).is_some() {
                 continue;
             }
             let slots = worker.session.as_ref().map_or(0, |session| session.abilities.slots.max(1) as usize);
@@ -52,7 +53,8 @@ impl Coordinator {
             }
             let attempt = self.jobs[&job].open[&number].slots[slot as usize].attempts;
             let nonce = self.nonce(task, worker, attempt);
-            self.record(Fact::Assigned { task, worker, nonce }, effects);
+            let signer = self.stated_by(job, worker);
+            self.record(Fact::Assigned { task, worker, nonce, signer }, effects);
             effects.extend(self.assign_message(task));
         }
     }
@@ -108,6 +110,7 @@ impl Coordinator {
             spec: job.spec_hash,
             price: spec.price * units,
             deadline_ms: assignment.deadline.since(self.now),
+            stake: spec.stake.map(|asked| asked.registry),
             work,
         };
         let message = ToWorker::Assign { task: Box::new(task), posted: self.batches.settlements_posted(job) };

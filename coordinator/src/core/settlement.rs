@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use protocol::hash::Digest;
-use protocol::ids::{AccountIndex, Nonce, WorkerId};
+use protocol::ids::{AccountIndex, Address, Nonce, WorkerId};
 use protocol::job::{JobSpec, Real, Receipt};
 use protocol::sign::Signed;
 use protocol::time::Millis;
@@ -91,6 +91,8 @@ pub struct Assignment {
     pub worker: WorkerId,
     /// Ties the receipt to it.
     pub nonce: Nonce,
+    /// Whose statement of the result its receipt must carry.
+    pub signer: Option<Address>,
     /// Since when.
     pub at: Millis,
     /// When it is given up.

@@ -30,15 +30,23 @@ impl Coordinator {
             }
             None => return Some("the job's terms never allow the next round: close it".into()),
         }
-        let fit = self.workers.iter().filter(|(_, worker)| worker.unfit(spec).is_none() && worker.has_room());
+        let fit = self.workers.iter();
+        let fit = fit.filter(|(_, worker)| worker.unfit(spec, &self.stakes).is_none() && worker.has_room());
+        let staked = spec.stake.map_or(String::new(), |asked| {
+            format!(" and {} tokens at stake", Amount::units(asked.least.into()))
+        });
         match &spec.work {
             Work::Train(train) => {
                 let have = fit.take(train.round.quorum as usize).count();
                 let want = train.round.quorum as usize;
-                (have < want)
-                    .then(|| format!("{have} of {want} workers with data tagged '{}' are free", train.data))
+                (have < want).then(|| {
+                    format!("{have} of {want} workers with data tagged '{}'{staked} are free", train.data)
+                })
             }
-            Work::Infer(_) => (fit.count() == 0).then(|| "no worker is free".into()),
+            Work::Infer(_) => (fit.count() == 0).then(|| match spec.stake {
+                None => "no worker is free".into(),
+                Some(_) => format!("no worker that could do it{staked} is free"),
+            }),
         }
     }
 

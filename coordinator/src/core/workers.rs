@@ -10,6 +10,7 @@ use protocol::wire::message::{Abilities, Hello};
 use super::config::Admission;
 use super::fact::Outcome;
 use super::limits::{HISTORY_TASKS_MAX, SLOTS_MAX};
+use super::stakes::Stakes;
 
 /// A registered worker.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct Session {
     pub abilities: Abilities,
     /// Whether it takes no more tasks.
     pub leaving: bool,
+    /// Jobs of which it was told that it gets nothing.
+    pub passed_over: BTreeSet<JobId>,
 }
 
 /// What became of one assignment.
@@ -149,7 +152,7 @@ impl Workers {
     pub fn connect(&mut self, id: WorkerId, abilities: Abilities) {
         let worker = self.by_id.get_mut(&id).expect("a worker is registered before it connects");
         self.connected += usize::from(worker.session.is_none());
-        worker.session = Some(Session { abilities, leaving: false });
+        worker.session = Some(Session { abilities, leaving: false, passed_over: BTreeSet::new() });
     }
 
     /// Ends a session; whether there was one.
@@ -167,6 +170,11 @@ impl Workers {
     /// A registered worker, to change.
     pub fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
         self.by_id.get_mut(&id)
+    }
+
+    /// A connected worker's session, to change.
+    pub fn session_mut(&mut self, id: WorkerId) -> Option<&mut Session> {
+        self.by_id.get_mut(&id)?.session.as_mut()
     }
 
     /// Who has an account.
@@ -239,10 +247,13 @@ impl Workers {
 
 impl Worker {
     /// Why it could not do a task of this job; `None` if it could, as soon as it has a free slot.
-    pub fn unfit(&self, spec: &JobSpec) -> Option<String> {
+    pub fn unfit(&self, spec: &JobSpec, stakes: &Stakes) -> Option<String> {
         let Some(session) = &self.session else { return Some("not connected".into()) };
         if session.leaving {
             return Some("leaving".into());
+        }
+        if let Some(reason) = stakes.lacking(spec, self.account) {
+            return Some(reason.to_string());
         }
         match &spec.work {
             Work::Train(train) => match session.abilities.data.examples(&train.data) {

@@ -8,6 +8,7 @@ pub mod event_loop;
 pub mod http;
 pub mod metrics;
 pub mod peers;
+pub mod stakes;
 pub mod store;
 
 use std::future::Future as _;
@@ -37,6 +38,7 @@ use clock::Clock;
 use event_loop::{Core, EventLoop, Outlets};
 use metrics::Metrics;
 use peers::Peers;
+use stakes::StakeWatch;
 use store::Store;
 
 /// Milliseconds between two looks at a development chain, and at a real one.
@@ -75,6 +77,10 @@ impl Node {
         if proposer != operator.address() {
             return Err(NodeError::NotProposer { proposer, operator: operator.address() });
         }
+        let registry = match config.registry {
+            Some(address) => Some(layer.reader().registry(address).await?),
+            None => None,
+        };
         let blobs = Arc::new(Blobs::open(&config.data_dir)?);
         let clock = Arc::new(Clock::default());
         if let Some(newest) = records.last() {
@@ -121,12 +127,17 @@ impl Node {
         }
 
         let poll = config.poll_ms.unwrap_or(if info.development_chain { POLL_MS.0 } else { POLL_MS.1 });
+        let poll = Duration::from_millis(poll);
+        if let Some(registry) = registry {
+            let (layer, core) = (layer.reader().clone(), core.clone());
+            tokio::spawn(StakeWatch { layer, registry, core, poll }.watch());
+        }
         let chain = Arc::new(Chain {
             operator: operator.address(),
             layer,
             core: core.clone(),
             clock: clock.clone(),
-            poll: Duration::from_millis(poll),
+            poll,
         });
         let (failed, chain_failure) = oneshot::channel();
         tokio::spawn(chain.clone().post(requests, failed));
@@ -219,6 +230,7 @@ fn core_config(config: &Config, layer: &RpcWriter, operator: &EthKey, secret: [u
     core::Config {
         operator: operator.address(),
         domain: layer.domain(),
+        registry: config.registry,
         close_grace_s: layer.config().close_grace,
         settle_by_s: config.settle_by_s,
         seal_after_ms: config.seal_after_ms,
@@ -252,6 +264,7 @@ fn info(
         development_chain: layer.chain().is_development(),
         rpc: config.rpc.clone(),
         rollup: layer.contract(),
+        registry: config.registry,
         token: layer.config().token,
         deployed_at: layer.deployed_block(),
         open: config.admission.open,

@@ -63,6 +63,9 @@ pub struct Info {
     /// The `Rollup` contract.
     #[serde(with = "text")]
     pub rollup: Address,
+    /// The registry whose stakes jobs may ask for, if there is one.
+    #[serde(default, with = "text::option")]
+    pub registry: Option<Address>,
     /// The ERC-20 it pays in.
     #[serde(with = "text")]
     pub token: Address,

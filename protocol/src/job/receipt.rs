@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Real;
+use super::{Real, TaskResult};
 use crate::hash::Digest;
 use crate::ids::{Nonce, TaskId};
-use crate::sign::{Signable, Signed, Unverified};
+use crate::sign::{EthSignature, Signable, Signed, Unverified};
 
 /// What a worker says it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,17 @@ pub struct Receipt {
     pub loss: Option<Real>,
     /// How the global weights did on the worker's examples, if it was asked.
     pub evaluated: Option<Evaluated>,
+    /// The signature of the worker's signer under the same result, for the task's registry ([`TaskResult`]), if it
+    /// names one. The base layer can check it; the receipt's own signature it cannot.
+    pub stake: Option<EthSignature>,
+}
+
+impl Receipt {
+    /// What the worker's signer states of the task.
+    pub const fn task_result(&self) -> TaskResult {
+        let TaskId { job, settlement, .. } = self.task;
+        TaskResult { job, settlement, nonce: self.nonce, result: self.result }
+    }
 }
 
 /// How some weights did on some examples.
@@ -45,7 +56,7 @@ impl Evaluated {
 }
 
 impl Signable for Receipt {
-    const DOMAIN: &'static str = "fedroll receipt 1";
+    const DOMAIN: &'static str = "fedroll receipt 2";
 }
 
 impl Unverified<Receipt> {

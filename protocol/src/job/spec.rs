@@ -5,14 +5,14 @@ use core::ops::Deref;
 use serde::{Deserialize, Serialize};
 
 use super::work::{Work, range};
-use super::{ModelSpec, Name, Real};
+use super::{ModelSpec, Name, Real, StakeTerms};
 use crate::hash::{Tag, tagged};
 use crate::ids::SpecHash;
 use crate::ledger::Terms;
 use crate::limits::*;
 
 /// The spec version this build reads and writes.
-pub const SPEC_VERSION: u16 = 2;
+pub const SPEC_VERSION: u16 = 3;
 
 /// What a job asks for, before anybody has looked at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct SpecFields {
     pub burst: Option<u64>,
     /// Units a second by which that allowance grows.
     pub rate: u64,
+    /// What must stand behind a worker that takes part; `None`: nothing.
+    pub stake: Option<StakeTerms>,
 }
 
 /// A spec that has been looked at: every bound holds, every product fits its type.
@@ -107,6 +109,9 @@ impl JobSpec {
         }
         range("pay.price", fields.price, 1, u64::MAX)?;
         range("pay.fee_bps", fields.fee_bps.into(), 0, 10_000)?;
+        if let Some(stake) = &fields.stake {
+            range("workers.stake", stake.least, 1, u64::MAX)?;
+        }
         match &fields.work {
             Work::Train(train) => train.check()?,
             Work::Infer(infer) => infer.check()?,
@@ -268,6 +273,7 @@ mod tests {
             approve: false,
             burst: None,
             rate: 0,
+            stake: None,
         }
     }
 
@@ -288,10 +294,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_key_that_holds_it() {
-        let cases: [(&str, Result<JobSpec, SpecError>); 10] = [
+        let no_stake = StakeTerms { registry: crate::ids::Address([1; 20]), least: 0 };
+        let cases: [(&str, Result<JobSpec, SpecError>); 11] = [
             ("settlement.rounds", with(|fields, _| fields.settlement_rounds = 0)),
             ("settlement.rounds", with(|fields, _| fields.settlement_rounds = 2_001)),
             ("pay.price", with(|fields, _| fields.price = 0)),
+            ("workers.stake", with(|fields, _| fields.stake = Some(no_stake))),
             ("training.rounds", with(|_, train| train.rounds = 0)),
             ("training.momentum", with(|_, train| train.momentum = 1.0.try_into().unwrap())),
             ("training.learning_rate", with(|_, train| train.learning_rate = 0.0.try_into().unwrap())),
@@ -320,6 +328,10 @@ mod tests {
         let base = with(|_, _| ()).unwrap().hash();
         assert_ne!(with(|fields, _| fields.price += 1).unwrap().hash(), base);
         assert_ne!(with(|_, train| train.seed += 1).unwrap().hash(), base);
+        let stake = |least| Some(StakeTerms { registry: crate::ids::Address([1; 20]), least });
+        let staked = with(|fields, _| fields.stake = stake(5)).unwrap().hash();
+        assert_ne!(staked, base);
+        assert_ne!(with(|fields, _| fields.stake = stake(6)).unwrap().hash(), staked);
         assert_eq!(with(|_, train| train.momentum = 0.9.try_into().unwrap()).unwrap().hash(), base);
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ModelSpec, Name, Real};
 use crate::hash::Digest;
-use crate::ids::{Nonce, SpecHash, TaskId};
+use crate::ids::{Address, Nonce, SpecHash, TaskId};
 
 /// One unit of work for one worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct Task {
     pub price: u64,
     /// Milliseconds until the coordinator gives up on this assignment.
     pub deadline_ms: u64,
+    /// The registry to which the worker's signer states the result, if the job asks for stakes.
+    pub stake: Option<Address>,
     /// The work.
     pub work: TaskWork,
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
-use crate::ids::{AccountIndex, Address, Nonce, TaskId};
+use crate::ids::{AccountIndex, Address, JobId, Nonce, TaskId};
 use crate::job::{Name, Real, Reason, Receipt, SignedAcceptance, Task};
 use crate::limits::TAGS_MAX;
 use crate::sign::Unverified;
@@ -164,6 +164,13 @@ pub enum ToWorker {
         nonce: Nonce,
         /// The task.
         task: TaskId,
+        /// Why, for people.
+        reason: Reason,
+    },
+    /// A job of this coordinator that the worker gets no task of, until something about the worker changes.
+    PassedOver {
+        /// The job.
+        job: JobId,
         /// Why, for people.
         reason: Reason,
     },

@@ -35,7 +35,10 @@ pub fn said(oracle: &Oracle, to: WorkerId, message: &ToWorker) -> Checked {
         ToWorker::Cancel { task, nonce, .. } => require(oracle.ended.contains_key(nonce), PROPERTY, || {
             format!("task {task} is cancelled, and no fact says that it ended")
         }),
-        ToWorker::Refused(_) | ToWorker::Accepted { .. } | ToWorker::Rejected { .. } => Ok(()),
+        ToWorker::Refused(_)
+        | ToWorker::Accepted { .. }
+        | ToWorker::Rejected { .. }
+        | ToWorker::PassedOver { .. } => Ok(()),
     }
 }
 

@@ -132,7 +132,7 @@ impl Client {
                         self.sender.send(&ToCoordinator::Receipt(late.into_wire())).await?;
                     }
                 }
-                Some(ToWorker::Welcome(_)) => {}
+                Some(ToWorker::Welcome(_) | ToWorker::PassedOver { .. }) => {}
                 Some(ToWorker::Refused(reason)) => bail!("refused: {reason}"),
             }
         }
@@ -177,6 +177,7 @@ impl Client {
             examples: if quirk == Quirk::NoExamples { 0 } else { items },
             loss: Real::try_from(1.0).ok(),
             evaluated: None,
+            stake: None,
         })
     }
 }

@@ -55,5 +55,6 @@ pub fn job(name: &str, train: Train) -> Result<JobSpec> {
         approve: false,
         burst: None,
         rate: 0,
+        stake: None,
     })?)
 }

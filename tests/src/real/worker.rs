@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use protocol::ids::Address;
 
 use super::Process;
 use super::jobs::{TAG, model};
@@ -24,12 +25,17 @@ pub struct Worker {
 impl Worker {
     /// Starts worker `number` with its directory, examples and log in `dir`, and waits until it is welcome.
     pub async fn start(dir: &Path, coordinator: &str, number: u8) -> Result<Self> {
+        Self::paid_to(dir, coordinator, number, Address([number; 20])).await
+    }
+
+    /// The same with a payout address of somebody's.
+    pub async fn paid_to(dir: &Path, coordinator: &str, number: u8, payout: Address) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let data = dir.join("examples.csv");
         fs::write(&data, examples(number.into()))?;
         let own = dir.join("worker");
         let path = |path: &Path| path.to_str().map(str::to_owned).context("a path in UTF-8");
-        let payout = format!("0x{}", format!("{number:02x}").repeat(20));
+        let payout = payout.to_string();
         let words = ["--format", "json", "run", "--coordinator", coordinator, "--payout", &payout];
         let mut arguments: Vec<String> = words.map(str::to_owned).to_vec();
         arguments.extend(["--dir".to_owned(), path(&own)?, "--data".to_owned()]);

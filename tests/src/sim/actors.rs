@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use protocol::ids::{Address, WorkerId};
 use protocol::job::Name;
 use protocol::rng::Rng;
-use protocol::sign::NodeKey;
+use protocol::sign::{EthKey, NodeKey};
 use protocol::wire::message::{Abilities, DataSet, DataSets};
 
 use super::Peer;
@@ -34,6 +34,11 @@ pub(super) fn name(text: &str) -> Name {
 
 pub(super) fn payout(who: usize) -> Address {
     Address([0xa0 + who as u8; 20])
+}
+
+/// The key for a worker's statements.
+pub(super) fn signer(who: usize) -> EthKey {
+    EthKey::from_secret(&[0x51 + who as u8; 32]).expect("a small number is a key")
 }
 
 pub(super) fn abilities(slots: u64, tags: &[&str], who: usize) -> Abilities {

@@ -82,6 +82,7 @@ impl CoordinatorNode {
         let config = Config {
             operator: key.address(),
             domain,
+            registry: None,
             close_grace_s: params.close_grace_s(),
             // In some runs so soon that rounds without a quorum have to end for it.
             settle_by_s: params.settle_by_s,

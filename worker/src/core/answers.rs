@@ -41,6 +41,14 @@ impl Worker {
         }
     }
 
+    /// The operator is told, once a reason.
+    pub(super) fn on_passed_over(&mut self, job: JobId, reason: Reason) {
+        if self.records.passed_over.get(&self.records.key(job)) != Some(&reason) {
+            self.effects.push(Effect::Log(Note::PassedOver { job, reason: reason.clone() }));
+            self.record(Fact::PassedOver { job, reason });
+        }
+    }
+
     /// The open task whose receipt is answered. Anything else changes nothing: an answer that comes twice is normal
     /// after a reconnect, one to what was never signed is not.
     fn finished(&mut self, nonce: &Nonce, task: &TaskId) -> Option<(OpenTask, FinishedReceipt)> {

@@ -92,6 +92,13 @@ pub enum Fact {
         /// Settlements, from the first on.
         settlements: u32,
     },
+    /// The coordinator gives the worker no task of a job.
+    PassedOver {
+        /// The job, on the terms pinned last.
+        job: JobId,
+        /// Why not.
+        reason: Reason,
+    },
 }
 
 /// What a worker holds its coordinator to. A change needs the operator's word.

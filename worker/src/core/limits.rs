@@ -33,6 +33,8 @@ pub const LEAVE_MS_MAX: u64 = 10_000;
 /// Milliseconds that an acceptance's settle-by date may lie ahead: a promise for later is worth nothing.
 pub const SETTLE_BY_MS_MAX: u64 = 30 * 24 * 3_600_000;
 
+/// Assignments that the signer stated a result for, kept one by one; older ones live on as the settlement they reached.
+pub const SIGNED_MAX: usize = 20_000;
 /// Ended tasks whose outcome is kept one by one; older ones live on in the totals.
 pub const ENDED_MAX: usize = 2_000;
 /// Settlements whose latest acceptance is kept as proof: those long past are dropped first.

@@ -21,6 +21,7 @@ mod note;
 mod policy;
 mod records;
 mod session;
+mod signed;
 mod tasks;
 mod transfers;
 
@@ -29,7 +30,7 @@ use std::collections::BTreeSet;
 use protocol::hash::Digest;
 use protocol::ids::{Address, CoordinatorId};
 use protocol::job::Name;
-use protocol::sign::NodeKey;
+use protocol::sign::{EthKey, NodeKey};
 use protocol::time::Millis;
 use protocol::wire::message::{Abilities, ToCoordinator, ToWorker};
 
@@ -41,6 +42,7 @@ pub use input::{Event, Input, LinkId, Output, TaskFailure, TransferFailure};
 pub use note::Note;
 pub use policy::{Hours, MemoryEstimate, ModelName, Policy};
 pub use records::{Records, RestoreError};
+pub use signed::SignedResults;
 
 use session::{Link, Session};
 use tasks::{Phase, Tasks};
@@ -66,11 +68,20 @@ pub struct Config {
     pub accept_changed_coordinator: bool,
 }
 
+/// What a worker signs with.
+#[derive(Debug)]
+pub struct Keys {
+    /// Its identity, for receipts.
+    pub identity: NodeKey,
+    /// For what it states of its results to a registry of stakes.
+    pub signer: EthKey,
+}
+
 /// A worker's whole state.
 #[derive(Debug)]
 pub struct Worker {
     config: Config,
-    key: NodeKey,
+    keys: Keys,
     /// For jitter only.
     seed: u64,
     now: Millis,
@@ -83,8 +94,8 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that remembers nothing. `seed` only spreads reconnects.
-    pub fn new(config: Config, key: NodeKey, seed: u64) -> Self {
-        Self::with_records(config, key, seed, Records::default())
+    pub fn new(config: Config, keys: Keys, seed: u64) -> Self {
+        Self::with_records(config, keys, seed, Records::default())
     }
 
     /// A worker that remembers what these facts say. The first input has to be [`Event::Started`] here too.
@@ -93,19 +104,19 @@ impl Worker {
     /// [`RestoreError`] if the facts contradict each other.
     pub fn restore<'a>(
         config: Config,
-        key: NodeKey,
+        keys: Keys,
         seed: u64,
         facts: impl IntoIterator<Item = &'a Fact>,
     ) -> Result<Self, RestoreError> {
         let mut records = Records::default();
         facts.into_iter().try_for_each(|fact| records.apply(fact))?;
-        Ok(Self::with_records(config, key, seed, records))
+        Ok(Self::with_records(config, keys, seed, records))
     }
 
-    fn with_records(config: Config, key: NodeKey, seed: u64, records: Records) -> Self {
+    fn with_records(config: Config, keys: Keys, seed: u64, records: Records) -> Self {
         let tasks = Tasks::restored(&records.open);
         let (session, effects) = (Session::new(), Vec::new());
-        Self { config, key, seed, now: Millis(0), session, tasks, records, effects }
+        Self { config, keys, seed, now: Millis(0), session, tasks, records, effects }
     }
 
     /// The only way the state changes: same inputs, same effects, on every machine.
@@ -154,6 +165,7 @@ impl Worker {
             ToWorker::Cancel { nonce, reason, .. } => self.on_cancel(nonce, reason),
             ToWorker::Accepted { nonce, task, acceptance } => self.on_accepted(nonce, task, acceptance),
             ToWorker::Rejected { nonce, task, reason } => self.on_rejected(nonce, task, reason),
+            ToWorker::PassedOver { job, reason } => self.on_passed_over(job, reason),
         }
     }
 

@@ -86,6 +86,13 @@ pub enum Note {
         /// What is wrong.
         wrong: WrongAcceptance,
     },
+    /// The coordinator gives the worker no task of a job.
+    PassedOver {
+        /// The job.
+        job: JobId,
+        /// Why not.
+        reason: Reason,
+    },
     /// A message that makes no sense here.
     Odd {
         /// What kind.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fact::{Book, EndedTask, Fact, JobKey, JobTotals, OpenTask, Outcome, Pin, Stage};
 use super::limits::{BOOKS_MAX, ENDED_MAX, JOBS_MAX, REFUSALS_MAX};
+use super::signed::SignedResults;
 
 /// What a worker remembers. Bounded by the figures in [`limits`](super::limits).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,10 @@ pub struct Records {
     pub stopped: BTreeMap<JobKey, Reason>,
     /// The latest refusals, oldest first.
     pub refusals: VecDeque<(Millis, Reason)>,
+    /// Jobs that the worker gets no task of.
+    pub passed_over: BTreeMap<JobKey, Reason>,
+    /// What its signer has stated.
+    pub signed: SignedResults,
 }
 
 /// Facts that contradict the ones before them: the file was not written by this program, or parts are missing.
@@ -88,7 +93,10 @@ impl Records {
             Fact::Computed { nonce, output } => self.open_mut(nonce)?.stage = Stage::Computed(output.clone()),
             Fact::Finished { receipt, digest } => {
                 let stage = Stage::Finished { receipt: receipt.clone(), digest: *digest };
-                self.open_mut(&receipt.body.nonce)?.stage = stage;
+                let open = self.open.get_mut(&receipt.body.nonce);
+                let open = open.ok_or(RestoreError::UnknownTask(receipt.body.nonce))?;
+                open.stage = stage;
+                self.signed.note(&open.task);
             }
             Fact::Accepted { at, nonce, acceptance } => self.apply_accepted(*at, nonce, acceptance)?,
             Fact::Ended { at, nonce, outcome } => {
@@ -117,6 +125,11 @@ impl Records {
                     self.refusals.pop_front();
                 }
             }
+            Fact::PassedOver { job, reason } => {
+                let key = self.key(*job);
+                self.passed_over.insert(key, reason.clone());
+                drop_first_over(&mut self.passed_over, JOBS_MAX);
+            }
             Fact::Summary(records) => *self = (**records).clone(),
         }
         Ok(())
@@ -133,6 +146,7 @@ impl Records {
         }
         let open = OpenTask { task: Box::new(task.clone()), pin, taken: at, stage: Stage::Taken };
         self.open.insert(task.nonce, open);
+        self.passed_over.remove(&JobKey { pin, job: task.id.job });
         Ok(())
     }
 

@@ -174,6 +174,9 @@ impl Worker {
         if let Some(reason) = self.records.stopped.get(&self.records.key(task.id.job)) {
             return Err(Reason::from(format!("this worker has stopped working for the job: {reason}")));
         }
+        if let Some(reason) = self.records.signed.forbids(task) {
+            return Err(reason);
+        }
         if let Some(behind) = self.behind(task) {
             return Err(Reason::from(behind.to_string()));
         }

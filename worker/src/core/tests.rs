@@ -5,3 +5,4 @@ mod offers;
 mod order;
 mod promises;
 mod rig;
+mod stated;

@@ -2,7 +2,8 @@
 
 use protocol::hash::Digest;
 use protocol::ids::Nonce;
-use protocol::job::{Reason, Receipt};
+use protocol::job::{Reason, Receipt, TaskResult};
+use protocol::sign::eip712::Domain;
 use protocol::time::Millis;
 use protocol::wire::message::ToCoordinator;
 
@@ -82,12 +83,16 @@ impl Worker {
     }
 
     pub(super) fn on_uploaded(&mut self, nonce: Nonce) {
-        let Some(OpenTask { task, stage: Stage::Computed(output), .. }) = self.records.open.get(&nonce)
+        let Some(OpenTask { task, pin, stage: Stage::Computed(output), .. }) = self.records.open.get(&nonce)
         else {
             return;
         };
         let (id, output) = (task.id, output.clone());
-        let signed = self.key.sign(Receipt {
+        let chain_id = self.records.pins[*pin as usize].domain.chain_id;
+        // The fact that notes this is durable before the receipt leaves; `may_take` has looked that it is the first.
+        let stated = TaskResult { job: id.job, settlement: id.settlement, nonce, result: output.result };
+        let stake = task.stake.map(|contract| stated.sign(&Domain { chain_id, contract }, &self.keys.signer));
+        let signed = self.keys.identity.sign(Receipt {
             task: id,
             nonce,
             result: output.result,
@@ -95,6 +100,7 @@ impl Worker {
             examples: output.examples,
             loss: output.loss,
             evaluated: output.evaluated,
+            stake,
         });
         let digest = signed.digest();
         self.record(Fact::Finished { receipt: Box::new(signed.into_wire()), digest });

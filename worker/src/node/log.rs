@@ -20,6 +20,7 @@ pub fn write(note: &Note) {
         Note::Disputed { task, wrong } => {
             error!(%task, %wrong, "the acceptance does not hold: this job gets no more work");
         }
+        Note::PassedOver { job, reason } => warn!(%job, %reason, "no task of this job comes here"),
         Note::Odd { what, job, nonce } => debug!(what, %job, ?nonce, "odd"),
         Note::Resting => info!("resting: outside the hours"),
         Note::Leaving { held } => info!(held, "leaving"),

@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use protocol::job::Name;
 use protocol::quic::{Client, ClientLimits, key_file};
-use protocol::sign::NodeKey;
+use protocol::sign::{EthKey, NodeKey};
 use protocol::wire::message::{Abilities, DataSet, DataSets};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::core::{self, Event, Worker};
+use crate::core::{self, Event, Keys, Worker};
 use crate::error::NodeError;
 use cache::{Cache, Results};
 use clock::Clock;
@@ -58,6 +58,14 @@ pub fn identity(directory: &Path) -> Result<NodeKey, NodeError> {
     Ok(NodeKey::from_seed(&*key_file::load_or_create(&directory.join("identity.key"))?))
 }
 
+/// The key by which the worker states its results to a registry of stakes, made if there is none.
+pub fn signer(directory: &Path) -> Result<EthKey, NodeError> {
+    create_directory(directory)?;
+    let path = directory.join("signer.key");
+    let secret = key_file::load_or_create(&path)?;
+    EthKey::from_secret(&secret).map_err(|source| NodeError::Signer { path, source })
+}
+
 fn create_directory(directory: &Path) -> Result<(), NodeError> {
     let created = std::fs::create_dir_all(directory);
     created.map_err(|source| NodeError::Directory { path: directory.to_owned(), source })
@@ -83,7 +91,7 @@ impl Node {
         create_directory(&directory)?;
         let lock = lock(&directory)?;
         let key = Arc::new(identity(&directory)?);
-        let core_key = identity(&directory)?;
+        let keys = Keys { identity: identity(&directory)?, signer: signer(&directory)? };
         let worker_id = key.id();
         let (data, shard) = read_data(&config)?;
         let log = log_path(&directory);
@@ -96,8 +104,7 @@ impl Node {
         }
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let abilities = Abilities { slots: config.slots, cores, memory_bytes: config.memory_bytes, data };
-        let worker =
-            Worker::restore(core_config(&config, abilities), core_key, jitter_seed()?, &loaded.facts)?;
+        let worker = Worker::restore(core_config(&config, abilities), keys, jitter_seed()?, &loaded.facts)?;
         // One record in place of many, at a time when nothing waits for it.
         let store = if loaded.facts.len() > 1 {
             Store::rewrite(&log, &worker.facts())?

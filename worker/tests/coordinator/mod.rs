@@ -81,7 +81,8 @@ impl Coordinator {
 
     pub fn task(&self, n: u8, work: TaskWork) -> Task {
         let id = TaskId { job: JobId(0), settlement: n.into(), slot: 0 };
-        Task { id, nonce: Nonce([n; 32]), spec: SpecHash([8; 32]), price: PRICE, deadline_ms: 600_000, work }
+        let (nonce, spec) = (Nonce([n; 32]), SpecHash([8; 32]));
+        Task { id, nonce, spec, price: PRICE, deadline_ms: 600_000, stake: None, work }
     }
 
     pub fn infer_task(&self, n: u8, items: u32) -> Task {

@@ -22,7 +22,7 @@ use crate::page::count;
 use crate::replay::{Replay, Replayed};
 
 /// Bytes of one receipt or acceptance.
-const EVIDENCE_BYTES_MAX: usize = 4096;
+pub const EVIDENCE_BYTES_MAX: usize = 4096;
 
 /// What the evidence of one batch is worth.
 #[derive(Debug)]

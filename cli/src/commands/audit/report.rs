@@ -11,6 +11,7 @@ use protocol::ids::{AccountIndex, Address, BatchId, JobId, WorkerId};
 use serde::Serialize;
 
 use super::challenge::Challenged;
+use super::statements::Found;
 use crate::exit::ExitStatus;
 use crate::output::Report;
 use crate::page::{Column, Page, bytes, short};
@@ -50,6 +51,9 @@ pub struct AuditReport {
     /// Batches that were rolled back; they count for nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rolled_back: Vec<FallenLine>,
+    /// Workers that stated two results for one task.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) contradictions: Vec<Found>,
     /// The proof that was sent against the first wrong batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) challenge: Option<Challenged>,
@@ -199,6 +203,7 @@ impl AuditReport {
             totals: Totals::default(),
             batches: Vec::new(),
             rolled_back: replay.fallen.iter().map(FallenLine::new).collect(),
+            contradictions: Vec::new(),
             challenge: None,
             accounts: accounts.collect(),
             jobs: jobs.collect(),

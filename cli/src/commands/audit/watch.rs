@@ -105,7 +105,7 @@ pub async fn run(
         let bound = metrics.serve(address).await.map_err(file("listen on", &address.to_string()))?;
         out.line(format_args!("metrics at http://{bound}/metrics"))?;
     }
-    let looking = match &args.evidence {
+    let looking = match args.evidence.first() {
         Some(source) => {
             let (source, mirror) = (Source::open(source)?, args.mirror.clone());
             Some(Looking { source, mirror, missing: BTreeMap::new() })

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, BatchOnChain, Cost, ProvenAccount};
 use contracts::rpc::{RpcChain, RpcRegistry, RpcRegistryWriter, RpcWriter};
-use contracts::stakes::{Stake as Staked, StakeChange, Stakes as _, StakesWriter as _, commitment};
+use contracts::stakes::{Stakes as _, StakesWriter as _, commitment};
 use protocol::amount::Amount;
 use protocol::api::text;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, WorkerId};
 use protocol::job::stake::agreement_digest;
+use protocol::stakes::{Stake as Staked, StakeChange};
 use serde::Serialize;
 
 use crate::args::KeyArgs;

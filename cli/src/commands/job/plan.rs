@@ -5,9 +5,11 @@ use protocol::job::{JobSpec, Work};
 use serde::Serialize;
 
 use crate::args::job;
+use crate::client::Client;
+use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::jobfile::Job;
-use crate::network;
+use crate::network::{self, Network};
 use crate::output::{Output, Report};
 use crate::page::{Column, Page};
 
@@ -67,7 +69,8 @@ impl Report for Planned {
 /// Plans the job in a file.
 pub async fn run(args: &job::Plan, out: &Output) -> anyhow::Result<ExitStatus> {
     let job = Job::read(&args.file)?;
-    let (client, _) = network::coordinator(&args.coordinator)?;
+    let (client, network) = network::coordinator(&args.coordinator)?;
+    let job = placed(job, &client, &network).await?;
     let plan = client.plan(&job.spec).await?;
     out.answer(&Planned {
         name: job.spec.name.to_string(),
@@ -78,6 +81,24 @@ pub async fn run(args: &job::Plan, out: &Output) -> anyhow::Result<ExitStatus> {
         upload_bytes: job.uploads.iter().map(|upload| upload.bytes).sum(),
         plan,
     })
+}
+
+/// A job whose stake counts somewhere: in the registry that the file names, else in the network directory's, else in
+/// what the coordinator says, which is checked before money is paid.
+pub async fn placed(job: Job, client: &Client, network: &Network) -> anyhow::Result<Job> {
+    if job.stake.is_none() {
+        return Ok(job);
+    }
+    let registry = match network.registry() {
+        Some(registry) => Some(registry),
+        None => client.info().await?.registry,
+    };
+    let registry = registry.ok_or_else(|| CliError::Unknown {
+        what: "where the stakes count that the job asks for",
+        fix: "this coordinator looks at no registry; name one that it does in the file: registry = \"0x…\""
+            .to_owned(),
+    })?;
+    Ok(job.with_registry(registry)?)
 }
 
 /// The kind of a spec's work, as the API words it.

@@ -52,6 +52,7 @@ pub fn order(job: Job) -> Order {
 pub async fn run(args: &Submit, out: &Output) -> anyhow::Result<ExitStatus> {
     let job = Job::read(&args.file)?;
     let (client, network) = network::coordinator(&args.pay.coordinator)?;
+    let job = super::plan::placed(job, &client, &network).await?;
     let key = network.key(&args.pay.key)?;
     let spec = job.spec.hash();
     let requester = Requester { client: &client, key: &key, network: &network };

@@ -57,6 +57,16 @@ pub async fn submit(
 ) -> Result<Json<Submitted>, Refusal> {
     let requester = auth::signer(&api, &method, uri.path(), &headers, Digest::of(&body))?;
     let spec = parse_spec(&body)?;
+    if let Some(asked) = spec.stake
+        && api.info.registry != Some(asked.registry)
+    {
+        let what = match api.info.registry {
+            Some(registry) => format!("stakes count in {registry} here, not in {}", asked.registry),
+            None => "this coordinator looks at no registry of stakes".into(),
+        };
+        let fix = "name its registry in the job (`GET /v1/info`), or leave [workers] stake out";
+        return Err(Refusal::bad("other-registry", what, fix));
+    }
     let hash = spec.hash();
     let mut here = Job::needed_blobs(&spec);
     here.sort_unstable();

@@ -17,11 +17,17 @@ use crate::core::jobs::{Job, Round};
 use crate::core::settlement::AcceptedReceipt;
 use crate::core::workers::{TaskEnd, Worker};
 
+/// What a job asks for beside data, in words.
+fn staked(spec: &JobSpec) -> String {
+    spec.stake
+        .map_or(String::new(), |asked| format!(" and {} tokens at stake", Amount::units(asked.least.into())))
+}
+
 /// What a job would cost and who could do it.
 pub fn plan(core: &Coordinator, spec: &JobSpec) -> Plan {
     let (mut eligible, mut ineligible) = (Vec::new(), Vec::new());
     for (worker, known) in core.workers().iter().filter(|(_, worker)| worker.session.is_some()) {
-        match known.unfit(spec) {
+        match known.unfit(spec, core.stakes()) {
             Some(reason) => ineligible.push(IneligibleWorker { worker, reason }),
             None => eligible.push(EligibleWorker { worker, examples: examples(known, spec) }),
         }
@@ -31,15 +37,20 @@ pub fn plan(core: &Coordinator, spec: &JobSpec) -> Plan {
         && (eligible.len() as u64) < u64::from(train.round.quorum)
     {
         problems.push(format!(
-            "a round needs {} workers with data tagged '{}'; {} are connected",
+            "a round needs {} workers with data tagged '{}'{}; {} are connected",
             train.round.quorum,
             train.data,
+            staked(spec),
             eligible.len()
         ));
     }
     if matches!(spec.work, Work::Infer(_)) && eligible.is_empty() {
-        problems.push("no worker is connected".into());
+        problems.push(match spec.stake {
+            Some(_) => format!("no worker that could do it{} is connected", staked(spec)),
+            None => "no worker is connected".into(),
+        });
     }
+    problems.extend(core.stakes().unwatched(spec).map(|reason| reason.to_string()));
     if spec.approve {
         problems.push("this coordinator does not collect a signature for each settlement (`approve`)".into());
     }

@@ -164,6 +164,7 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
         approve: flaw == Some(Flaw::Approval),
         burst: None,
         rate: 0,
+        stake: None,
     };
     let spec = JobSpec::new(fields).expect("the simulator writes specs within every bound");
     if rng.chance(params.rated, WHOLE) { released_over_time(&spec, rng) } else { spec }

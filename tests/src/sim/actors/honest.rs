@@ -9,7 +9,7 @@ use protocol::job::Task;
 use protocol::sign::NodeKey;
 use protocol::time::Millis;
 use worker::core::{
-    Config, Effect, Event, Fact, Input, LinkId, Outcome, Policy, TaskFailure, TransferFailure, Worker,
+    Config, Effect, Event, Fact, Input, Keys, LinkId, Outcome, Policy, TaskFailure, TransferFailure, Worker,
 };
 
 use super::super::disk::Disk;
@@ -165,8 +165,8 @@ impl Sim {
         }
         let seed = self.rng.next();
         let honest = self.honest_mut(who);
-        let key = NodeKey::from_seed(&[1 + who as u8; 32]);
-        match Worker::restore(honest.config.clone(), key, seed, honest.disk.durable()) {
+        let keys = Keys { identity: NodeKey::from_seed(&[1 + who as u8; 32]), signer: super::signer(who) };
+        match Worker::restore(honest.config.clone(), keys, seed, honest.disk.durable()) {
             Ok(core) => honest.core = Some(core),
             Err(error) => return Err(Violation::stopped("a worker", &error.to_string())),
         }

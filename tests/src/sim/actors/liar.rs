@@ -259,6 +259,7 @@ impl Sim {
             examples,
             loss: None,
             evaluated: None,
+            stake: None,
         }
     }
 

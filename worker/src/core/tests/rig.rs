@@ -42,8 +42,8 @@ pub(super) fn config() -> Config {
     }
 }
 
-pub(super) fn node_key() -> NodeKey {
-    NodeKey::from_seed(&[7; 32])
+pub(super) fn keys() -> Keys {
+    Keys { identity: NodeKey::from_seed(&[7; 32]), signer: EthKey::from_secret(&[12; 32]).unwrap() }
 }
 
 pub(super) fn eth_key() -> EthKey {
@@ -94,7 +94,8 @@ pub(super) fn infer(n: u8) -> Task {
 
 fn task(n: u8, settlement: u32, work: TaskWork) -> Task {
     let id = TaskId { job: JobId(0), settlement, slot: n.into() };
-    Task { id, nonce: Nonce([n; 32]), spec: SpecHash([8; 32]), price: PRICE, deadline_ms: 600_000, work }
+    let (nonce, spec) = (Nonce([n; 32]), SpecHash([8; 32]));
+    Task { id, nonce, spec, price: PRICE, deadline_ms: 600_000, stake: None, work }
 }
 
 pub(super) fn output(task: &Task) -> Output {
@@ -123,7 +124,7 @@ pub(super) fn sign(acceptance: Acceptance) -> SignedAcceptance {
 
 impl Rig {
     pub(super) fn new(config: Config) -> Self {
-        let worker = Worker::new(config.clone(), node_key(), 1);
+        let worker = Worker::new(config.clone(), keys(), 1);
         let (facts, last, receipts) = (Vec::new(), Vec::new(), Vec::new());
         let mut rig = Self { worker, config, now: 1_000, facts, last, receipts, wake: None };
         rig.input(Event::Started);
@@ -151,9 +152,9 @@ impl Rig {
                 _ => {}
             }
         }
-        let restored = Worker::restore(self.config.clone(), node_key(), 1, &self.facts).unwrap();
+        let restored = Worker::restore(self.config.clone(), keys(), 1, &self.facts).unwrap();
         assert_eq!(restored.records(), self.worker.records(), "facts fold into the state they came from");
-        let compacted = Worker::restore(self.config.clone(), node_key(), 1, &self.worker.facts()).unwrap();
+        let compacted = Worker::restore(self.config.clone(), keys(), 1, &self.worker.facts()).unwrap();
         assert_eq!(compacted.records(), self.worker.records(), "compaction loses nothing");
     }
 
@@ -199,7 +200,7 @@ impl Rig {
 
     /// Everything but the facts is gone.
     pub(super) fn crash(&mut self) {
-        self.worker = Worker::restore(self.config.clone(), node_key(), self.now, &self.facts).unwrap();
+        self.worker = Worker::restore(self.config.clone(), keys(), self.now, &self.facts).unwrap();
         self.wake = None;
         self.input(Event::Started);
     }
