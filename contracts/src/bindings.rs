@@ -160,7 +160,7 @@ macro_rules! shared_structs {
                     chunksRoot: to_word(batch.chunks.root),
                     creditCount: batch.chunks.credit_count,
                     resultsRoot: to_word(header.results_root),
-                    mode: ours::BatchMode::Calldata as u8,
+                    mode: batch.posted.mode() as u8,
                 }
             }
         }

@@ -8,6 +8,7 @@
 //! | [`bonds`] | service bonds: what stands behind what coordinators sign |
 //! | [`stakes`] | what workers have at stake, and how a contradiction takes it |
 //! | [`bindings`] | types made from `artifacts/` |
+//! | [`kzg`] | what blobs are known by, and proofs of what is in them |
 //! | [`error`] | what can go wrong, and whether to try again |
 //!
 //! `solidity/` holds the contracts, `build.sh` makes the artifacts; building this crate needs neither.
@@ -18,6 +19,7 @@ pub mod bindings;
 pub mod bonds;
 pub mod devchain;
 pub mod error;
+pub mod kzg;
 mod reason;
 pub mod rpc;
 pub mod stakes;

@@ -42,6 +42,8 @@ pub(crate) fn rollup(error: &R) -> String {
         R::NoAccountsRoot(_) => "the stated state has no accounts root".into(),
         R::PayloadTooLarge(e) => format!("a payload of {} bytes is over the limit of {}", e.got, e.limit),
         R::BadFraming(e) => format!("chunk {} at byte {} is badly framed", e.chunk, e.offset),
+        R::BadChunkCount(e) => format!("{} chunks are not what one to six blobs hold", e.count),
+        R::BlobMissing(e) => format!("the transaction has no blob {}", e.place),
         R::WrongPostRoot(e) => {
             format!("the stated state hashes to {}, the last chunk ends at {}", e.fromParts, e.fromChunks)
         }

@@ -52,6 +52,8 @@ pub enum Tag {
     Batch = 0x08,
     /// An item of the base layer's queue.
     QueueItem = 0x09,
+    /// The chunks of a batch in blobs: their count and the blobs' hashes.
+    BlobChunks = 0x0a,
     /// The canonical bytes of a job spec.
     Spec = 0x0b,
 }

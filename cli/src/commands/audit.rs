@@ -146,7 +146,7 @@ async fn check_contract(chain: &RpcChain, replay: &Replay, report: &mut AuditRep
         "{} ({} of payload): every operation applied again, \
          every state root, queue hash and commitment compared",
         count(replay.batches.len() as u64, "batch", "batches"),
-        bytes(replay.batches.iter().map(|replayed| replayed.batch.posted.payload.len() as u64).sum())
+        bytes(replay.batches.iter().map(|replayed| replayed.batch.posted.data_bytes() as u64).sum())
     ));
     report
         .checked

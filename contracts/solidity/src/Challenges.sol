@@ -5,13 +5,14 @@ import { Address } from "@openzeppelin/contracts/utils/Address.sol";
 import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { IChallenges } from "./interfaces/IChallenges.sol";
 import { IRollup } from "./interfaces/IRollup.sol";
+import { Blobs } from "./libraries/Blobs.sol";
 import { Chunks } from "./libraries/Chunks.sol";
 import { Ledger } from "./libraries/Ledger.sol";
 import { Ops } from "./libraries/Ops.sol";
 import { QueueItems } from "./libraries/QueueItems.sol";
 import { Results } from "./libraries/Results.sol";
 import { StateTree } from "./libraries/StateTree.sol";
-import { BatchSummary } from "./types/Batch.sol";
+import { BLOBS, BatchSummary } from "./types/Batch.sol";
 import { Config } from "./types/Config.sol";
 import { ChunkProof, LedgerContext, QueueItemData, ResultProof, Witness } from "./types/Proof.sol";
 import { StateParts } from "./types/State.sol";
@@ -149,7 +150,7 @@ contract Challenges is IChallenges {
     ) external {
         uint256 startGas = gasleft();
         bytes32 commitment = _requirePending(summary);
-        require(chunk.proves(summary.chunksRoot), NotInBatch(summary.number, chunk.index));
+        require(chunk.proves(summary), NotInBatch(summary.number, chunk.index));
         StateParts memory state = pre;
         bytes32 preRoot = state.hash();
         require(preRoot == chunk.preRoot, WrongState(preRoot, chunk.preRoot));
@@ -159,6 +160,29 @@ contract Challenges is IChallenges {
         bytes32 right = Ledger.run(state, chunk.ops, chunk.declared, context, witness).hash();
         require(right != chunk.postRoot, HonestChunk(summary.number, chunk.index));
         _punish(summary, keccak256(abi.encode(commitment, chunk.index, right)), beneficiary, salt, startGas);
+    }
+
+    /// @inheritdoc IChallenges
+    function proveMisfit(
+        BatchSummary calldata summary,
+        ChunkProof calldata chunk,
+        address payable beneficiary,
+        bytes32 salt
+    ) external {
+        uint256 startGas = gasleft();
+        bytes32 commitment = _requirePending(summary);
+        require(chunk.proves(summary), NotInBatch(summary.number, chunk.index));
+        // Of calldata, posting has seen to it.
+        require(
+            summary.mode == BLOBS && !Blobs.fits(chunk, summary), HonestChunk(summary.number, chunk.index)
+        );
+        _punish(
+            summary,
+            keccak256(abi.encode(commitment, chunk.index, chunk.postRoot, chunk.firstCredit)),
+            beneficiary,
+            salt,
+            startGas
+        );
     }
 
     /// @inheritdoc IChallenges
@@ -174,7 +198,7 @@ contract Challenges is IChallenges {
         require(result.proves(summary.resultsRoot), NotInResults(summary.number, result.index));
         // With as many results as credits, result i has to be about credit i.
         if (result.count == summary.creditCount) {
-            require(chunk.proves(summary.chunksRoot), NotInBatch(summary.number, chunk.index));
+            require(chunk.proves(summary), NotInBatch(summary.number, chunk.index));
             uint256 place = uint256(result.index) - Math.min(result.index, chunk.firstCredit);
             require(
                 result.index >= chunk.firstCredit && place < chunk.declared,

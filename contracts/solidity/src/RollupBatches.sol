@@ -4,10 +4,11 @@ pragma solidity 0.8.37;
 import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { RollupStore } from "./RollupStore.sol";
 import { IRollup } from "./interfaces/IRollup.sol";
+import { Blobs } from "./libraries/Blobs.sol";
 import { Chunks } from "./libraries/Chunks.sol";
 import { Results } from "./libraries/Results.sol";
 import { StateTree } from "./libraries/StateTree.sol";
-import { Batch, BatchHeader, BatchSummary } from "./types/Batch.sol";
+import { BLOBS, Batch, BatchHeader, BatchSummary } from "./types/Batch.sol";
 import { StateParts } from "./types/State.sol";
 
 /// @title Batches: posted, taken back, final, or no more of them.
@@ -17,10 +18,10 @@ abstract contract RollupBatches is RollupStore {
     /// @dev About what posting an empty batch costs, and the floor price of a byte (EIP-7623).
     uint256 private constant POST_GAS = 110_000;
     uint256 private constant POST_GAS_BYTE = 40;
+    uint256 private constant BLOB_GAS = 131_072; // of one
     uint256 private constant COST_UNIT = 1e12;
     uint64 private constant LAG_MAX = 1 hours;
     uint64 private constant OVERDUE_PER_BATCH = 32;
-    uint8 private constant CALLDATA = 0;
 
     uint64 private _stuck; // the lowest number that was rolled back while an item waited, and is not final yet
     uint64 private _stuckSince; // when it was first posted
@@ -31,64 +32,29 @@ abstract contract RollupBatches is RollupStore {
 
     /// @inheritdoc IRollup
     function postBatch(BatchHeader calldata header, bytes calldata payload) external {
-        require(frozenAt == 0, IsFrozen());
-        // Readers find the bytes as this transaction's calldata, so no contract may stand between (nor EIP-7702 code).
-        require(msg.sender == tx.origin && msg.sender.code.length == 0, NotDirect(msg.sender));
-        uint64 number = _latest + 1;
-        Batch storage parent = _batches[number - 1];
-        bytes32 preRoot = _stateRoot;
-        require(header.number == number, WrongNumber(header.number, number));
-        require(header.preRoot == preRoot, StaleParent(header.preRoot, preRoot));
-        uint64 time = uint64(block.timestamp);
-        require(
-            header.time >= parent.time && header.time <= time && time - header.time <= LAG_MAX,
-            BadTime(header.time, parent.time, time)
-        );
-        _requireQueue(header, parent.queuePosition);
+        BatchSummary memory summary = _next(header);
+        bytes32 chunksPost;
+        (summary.chunksRoot, chunksPost, summary.creditCount) = Chunks.commit(payload, header.preRoot);
+        require(summary.postRoot == chunksPost, WrongPostRoot(summary.postRoot, chunksPost));
+        // Others than the proposer wait for silence, and only consume the queue: an account that they opened would have
+        // the number that the proposer has promised to somebody else.
+        if (msg.sender != _proposer) {
+            uint64 openFrom = _batches[_latest].postedAt + _quietPeriod;
+            require(openFrom < block.timestamp, NotProposer(msg.sender, openFrom));
+            require(summary.creditCount == 0, OpenBatchWithCredits(summary.creditCount));
+            require(Chunks.onlyConsumes(payload), OpenBatchWithOps());
+        }
+        _keep(header, summary, 0);
+    }
 
-        (bytes32 chunksRoot, bytes32 chunksPost, uint32 credits) = Chunks.commit(payload, header.preRoot);
-        require(header.post.accountsRoot != 0, NoAccountsRoot());
-        bytes32 postRoot = header.post.hash();
-        require(postRoot == chunksPost, WrongPostRoot(postRoot, chunksPost));
-        // Of no results none could be opened and shown wrong.
-        require(credits == 0 || header.resultsRoot != Results.NONE, NoResults(credits));
-        uint32 bond = _requireMayPost(parent.postedAt, credits, payload);
-
-        bytes32 commitment = BatchSummary(
-                number,
-                preRoot,
-                postRoot,
-                header.time,
-                msg.sender,
-                header.queueEnd,
-                header.queueHash,
-                chunksRoot,
-                credits,
-                header.resultsRoot,
-                CALLDATA
-            ).commitment();
-        _oweFor(_batches[number]);
-        uint256 cost = (POST_GAS + POST_GAS_BYTE * msg.data.length) * block.basefee / COST_UNIT;
-        _batches[number] = Batch(
-            commitment,
-            header.time,
-            time,
-            header.post.queuePosition,
-            bond,
-            uint32(Math.min(cost, type(uint32).max))
-        );
-        _latest = number;
-        _stateRoot = postRoot;
-        emit BatchPosted(
-            number,
-            commitment,
-            postRoot,
-            chunksRoot,
-            credits,
-            header.resultsRoot,
-            header.time,
-            header.queueEnd
-        );
+    /// @inheritdoc IRollup
+    function postBlobs(BatchHeader calldata header, uint32 chunks, uint32 credits) external {
+        require(msg.sender == _proposer, NotProposer(msg.sender, type(uint64).max));
+        BatchSummary memory summary = _next(header);
+        uint256 blobs;
+        (summary.chunksRoot, blobs) = Blobs.commit(chunks);
+        (summary.creditCount, summary.mode) = (credits, BLOBS);
+        _keep(header, summary, blobs * BLOB_GAS * block.blobbasefee);
     }
 
     /// @inheritdoc IRollup
@@ -163,6 +129,67 @@ abstract contract RollupBatches is RollupStore {
 
     // --- inside
 
+    /// @dev Whether a batch with this header may come next; what it says of it.
+    function _next(BatchHeader calldata header) private view returns (BatchSummary memory summary) {
+        require(frozenAt == 0, IsFrozen());
+        // Readers find the header as this transaction's calldata, so no contract may stand between (nor EIP-7702 code).
+        require(msg.sender == tx.origin && msg.sender.code.length == 0, NotDirect(msg.sender));
+        uint64 number = _latest + 1;
+        Batch storage parent = _batches[number - 1];
+        bytes32 preRoot = _stateRoot;
+        require(header.number == number, WrongNumber(header.number, number));
+        require(header.preRoot == preRoot, StaleParent(header.preRoot, preRoot));
+        require(
+            header.time >= parent.time && header.time <= block.timestamp
+                && block.timestamp - header.time <= LAG_MAX,
+            BadTime(header.time, parent.time, uint64(block.timestamp))
+        );
+        _requireQueue(header, parent.queuePosition);
+        require(header.post.accountsRoot != 0, NoAccountsRoot());
+        summary.number = number;
+        summary.preRoot = preRoot;
+        summary.postRoot = header.post.hash();
+        summary.time = header.time;
+        summary.proposer = msg.sender;
+        summary.queueEnd = header.queueEnd;
+        summary.queueHash = header.queueHash;
+        summary.resultsRoot = header.resultsRoot;
+    }
+
+    /// @param dataCost Wei that the batch's bytes cost beside this transaction's gas.
+    function _keep(BatchHeader calldata header, BatchSummary memory summary, uint256 dataCost) private {
+        // Of no results none could be opened and shown wrong.
+        require(
+            summary.creditCount == 0 || summary.resultsRoot != Results.NONE, NoResults(summary.creditCount)
+        );
+        uint32 bond = challenges.bondOf(msg.sender);
+        require(bond != 0, NotBonded(msg.sender));
+        bytes32 commitment = summary.commitment();
+        uint64 number = summary.number;
+        _oweFor(_batches[number]);
+        uint256 cost = ((POST_GAS + POST_GAS_BYTE * msg.data.length) * block.basefee + dataCost) / COST_UNIT;
+        _batches[number] = Batch(
+            commitment,
+            summary.time,
+            uint64(block.timestamp),
+            header.post.queuePosition,
+            bond,
+            uint32(Math.min(cost, type(uint32).max))
+        );
+        _latest = number;
+        _stateRoot = summary.postRoot;
+        emit BatchPosted(
+            number,
+            commitment,
+            summary.postRoot,
+            summary.chunksRoot,
+            summary.creditCount,
+            summary.resultsRoot,
+            summary.time,
+            summary.queueEnd
+        );
+    }
+
     /// @dev The batch names the queue it was built on, and leaves no overdue item behind: the item where it stops is
     /// not overdue, unless the batch consumed as many as one batch must. Item times never run back.
     function _requireQueue(BatchHeader calldata header, uint64 from) private view {
@@ -176,22 +203,6 @@ abstract contract RollupBatches is RollupStore {
             uint64 time = _queue[position].time;
             require(uint256(time) + _inclusionWindow > block.timestamp, QueueOverdue(position, time));
         }
-    }
-
-    /// @dev Whoever posts has a bond. Others than the proposer wait for silence, and only consume the queue: an account
-    /// that they opened would have the number that the proposer has promised to somebody else.
-    function _requireMayPost(uint64 lastPosted, uint32 credits, bytes calldata payload)
-        private
-        view
-        returns (uint32 bond)
-    {
-        bond = challenges.bondOf(msg.sender);
-        require(bond != 0, NotBonded(msg.sender));
-        if (msg.sender == _proposer) return bond;
-        uint64 openFrom = lastPosted + _quietPeriod;
-        require(openFrom < block.timestamp, NotProposer(msg.sender, openFrom));
-        require(credits == 0, OpenBatchWithCredits(credits));
-        require(Chunks.onlyConsumes(payload), OpenBatchWithOps());
     }
 
     /// @dev What stands at a number that is not taken was rolled back.

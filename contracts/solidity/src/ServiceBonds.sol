@@ -142,7 +142,7 @@ contract ServiceBonds is IServiceBonds, DataChallenges {
     ) external nonReentrant {
         uint256 until = _requireFinal(summary);
         require(block.timestamp <= until, TooLate(until));
-        require(chunk.proves(summary.chunksRoot), WrongChunk(summary.number, chunk.index));
+        require(chunk.proves(summary), WrongChunk(summary.number, chunk.index));
         _requireJob(before, chunk.preRoot);
         _requireJob(later, chunk.postRoot);
         require(before.job.index == later.job.index, AnotherJob(before.job.index));

@@ -55,7 +55,7 @@ contract BondGasTest is BondFixture {
         JobProof memory before = amongMany(jobAt(2, 5));
         JobProof memory later = amongMany(jobAt(3, 0));
         ChunkProof memory chunk_ =
-            ChunkProof(0, 256, before.state.hash(), later.state.hash(), 0, 19, ops, path(8));
+            ChunkProof(0, 256, before.state.hash(), later.state.hash(), 0, 19, ops, path(8), new bytes[](0));
         BatchSummary memory summary = summaryOf(1, later.state.hash());
         summary.chunksRoot =
             keccak256(abi.encodePacked(bytes1(0x05), uint32(256), climbStatic(leafOf(chunk_), 8)));

@@ -3,14 +3,30 @@
 use alloy::primitives::{B256, Bytes};
 use protocol::amount::Amount;
 use protocol::ids::{Address, SpecHash};
-use protocol::ledger::fraud::{ChunkOpening, ResultOpening, Witness};
+use protocol::ledger::blob::CHUNK_ELEMENTS;
+use protocol::ledger::fraud::{ChunkOpening, Misfit, ResultOpening, Stand, Witness};
 use protocol::ledger::{Context, QueueAction, QueueItem, Terms};
 use protocol::merkle::Proof;
+
+use crate::kzg;
 
 use super::{Challenges, Rollup, ServiceBonds, siblings, to_evm, to_word, units};
 
 fn nodes(proof: &Proof) -> Vec<B256> {
     proof.siblings.iter().map(|sibling| to_word(*sibling)).collect()
+}
+
+/// Elements of the chunk before that show its state root, all but a byte: what a chunk starts from.
+const ROOT_ELEMENTS: usize = 1;
+/// With the next, also how many credits it counts: what a chunk has to go on from.
+const COUNT_ELEMENTS: usize = 2;
+
+/// Of a chunk in a blob, its elements and the first so many of the one before.
+fn elements(opening: &ChunkOpening, before_count: usize) -> Vec<Bytes> {
+    let Stand::Blobs { own, before, .. } = &opening.stand else { return Vec::new() };
+    let own = kzg::open_chunk(own, opening.index, CHUNK_ELEMENTS);
+    let before = before.iter().map(|blob| kzg::open_chunk(blob, opening.index - 1, before_count));
+    core::iter::once(own).chain(before).map(Bytes::from).collect()
 }
 
 /// Each contract's bindings have their own copy of both.
@@ -26,7 +42,11 @@ macro_rules! openings {
                     firstCredit: opening.first_credit,
                     declared: opening.chunk.declared,
                     ops: Bytes::copy_from_slice(&opening.chunk.bytes),
-                    siblings: nodes(&opening.proof),
+                    siblings: match &opening.stand {
+                        Stand::Tree(proof) => nodes(proof),
+                        Stand::Blobs { hashes, .. } => hashes.iter().map(|hash| B256::new(hash.0)).collect(),
+                    },
+                    blob: elements(opening, ROOT_ELEMENTS),
                 }
             }
         }
@@ -49,6 +69,12 @@ macro_rules! openings {
             }
         }
     };
+}
+
+impl From<&Misfit> for Challenges::ChunkProof {
+    fn from(misfit: &Misfit) -> Self {
+        Self { blob: elements(&misfit.opening, COUNT_ELEMENTS), ..(&misfit.opening).into() }
+    }
 }
 
 openings!(Challenges);

@@ -182,7 +182,8 @@ impl RpcChain {
         if to_word(commitment) != event.commitment {
             return Err(bad("its bytes do not hash to the commitment"));
         }
-        let posted = PostedBatch { header, proposer, payload: call.payload.to_vec(), commitment };
+        let posted =
+            PostedBatch { header, proposer, payload: call.payload.to_vec(), blobs: None, commitment };
         Ok(BatchOnChain { posted, chunks, place })
     }
 }

@@ -47,6 +47,7 @@ fn lie(deriver: &Deriver, batch: &Batch) -> Batch {
         header: batch.header,
         proposer: batch.proposer,
         payload: batch.payload(),
+        blobs: None,
         commitment: batch.commitment(),
     };
     assert!(deriver.batch(&posted, None).holds());

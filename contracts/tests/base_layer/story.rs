@@ -179,7 +179,7 @@ async fn post(parties: &Parties, gas: &mut Vec<(&'static str, u64)>) {
     });
 
     let error = anyone.post_batch(&batch).await.unwrap_err();
-    assert!(matches!(refused(&error), E::NotBonded(_)));
+    assert!(matches!(refused(&error), E::NotProposer(_)));
     let mut wrong = batch.clone();
     wrong.header.post.next_account += 1;
     assert!(matches!(refused(&proposer.post_batch(&wrong).await.unwrap_err()), E::WrongPostRoot(_)));

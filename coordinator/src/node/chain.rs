@@ -7,8 +7,8 @@ use contracts::base_layer::{BaseLayerWriter, BatchOnChain, Block, ChainEvent, Po
 use contracts::error::ChainError;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::Batch;
 use protocol::ledger::batch::decode_payload;
+use protocol::ledger::{Batch, BatchMode};
 use protocol::limits::BATCH_LAG_S_MAX;
 use protocol::time::Millis;
 use tokio::sync::{mpsc, oneshot};
@@ -74,7 +74,13 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
     ) -> Result<Option<PostRequest>, Failure> {
         let number = sealed.header.number;
         let chunks = decode_payload(&sealed.payload).expect("the sealer frames payloads");
-        let batch = Batch { header: sealed.header, proposer: self.operator, chunks, results: Vec::new() };
+        let batch = Batch {
+            header: sealed.header,
+            proposer: self.operator,
+            chunks,
+            results: Vec::new(),
+            mode: BatchMode::Calldata,
+        };
         let mut wait = RETRY_MS.0;
         loop {
             match self.layer.post_batch(&batch).await {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::{Keccak, Tag, keccak, tagged};
 use crate::ids::{Address, BatchId};
+use crate::ledger::blob::{self, Blob, VersionedHash};
 use crate::ledger::results::{ResultLeaf, results_root, results_tree};
 use crate::ledger::state::StateParts;
 use crate::limits::{BATCH_BYTES_MAX, CHUNK_BYTES_MAX};
@@ -204,12 +205,22 @@ pub struct Batch {
     pub chunks: Vec<Chunk>,
     /// For each credit, the work it pays for.
     pub results: Vec<ResultLeaf>,
+    /// Where its chunks are to stand.
+    pub mode: BatchMode,
 }
 
 impl Batch {
-    /// The bytes to post.
+    /// The bytes to post as calldata.
     pub fn payload(&self) -> Vec<u8> {
         encode_payload(&self.chunks)
+    }
+
+    /// The blobs to post, for a batch that was sealed for them.
+    ///
+    /// # Panics
+    /// If a chunk is too long for a blob: it was sealed for calldata.
+    pub fn blobs(&self) -> Vec<Blob> {
+        blob::encode(&self.chunks)
     }
 
     /// What the contract will compute from the payload.
@@ -220,6 +231,13 @@ impl Batch {
     /// The commitment the contract will store for it, posted as calldata.
     pub fn commitment(&self) -> Keccak {
         self.header.commitment(self.proposer, &self.summary(), BatchMode::Calldata)
+    }
+
+    /// The commitment the contract will store for it, posted in the blobs with these hashes.
+    pub fn commitment_in_blobs(&self, hashes: &[VersionedHash]) -> Keccak {
+        let count = u32::try_from(self.chunks.len()).expect("six blobs hold 3,072 chunks");
+        let chunks = ChunksSummary { root: blob::root(count, hashes), ..self.summary() };
+        self.header.commitment(self.proposer, &chunks, BatchMode::Blobs)
     }
 
     /// The results tree, for proofs of single results.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::hash::{Digest, Keccak};
 use crate::ids::{AccountIndex, Address, BatchId, JobId, WorkerId};
 use crate::ledger::apply::{Context, Deployment, JobOrder, apply_op, judge};
-use crate::ledger::batch::{Batch, BatchHeader, CHUNK_FRAME_BYTES, Chunk, root_of_results};
+use crate::ledger::batch::{Batch, BatchHeader, BatchMode, CHUNK_FRAME_BYTES, Chunk, root_of_results};
+use crate::ledger::blob::{BLOB_CHUNKS, BLOB_OPS_BYTES_MAX, BLOBS_MAX};
 use crate::ledger::op::{Approval, CREDIT_BYTES, Credit, Credits, Op};
 use crate::ledger::outcome::{Effect, NoOp};
 use crate::ledger::queue::Queue;
@@ -95,25 +96,35 @@ pub struct BatchBuilder<'a> {
     chunks: Vec<Chunk>,
     /// Payload bytes of the finished chunks.
     payload_bytes: usize,
+    mode: BatchMode,
     open: OpenChunk,
     results: Vec<ResultLeaf>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OpenChunk {
     bytes: Vec<u8>,
+    bytes_max: usize,
     touches: usize,
     credits: u8,
     order: JobOrder,
 }
 
 impl OpenChunk {
+    fn new(mode: BatchMode) -> Self {
+        let bytes_max = match mode {
+            BatchMode::Calldata => CHUNK_BYTES_MAX,
+            BatchMode::Blobs => BLOB_OPS_BYTES_MAX,
+        };
+        Self { bytes: Vec::new(), bytes_max, touches: 0, credits: 0, order: JobOrder::default() }
+    }
+
     fn touches_left(&self) -> usize {
         CHUNK_TOUCHES_MAX - self.touches
     }
 
     fn bytes_left(&self) -> usize {
-        CHUNK_BYTES_MAX - self.bytes.len()
+        self.bytes_max - self.bytes.len()
     }
 
     /// Whether an op of this size may follow.
@@ -127,6 +138,17 @@ impl OpenChunk {
 }
 
 impl<'a> BatchBuilder<'a> {
+    /// The same for blobs: smaller chunks, and more of them.
+    pub fn in_blobs(
+        state: State,
+        start: BatchStart,
+        deployment: Deployment,
+        queue: &'a Queue,
+    ) -> Result<Self, SealError> {
+        let mode = BatchMode::Blobs;
+        Ok(Self { mode, open: OpenChunk::new(mode), ..Self::new(state, start, deployment, queue)? })
+    }
+
     /// An empty batch on top of `state`. The queue must hold at least `start.queue_end` items.
     pub fn new(
         state: State,
@@ -150,7 +172,8 @@ impl<'a> BatchBuilder<'a> {
             state,
             chunks: Vec::new(),
             payload_bytes: 0,
-            open: OpenChunk::default(),
+            mode: BatchMode::Calldata,
+            open: OpenChunk::new(BatchMode::Calldata),
             results: Vec::new(),
         })
     }
@@ -243,8 +266,13 @@ impl<'a> BatchBuilder<'a> {
             results_root: root_of_results(&self.results).expect("a payload holds fewer than 2^24 credits"),
             post: self.state.parts(),
         };
-        let batch =
-            Batch { header, proposer: self.start.proposer, chunks: self.chunks, results: self.results };
+        let batch = Batch {
+            header,
+            proposer: self.start.proposer,
+            chunks: self.chunks,
+            results: self.results,
+            mode: self.mode,
+        };
         (batch, self.state)
     }
 
@@ -258,21 +286,31 @@ impl<'a> BatchBuilder<'a> {
             let bytes_left = bytes_left.min(chunk.bytes_left()).saturating_sub(head.encoded_len());
             (chunk.touches_left() - 1).min(bytes_left / CREDIT_BYTES)
         };
-        let payload_left = BATCH_BYTES_MAX - self.payload_bytes;
-        let used = if self.open.bytes.is_empty() { 0 } else { CHUNK_FRAME_BYTES + self.open.bytes.len() };
-        let here = fit(&self.open, payload_left.saturating_sub(used.max(CHUNK_FRAME_BYTES)));
-        if here > 0 {
-            return here;
+        let here = fit(&self.open, self.bytes_left(false));
+        if here > 0 { here } else { fit(&OpenChunk::new(self.mode), self.bytes_left(true)) }
+    }
+
+    /// Bytes that the batch has room for in the open chunk, or in a new one after it.
+    fn bytes_left(&self, in_new: bool) -> usize {
+        let is_open = !self.open.bytes.is_empty();
+        match self.mode {
+            BatchMode::Calldata => {
+                let open = if is_open { CHUNK_FRAME_BYTES + self.open.bytes.len() } else { 0 };
+                let used = if in_new { open + CHUNK_FRAME_BYTES } else { open.max(CHUNK_FRAME_BYTES) };
+                BATCH_BYTES_MAX.saturating_sub(self.payload_bytes + used)
+            }
+            // Every chunk takes its whole place.
+            BatchMode::Blobs => {
+                let chunks = self.chunks.len() + usize::from(in_new && is_open);
+                if chunks < BLOBS_MAX * BLOB_CHUNKS { usize::MAX } else { 0 }
+            }
         }
-        fit(&OpenChunk::default(), payload_left.saturating_sub(used + CHUNK_FRAME_BYTES))
     }
 
     /// Writes an op, in a new chunk if the open one cannot take it.
     fn push(&mut self, op: &Op) -> Result<Effect, SealError> {
         let fits = self.open.takes(op);
-        let open = if self.open.bytes.is_empty() { 0 } else { CHUNK_FRAME_BYTES + self.open.bytes.len() };
-        let frame = if fits && open > 0 { 0 } else { CHUNK_FRAME_BYTES };
-        if self.payload_bytes + open + frame + op.encoded_len() > BATCH_BYTES_MAX {
+        if self.bytes_left(!fits) < op.encoded_len() {
             return Err(SealError::Full);
         }
         if !fits {
@@ -288,7 +326,7 @@ impl<'a> BatchBuilder<'a> {
     }
 
     fn finish_chunk(&mut self) {
-        let open = core::mem::take(&mut self.open);
+        let open = core::mem::replace(&mut self.open, OpenChunk::new(self.mode));
         if open.bytes.is_empty() {
             return;
         }

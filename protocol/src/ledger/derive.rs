@@ -7,8 +7,9 @@ use crate::hash::Keccak;
 use crate::ids::{Address, BatchId};
 use crate::ledger::apply::{AppliedChunk, Context, Deployment, apply_chunk};
 use crate::ledger::batch::{
-    BatchHeader, BatchMode, Chunk, FramingError, decode_payload, root_of_results, summarise,
+    BatchHeader, BatchMode, ChunksSummary, FramingError, decode_payload, root_of_results, summarise,
 };
+use crate::ledger::blob::{BLOB_BYTES, InBlobs, StatedChunk};
 use crate::ledger::fraud::first_wrong;
 use crate::ledger::queue::{Queue, QueueItem};
 use crate::ledger::results::ResultLeaf;
@@ -21,10 +22,55 @@ pub struct PostedBatch {
     pub header: BatchHeader,
     /// Who posted it.
     pub proposer: Address,
-    /// The posting call's payload.
+    /// The posting call's payload; empty where blobs carry the chunks.
     pub payload: Vec<u8>,
+    /// The chunks in blobs; `None` where the payload carries them.
+    pub blobs: Option<InBlobs>,
     /// The commitment that the contract stored.
     pub commitment: Keccak,
+}
+
+impl PostedBatch {
+    /// Where its chunks stand.
+    pub const fn mode(&self) -> BatchMode {
+        if self.blobs.is_some() { BatchMode::Blobs } else { BatchMode::Calldata }
+    }
+
+    /// Its chunks, each with the credits that come before it: as it states them in a blob, as they are in a payload.
+    pub fn chunks(&self) -> Result<Vec<StatedChunk>, FramingError> {
+        if let Some(blobs) = &self.blobs {
+            return Ok(blobs.chunks());
+        }
+        let mut credits = 0;
+        let stated = decode_payload(&self.payload)?.into_iter().map(|chunk| {
+            let first_credit = credits;
+            credits += u32::from(chunk.declared);
+            StatedChunk { first_credit, chunk }
+        });
+        Ok(stated.collect())
+    }
+
+    /// What the contract binds of its chunks: of a payload what it computes, of blobs what it is told.
+    pub fn summary(&self) -> Result<ChunksSummary, FramingError> {
+        Ok(match &self.blobs {
+            None => summarise(self.header.pre_root, &decode_payload(&self.payload)?),
+            Some(blobs) => ChunksSummary {
+                root: blobs.root(),
+                credit_count: blobs.credits,
+                post_root: self.header.post.root(),
+            },
+        })
+    }
+
+    /// The commitment that the contract stores for what was posted.
+    pub fn expected_commitment(&self) -> Result<Keccak, FramingError> {
+        Ok(self.header.commitment(self.proposer, &self.summary()?, self.mode()))
+    }
+
+    /// Bytes that were posted, rooms' ends and blobs' unused parts included.
+    pub fn data_bytes(&self) -> usize {
+        self.blobs.as_ref().map_or(self.payload.len(), |blobs| blobs.blobs.len() * BLOB_BYTES)
+    }
 }
 
 /// The first thing that is wrong with a posted batch.
@@ -83,6 +129,24 @@ pub enum Fault {
         want: Keccak,
         /// The root it was posted with.
         got: Keccak,
+    },
+    /// A chunk in a blob does not count on from those before it.
+    #[error("chunk {index} says that {got} credits come before it, there are {want}")]
+    FirstCredit {
+        /// The first such chunk.
+        index: usize,
+        /// The credits before it.
+        want: u32,
+        /// How many it says.
+        got: u32,
+    },
+    /// Its chunks in blobs declare other credits than were stated when it was posted.
+    #[error("its chunks declare {want} credits, it was posted with {got}")]
+    Credits {
+        /// As its chunks declare.
+        want: u32,
+        /// As was stated.
+        got: u32,
     },
     /// Its header states another state than its chunks lead to.
     #[error("its chunks lead to the state {}, its header states {}", .want.root(), .got.root())]
@@ -264,9 +328,13 @@ impl Deriver {
     fn derive(&self, posted: &PostedBatch, applied: &mut Vec<AppliedChunk>) -> Result<State, Fault> {
         let header = &posted.header;
         let context = self.context(posted)?;
-        let chunks = decode_payload(&posted.payload)?;
-        let mut state = self.state.clone();
-        for (index, chunk) in chunks.iter().enumerate() {
+        let chunks = posted.chunks()?;
+        let (mut state, mut credits) = (self.state.clone(), 0);
+        for (index, StatedChunk { first_credit, chunk }) in chunks.iter().enumerate() {
+            if *first_credit != credits {
+                return Err(Fault::FirstCredit { index, want: credits, got: *first_credit });
+            }
+            credits += u32::from(chunk.declared);
             applied.push(apply_chunk(&mut state, &chunk.bytes, chunk.declared, &context));
             let (want, got) = (state.root(), chunk.post_root);
             if want != got {
@@ -276,7 +344,14 @@ impl Deriver {
         if state.parts() != header.post {
             return Err(Fault::Post { want: state.parts().into(), got: header.post.into() });
         }
-        check_commitment(posted, &chunks)?;
+        let stated = posted.summary()?.credit_count;
+        if stated != credits {
+            return Err(Fault::Credits { want: credits, got: stated });
+        }
+        let want = posted.expected_commitment()?;
+        if want != posted.commitment {
+            return Err(Fault::Commitment { want, got: posted.commitment });
+        }
         Ok(state)
     }
 
@@ -301,19 +376,13 @@ impl Deriver {
     }
 }
 
-fn check_commitment(posted: &PostedBatch, chunks: &[Chunk]) -> Result<(), Fault> {
-    let summary = summarise(posted.header.pre_root, chunks);
-    let want = posted.header.commitment(posted.proposer, &summary, BatchMode::Calldata);
-    if want == posted.commitment { Ok(()) } else { Err(Fault::Commitment { want, got: posted.commitment }) }
-}
-
 /// Result i must be about credit i, where credits are counted as chunks declare them.
 fn compare_results(posted: &PostedBatch, leaves: &[ResultLeaf]) -> Result<(), ResultsFault> {
     let want = posted.header.results_root;
     if root_of_results(leaves) != Some(want) {
         return Err(ResultsFault::Root { want });
     }
-    let chunks = decode_payload(&posted.payload).unwrap_or_default();
+    let chunks: Vec<_> = posted.chunks().unwrap_or_default().into_iter().map(|stated| stated.chunk).collect();
     let count = chunks.iter().map(|chunk| usize::from(chunk.declared)).sum();
     if leaves.len() != count {
         return Err(ResultsFault::Count { want: count, got: leaves.len() });

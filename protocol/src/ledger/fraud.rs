@@ -1,8 +1,9 @@
 //! Fraud proofs: what makes the contract look into a batch and see for itself that it is wrong.
 //!
-//! A batch can lie in two ways only, since any bytes are valid ops. A chunk's posted root may not be where its bytes
+//! A batch can lie in few ways only, since any bytes are valid ops. A chunk's posted root may not be where its bytes
 //! lead: a [`ChunkFraud`] opens that chunk and carries what its ops read of the state. A leaf of the results tree may
-//! not be about its credit: a [`ResultFraud`] opens the leaf and the chunk with the credit.
+//! not be about its credit: a [`ResultFraud`] opens the leaf and the chunk with the credit. In blobs, whose bytes the
+//! contract never sees, the chunks may not fit together: a [`Misfit`] opens one beside the one before it.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -15,7 +16,8 @@ mod witness;
 
 use crate::hash::{Keccak, keccak};
 use crate::ids::Address;
-use crate::ledger::batch::{BatchMode, Chunk, chunks_tree, decode_payload, summarise};
+use crate::ledger::batch::{Chunk, chunks_tree};
+use crate::ledger::blob::{BLOB_CHUNKS, Blob, StatedChunk, VersionedHash};
 use crate::ledger::derive::{Deriver, PostedBatch};
 use crate::ledger::state::StateParts;
 use crate::merkle::Proof;
@@ -38,8 +40,43 @@ pub struct ChunkOpening {
     pub first_credit: u32,
     /// The chunk, with the root after it as posted.
     pub chunk: Chunk,
-    /// From its leaf to the root of the chunk tree.
-    pub proof: Proof,
+    /// What binds it to the batch's chunks root.
+    pub stand: Stand,
+}
+
+/// Where a chunk stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// In calldata: from its leaf to the root of the chunk tree.
+    Tree(Proof),
+    /// In blobs.
+    Blobs {
+        /// What the batch's blobs are known by.
+        hashes: Vec<VersionedHash>,
+        /// The blob that holds it.
+        own: Blob,
+        /// The blob that holds the chunk before it; `None` for the first.
+        before: Option<Blob>,
+    },
+}
+
+/// That a batch in blobs does not fit together where the contract would have refused a payload: a chunk does not count
+/// on from those before it, or the last one does not end as was stated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The commitment of the batch.
+    pub commitment: Keccak,
+    /// The chunk.
+    pub opening: ChunkOpening,
+}
+
+impl Misfit {
+    /// What whoever proves it commits to in an earlier block: what the chunk says, which only who has read it knows.
+    pub fn subject(&self) -> Keccak {
+        let opening = &self.opening;
+        let (index, first) = (word(opening.index.into()), word(opening.first_credit.into()));
+        keccak(&[&self.commitment.0, &index, &opening.chunk.post_root.0, &first])
+    }
 }
 
 /// That a chunk was posted with a root to which its bytes do not lead.
@@ -77,38 +114,63 @@ pub fn challenge_hash(subject: Keccak, beneficiary: Address, salt: &[u8; 32]) ->
 ///
 /// `deriver` must hold the state before the batch, as it does after [`Deriver::batch`] found the fault.
 pub fn wrong_chunk(deriver: &Deriver, posted: &PostedBatch) -> Option<ChunkFraud> {
-    let chunks = decode_payload(&posted.payload).ok()?;
+    let chunks = posted.chunks().ok()?;
     let context = deriver.context(posted).ok()?;
     let mut state = deriver.state().clone();
-    for (index, chunk) in chunks.iter().enumerate() {
+    for (index, StatedChunk { chunk, .. }) in chunks.iter().enumerate() {
         let pre = state.parts();
         let witness = replay(&mut state, &chunk.bytes, chunk.declared, &context);
         let post = state.parts();
         if post.root() != chunk.post_root {
-            let opening = open(posted.header.pre_root, &chunks, index)?;
-            return Some(ChunkFraud { commitment: commitment(posted, &chunks), opening, pre, witness, post });
+            let (commitment, opening) = (posted.expected_commitment().ok()?, open(posted, index)?);
+            return Some(ChunkFraud { commitment, opening, pre, witness, post });
         }
     }
     None
 }
 
-/// Opens chunk `index` of a batch that starts at `pre_root`; `None` if there are fewer.
-pub(in crate::ledger) fn open(pre_root: Keccak, chunks: &[Chunk], index: usize) -> Option<ChunkOpening> {
-    let chunk = chunks.get(index)?.clone();
-    let before = &chunks[..index];
-    let tree = chunks_tree(pre_root, chunks);
-    let index = u32::try_from(index).ok()?;
-    Some(ChunkOpening {
-        index,
-        count: tree.count(),
-        pre_root: before.last().map_or(pre_root, |chunk| chunk.post_root),
-        first_credit: before.iter().map(|chunk| u32::from(chunk.declared)).sum(),
-        chunk,
-        proof: tree.proof(index)?,
-    })
+/// The proof that a batch in blobs does not fit together; `None` if it does, or if it is not in blobs.
+pub fn misfit(posted: &PostedBatch) -> Option<Misfit> {
+    let blobs = posted.blobs.as_ref()?;
+    let chunks = blobs.chunks();
+    let mut credits = 0;
+    let last = chunks.len().checked_sub(1)?;
+    let index = chunks.iter().enumerate().position(|(index, StatedChunk { first_credit, chunk })| {
+        let counts_on = *first_credit == credits;
+        credits += u32::from(chunk.declared);
+        let ends = chunk.post_root == posted.header.post.root() && credits == blobs.credits;
+        !counts_on || (index == last && !ends)
+    })?;
+    Some(Misfit { commitment: posted.expected_commitment().ok()?, opening: open(posted, index)? })
 }
 
-fn commitment(posted: &PostedBatch, chunks: &[Chunk]) -> Keccak {
-    let summary = summarise(posted.header.pre_root, chunks);
-    posted.header.commitment(posted.proposer, &summary, BatchMode::Calldata)
+/// Opens chunk `index` of a batch; `None` if there are fewer.
+pub(in crate::ledger) fn open(posted: &PostedBatch, index: usize) -> Option<ChunkOpening> {
+    let stated = posted.chunks().ok()?;
+    let StatedChunk { first_credit, chunk } = stated.get(index)?.clone();
+    let before = index.checked_sub(1);
+    let pre_root = posted.header.pre_root;
+    let place = u32::try_from(index).ok()?;
+    let stand = match &posted.blobs {
+        None => {
+            let chunks: Vec<_> = stated.iter().map(|stated| stated.chunk.clone()).collect();
+            Stand::Tree(chunks_tree(pre_root, &chunks).proof(place)?)
+        }
+        Some(blobs) => {
+            let holding = |index: usize| blobs.blobs.get(index / BLOB_CHUNKS).cloned();
+            Stand::Blobs {
+                hashes: blobs.hashes.clone(),
+                own: holding(index)?,
+                before: before.and_then(holding),
+            }
+        }
+    };
+    Some(ChunkOpening {
+        index: place,
+        count: posted.blobs.as_ref().map_or(u32::try_from(stated.len()).ok()?, |blobs| blobs.count),
+        pre_root: before.map_or(pre_root, |before| stated[before].chunk.post_root),
+        first_credit,
+        chunk,
+        stand,
+    })
 }

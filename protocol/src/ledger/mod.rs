@@ -7,6 +7,7 @@
 //! | [`op`] | the operations and their bytes |
 //! | [`apply`], [`outcome`] | the total transition function, and what became of each op |
 //! | [`batch`] | chunks, payload, header, commitment |
+//! | [`blob`] | the same chunks in blobs |
 //! | [`builder`] | the sealer: work into a batch |
 //! | [`derive`] | the auditor: a batch back into state |
 //! | [`fraud`] | what shows the contract that a batch is wrong |
@@ -18,6 +19,7 @@
 
 pub mod apply;
 pub mod batch;
+pub mod blob;
 pub mod builder;
 pub mod derive;
 pub mod fraud;
@@ -35,6 +37,7 @@ mod vectors;
 
 pub use apply::{AppliedChunk, Context, Deployment, apply_chunk, approval_digest};
 pub use batch::{Batch, BatchHeader, BatchMode, Chunk, FramingError};
+pub use blob::{Blob, InBlobs, VersionedHash};
 pub use builder::{BatchBuilder, BatchStart, Progress, SealError, Settlement, SettlementCredit};
 pub use derive::{Deriver, Fault, Point, PostedBatch, ResultsFault, Verdict};
 pub use op::{Approval, Credit, Credits, Op, parse_chunk};

@@ -7,7 +7,7 @@
 use crate::ids::{AccountIndex, JobId};
 use crate::job::Acceptance;
 use crate::ledger::apply::apply_chunk;
-use crate::ledger::batch::{Chunk, decode_payload};
+use crate::ledger::batch::Chunk;
 use crate::ledger::derive::{Deriver, PostedBatch};
 use crate::ledger::fraud::{ChunkOpening, open};
 use crate::ledger::op::{Op, parse_chunk};
@@ -78,7 +78,7 @@ pub struct Passage {
 ///
 /// `deriver` must hold the state before the batch.
 pub fn passage(deriver: &Deriver, posted: &PostedBatch, place: Place) -> Option<Passage> {
-    let chunks = decode_payload(&posted.payload).ok()?;
+    let chunks: Vec<_> = posted.chunks().ok()?.into_iter().map(|stated| stated.chunk).collect();
     // Deriving a batch again is dear beside a look at its ops.
     chunks.iter().position(|chunk| names(chunk, place))?;
     let context = deriver.context(posted).ok()?;
@@ -95,7 +95,7 @@ pub fn passage(deriver: &Deriver, posted: &PostedBatch, place: Place) -> Option<
         }
         let later = JobInState::open(&state, place.job)?;
         if place.is_passed_by(&later.job) {
-            let opening = open(posted.header.pre_root, &chunks, index)?;
+            let opening = open(posted, index)?;
             let credited = credited_by(chunk, place);
             return Some(Passage { opening, before, later, credited });
         }

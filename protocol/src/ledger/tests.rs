@@ -58,6 +58,7 @@ pub(super) fn posted(batch: &Batch) -> PostedBatch {
         header: batch.header,
         proposer: batch.proposer,
         payload: batch.payload(),
+        blobs: None,
         commitment: batch.commitment(),
     }
 }

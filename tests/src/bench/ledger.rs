@@ -88,6 +88,7 @@ fn posted(batch: &Batch) -> PostedBatch {
         header: batch.header,
         proposer: batch.proposer,
         payload: batch.payload(),
+        blobs: None,
         commitment: batch.commitment(),
     }
 }

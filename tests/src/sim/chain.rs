@@ -332,7 +332,7 @@ impl Ledger {
         let summary = summarise(batch.header.pre_root, &chunks);
         let commitment = batch.header.commitment(proposer, &summary, BatchMode::Calldata);
         let payload = batch.payload.clone();
-        let posted = PostedBatch { header: batch.header, proposer, payload, commitment };
+        let posted = PostedBatch { header: batch.header, proposer, payload, blobs: None, commitment };
         let verdict = self.deriver.batch(&posted, None);
         roots::rebuild(&verdict)?;
         settlements::credit(oracle, &verdict, &mut self.settlements, &mut self.closed)?;

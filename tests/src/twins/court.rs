@@ -10,7 +10,8 @@ use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, JobId, SpecHash};
 use protocol::ledger::batch::{encode_payload, summarise};
-use protocol::ledger::fraud::{ChunkFraud, ResultFraud, challenge_hash};
+use protocol::ledger::blob::InBlobs;
+use protocol::ledger::fraud::{ChunkFraud, Misfit, ResultFraud, challenge_hash};
 use protocol::ledger::{
     BatchHeader, BatchMode, Chunk, Context, Deployment, PostedBatch, Queue, QueueAction, QueueItem, Terms,
 };
@@ -169,12 +170,34 @@ impl Court {
         self.evm.send(to_evm(PROPOSER), self.rollup, 0, &call)
     }
 
+    /// Posts a batch in blobs.
+    pub fn post_blobs(&mut self, header: &BatchHeader, blobs: &InBlobs) -> Result<Sent, Reverted> {
+        let call =
+            Rollup::postBlobsCall { header: header.into(), chunks: blobs.count, credits: blobs.credits };
+        self.evm.send_with_blobs(to_evm(PROPOSER), self.rollup, &blobs.hashes, &call)
+    }
+
+    /// The batch in blobs that this would be on the base layer.
+    pub fn posted_in_blobs(header: &BatchHeader, blobs: InBlobs) -> BatchOnChain {
+        let mut posted = PostedBatch {
+            header: *header,
+            proposer: PROPOSER,
+            payload: Vec::new(),
+            blobs: Some(blobs),
+            commitment: Keccak::ZERO,
+        };
+        posted.commitment = posted.expected_commitment().expect("blobs can be read, all of them");
+        let chunks = posted.summary().expect("blobs can be read, all of them");
+        let block = Block { number: 0, hash: Keccak::ZERO, time: 0 };
+        BatchOnChain { posted, chunks, place: Place { block, tx: Keccak::ZERO, log: 0 } }
+    }
+
     /// The batch that this would be on the base layer.
     pub fn posted(header: &BatchHeader, chunks: &[Chunk]) -> BatchOnChain {
         let summary = summarise(header.pre_root, chunks);
         let commitment = header.commitment(PROPOSER, &summary, BatchMode::Calldata);
         let payload = encode_payload(chunks);
-        let posted = PostedBatch { header: *header, proposer: PROPOSER, payload, commitment };
+        let posted = PostedBatch { header: *header, proposer: PROPOSER, payload, blobs: None, commitment };
         let nowhere = Keccak([0; 32]);
         let block = Block { number: 0, hash: nowhere, time: 0 };
         BatchOnChain { posted, chunks: summary, place: Place { block, tx: nowhere, log: 0 } }
@@ -195,6 +218,16 @@ impl Court {
             chunk: (&fraud.opening).into(),
             pre: (&fraud.pre).into(),
             witness: (&fraud.witness).into(),
+            beneficiary: to_evm(PROVER),
+            salt: B256::new(SALT),
+        }
+    }
+
+    /// The call that shows a batch in blobs not to fit together.
+    pub fn misfit_call(batch: &BatchOnChain, misfit: &Misfit) -> Challenges::proveMisfitCall {
+        Challenges::proveMisfitCall {
+            summary: batch.into(),
+            chunk: misfit.into(),
             beneficiary: to_evm(PROVER),
             salt: B256::new(SALT),
         }

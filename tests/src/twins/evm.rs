@@ -2,10 +2,11 @@
 
 use core::fmt;
 
-use alloy::primitives::{Address, Bytes, Log, TxKind, U256};
+use alloy::primitives::{Address, B256, Bytes, Log, TxKind, U256};
 use alloy::sol_types::SolCall;
 use contracts::base_layer::DEVELOPMENT_CHAIN_ID;
 use contracts::error::Reason;
+use protocol::ledger::VersionedHash;
 use revm::bytecode::Bytecode;
 use revm::context::result::{ExecutionResult, Output, ResultAndState};
 use revm::context::{BlockEnv, CfgEnv, TxEnv};
@@ -43,11 +44,16 @@ pub struct Sent {
     pub created: Option<Address>,
 }
 
+/// Wei of a blob's gas, more than which no transaction here offers.
+const BLOB_PRICE: u128 = 1_000;
+
 /// The contracts and their storage. A clone is a snapshot.
 #[derive(Clone, Debug)]
 pub struct Evm {
     db: CacheDB<EmptyDB>,
     block: BlockEnv,
+    /// What the transaction under way carries.
+    blobs: Vec<B256>,
 }
 
 impl Default for Evm {
@@ -61,7 +67,7 @@ impl Default for Evm {
             prevrandao: Some(Default::default()),
             ..BlockEnv::default()
         };
-        Self { db: CacheDB::default(), block }
+        Self { db: CacheDB::default(), block, blobs: Vec::new() }
     }
 }
 
@@ -121,6 +127,20 @@ impl Evm {
         self.transact(from, TxKind::Call(to), wei, call.abi_encode().into())
     }
 
+    /// Sends a call in a transaction that carries blobs. The gas is that of its execution.
+    pub fn send_with_blobs<C: SolCall>(
+        &mut self,
+        from: Address,
+        to: Address,
+        hashes: &[VersionedHash],
+        call: &C,
+    ) -> Result<Sent, Reverted> {
+        self.blobs = hashes.iter().map(|hash| B256::new(hash.0)).collect();
+        let sent = self.send(from, to, 0, call);
+        self.blobs.clear();
+        sent
+    }
+
     /// Makes a contract of this creation code with its arguments.
     pub fn create(&mut self, from: Address, code: Vec<u8>) -> Result<Address, Reverted> {
         let sent = self.transact(from, TxKind::Create, 0, code.into())?;
@@ -145,7 +165,10 @@ impl Evm {
         info.balance = info.balance.max(U256::from(PLENTY));
         let nonce = info.nonce;
         self.db.insert_account_info(from, info);
+        let blob_price = if self.blobs.is_empty() { 0 } else { BLOB_PRICE };
         let tx = TxEnv::builder()
+            .blob_hashes(self.blobs.clone())
+            .max_fee_per_blob_gas(blob_price)
             .caller(from)
             .nonce(nonce)
             .gas_limit(TX_GAS_MAX)

@@ -9,7 +9,7 @@ use protocol::hash::Digest;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, WorkerId};
 use protocol::ledger::batch::{chunks_tree, decode_payload, encode_payload};
 use protocol::ledger::fraud::{
-    ChunkFraud, ChunkOpening, ResultFraud, ResultOpening, replay, wrong_chunk, wrong_result,
+    ChunkFraud, ChunkOpening, ResultFraud, ResultOpening, Stand, replay, wrong_chunk, wrong_result,
 };
 use protocol::ledger::results::results_tree;
 use protocol::ledger::{
@@ -212,7 +212,14 @@ impl Stage {
             let chunk = chunk.clone();
             let post_root = chunk.post_root;
             let declared = u32::from(chunk.declared);
-            let opening = ChunkOpening { index, count: tree.count(), pre_root, first_credit, chunk, proof };
+            let opening = ChunkOpening {
+                index,
+                count: tree.count(),
+                pre_root,
+                first_credit,
+                chunk,
+                stand: Stand::Tree(proof),
+            };
             frauds.push(ChunkFraud { commitment, opening, pre, witness, post: state.parts() });
             (pre_root, first_credit) = (post_root, first_credit + declared);
         }

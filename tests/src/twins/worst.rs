@@ -2,11 +2,14 @@
 //! siblings, in the largest tree of chunks that a batch has room for.
 
 use alloy::sol_types::SolCall as _;
+use contracts::base_layer::BatchOnChain;
+use contracts::kzg::versioned_hash;
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
 use protocol::ledger::batch::{CHUNK_FRAME_BYTES, chunks_tree, encode_payload};
-use protocol::ledger::fraud::{ChunkFraud, ChunkOpening, replay};
+use protocol::ledger::blob::{self, BLOB_CHUNKS, BLOB_OPS_BYTES_MAX, BLOBS_MAX, InBlobs, VersionedHash};
+use protocol::ledger::fraud::{ChunkFraud, ChunkOpening, Stand, Witness, replay};
 use protocol::ledger::state::{OpenSettlement, STATE_LEAVES_MAX};
 use protocol::ledger::{
     Account, Approval, BatchHeader, Chunk, Credit, Credits, Job, Op, QueueAction, State, StateParts, Terms,
@@ -79,6 +82,14 @@ pub const MIXES: [(&str, &[(usize, Part)]); 22] = [
     ("5 approvals, 2 settlements, 13 jobs closed", &[(5, Approved(0)), (2, Pay(0)), (13, Close)]),
     ("4 approvals, 16 settlements", &[(4, Approved(0)), (16, Pay(0))]),
     ("a bit of all", &[(3, Register), (2, Approved(1)), (4, Pay(0)), (4, TopUp), (2, Close), (2, Fund)]),
+];
+
+/// More that fit into a blob's chunk of 210 bytes.
+pub const BLOB_MIXES: [(&str, &[(usize, Part)]); 4] = [
+    ("15 credits of one job", &[(1, Pay(15))]),
+    ("an approval, 19 top-ups", &[(1, Approved(0)), (19, TopUp)]),
+    ("an approval with a credit, 18 top-ups", &[(1, Approved(1)), (18, TopUp)]),
+    ("3 registrations, 9 top-ups", &[(3, Register), (9, TopUp)]),
 ];
 
 /// What proving a mix wrong takes.
@@ -223,63 +234,125 @@ impl Scene {
     }
 }
 
+/// A chunk of a mix, and a lie about the state after it.
+struct Lie {
+    scene: Scene,
+    bytes: Vec<u8>,
+    declared: u8,
+    touches: usize,
+    header: BatchHeader,
+    pre: StateParts,
+    post: StateParts,
+    witness: Witness,
+}
+
+impl Lie {
+    fn new(mix: &[(usize, Part)]) -> Self {
+        let mut scene = Scene::new(mix);
+        let mut bytes = Vec::new();
+        scene.ops.iter().for_each(|op| op.encode(&mut bytes));
+        let parsed = parse_chunk(&bytes);
+        assert!(parsed.end.is_none() && bytes.len() <= CHUNK_BYTES_MAX, "the mix is a chunk: {parsed:?}");
+        let declared = u8::try_from(parsed.credit_count).expect("a chunk carries at most 19 credits");
+
+        let mut state = scene.state();
+        let time = scene.court.evm.time();
+        let applied = apply_chunk(&mut state.clone(), &bytes, declared, &scene.court.context(time));
+        let held = applied.outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        let idle: usize =
+            mix.iter().filter(|(_, part)| matches!(part, Broken(_) | Another)).map(|(n, _)| n).sum();
+        assert_eq!(held + idle, scene.ops.len(), "the ops do what the mix says: {:?}", applied.outcomes);
+        let pre = state.parts();
+        scene.court.stand_at(pre.root(), FIRST_JOB + JOBS + scene.opened);
+        let witness = replay(&mut state, &bytes, declared, &scene.court.context(time));
+        let post = state.parts();
+        let header = BatchHeader {
+            number: BatchId(1),
+            pre_root: pre.root(),
+            time,
+            queue_end: scene.court.queue.len(),
+            queue_hash: scene.court.queue.hash_at(scene.court.queue.len()).expect("all of it"),
+            results_root: Keccak([2; 32]),
+            post: StateParts { accounts_root: Keccak([1; 32]), ..post },
+        };
+        Self { scene, bytes, declared, touches: parsed.touches, header, pre, post, witness }
+    }
+
+    /// A chunk of one byte that means nothing, at the state posted after the lie.
+    fn filler(&self) -> Chunk {
+        Chunk { bytes: vec![0], declared: 0, post_root: self.header.post.root() }
+    }
+
+    fn chunk(&self) -> Chunk {
+        Chunk { bytes: self.bytes.clone(), declared: self.declared, post_root: self.header.post.root() }
+    }
+
+    fn prove(
+        mut self,
+        batch: &BatchOnChain,
+        opening: ChunkOpening,
+        posting: u64,
+    ) -> Result<Measured, Reverted> {
+        let (commitment, pre, post) = (batch.posted.commitment, self.pre, self.post);
+        let fraud = ChunkFraud { commitment, opening, pre, witness: self.witness, post };
+        self.scene.court.commit(fraud.subject())?;
+        let data = Court::fraud_call(batch, &fraud).abi_encode();
+        let (bytes, calldata) = (fraud.opening.chunk.bytes.len(), data.len());
+        let gas = self.scene.court.try_proof(data)?;
+        Ok(Measured { touches: self.touches, bytes, calldata, gas, posting })
+    }
+}
+
 /// Puts the mix into a batch as full of chunks as one can be, with a lie about the state after it, and proves the lie.
 pub fn measure(mix: &[(usize, Part)]) -> Result<Measured, Reverted> {
-    let mut scene = Scene::new(mix);
-    let mut bytes = Vec::new();
-    scene.ops.iter().for_each(|op| op.encode(&mut bytes));
-    let parsed = parse_chunk(&bytes);
-    assert!(parsed.end.is_none() && bytes.len() <= CHUNK_BYTES_MAX, "the mix is a chunk: {parsed:?}");
-    let declared = u8::try_from(parsed.credit_count).expect("a chunk carries at most 19 credits");
-
-    let mut state = scene.state();
-    let time = scene.court.evm.time();
-    let applied = apply_chunk(&mut state.clone(), &bytes, declared, &scene.court.context(time));
-    let held = applied.outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-    let idle: usize =
-        mix.iter().filter(|(_, part)| matches!(part, Broken(_) | Another)).map(|(n, _)| n).sum();
-    assert_eq!(held + idle, scene.ops.len(), "the ops do what the mix says: {:?}", applied.outcomes);
-    let pre = state.parts();
-    scene.court.stand_at(pre.root(), FIRST_JOB + JOBS + scene.opened);
-    let witness = replay(&mut state, &bytes, declared, &scene.court.context(time));
-    let post = state.parts();
-    let lie = StateParts { accounts_root: Keccak([1; 32]), ..post };
-
-    let payload = CHUNK_FRAME_BYTES + bytes.len();
-    let touches = parsed.touches;
-    let mut chunks = vec![Chunk { bytes, declared, post_root: lie.root() }];
-    // The smallest chunk is a byte that means nothing.
+    let mut lie = Lie::new(mix);
+    let payload = CHUNK_FRAME_BYTES + lie.bytes.len();
+    let mut chunks = vec![lie.chunk()];
     let rest = (BATCH_BYTES_MAX - payload) / (CHUNK_FRAME_BYTES + 1);
-    chunks.extend(vec![Chunk { bytes: vec![0], declared: 0, post_root: lie.root() }; rest]);
-    let header = BatchHeader {
-        number: BatchId(1),
-        pre_root: pre.root(),
-        time,
-        queue_end: scene.court.queue.len(),
-        queue_hash: scene.court.queue.hash_at(scene.court.queue.len()).expect("all of it"),
-        results_root: Keccak([2; 32]),
-        post: lie,
+    chunks.extend(vec![lie.filler(); rest]);
+    let posting = lie.scene.court.post(&lie.header, encode_payload(&chunks))?.gas;
+    let batch = Court::posted(&lie.header, &chunks);
+    let tree = chunks_tree(lie.pre.root(), &chunks);
+    let opening = ChunkOpening {
+        index: 0,
+        count: tree.count(),
+        pre_root: lie.pre.root(),
+        first_credit: 0,
+        chunk: chunks.swap_remove(0),
+        stand: Stand::Tree(tree.proof(0).expect("it is the first")),
     };
-    let posting = scene.court.post(&header, encode_payload(&chunks))?.gas;
-    let batch = Court::posted(&header, &chunks);
-    let tree = chunks_tree(pre.root(), &chunks);
-    let fraud = ChunkFraud {
-        commitment: batch.posted.commitment,
-        opening: ChunkOpening {
-            index: 0,
-            count: tree.count(),
-            pre_root: pre.root(),
-            first_credit: 0,
-            chunk: chunks.swap_remove(0),
-            proof: tree.proof(0).expect("it is the first"),
-        },
-        pre,
-        witness,
-        post,
+    lie.prove(&batch, opening, posting)
+}
+
+/// The same in blobs, six of them full: the chunk has another before it, and its room is filled with what means nothing.
+/// `None` if the mix does not fit.
+pub fn measure_in_blobs(mix: &[(usize, Part)]) -> Option<Result<Measured, Reverted>> {
+    let mut lie = Lie::new(mix);
+    if lie.bytes.len() > BLOB_OPS_BYTES_MAX {
+        return None;
+    }
+    lie.bytes.resize(BLOB_OPS_BYTES_MAX, 0);
+    let before = Chunk { post_root: lie.pre.root(), ..lie.filler() };
+    let mut chunks = vec![before, lie.chunk()];
+    chunks.resize(BLOBS_MAX * BLOB_CHUNKS, lie.filler());
+    let blobs = blob::encode(&chunks);
+    // All but the first are of no concern to the proof.
+    let mut hashes = vec![VersionedHash([1; 32]); blobs.len()];
+    hashes[0] = versioned_hash(&blobs[0]);
+    let (count, credits) = (chunks.len() as u32, u32::from(lie.declared));
+    let posted = InBlobs { count, credits, hashes: hashes.clone(), blobs: blobs.clone() };
+    let posting = match lie.scene.court.post_blobs(&lie.header, &posted) {
+        Ok(sent) => sent.gas,
+        Err(why) => return Some(Err(why)),
     };
-    scene.court.commit(fraud.subject())?;
-    let data = Court::fraud_call(&batch, &fraud).abi_encode();
-    let (bytes, calldata) = (fraud.opening.chunk.bytes.len(), data.len());
-    let gas = scene.court.try_proof(data)?;
-    Ok(Measured { touches, bytes, calldata, gas, posting })
+    let batch = Court::posted_in_blobs(&lie.header, posted);
+    let opening = ChunkOpening {
+        index: 1,
+        count,
+        pre_root: lie.pre.root(),
+        first_credit: 0,
+        chunk: chunks.swap_remove(1),
+        stand: Stand::Blobs { hashes, own: blobs[0].clone(), before: Some(blobs[0].clone()) },
+    };
+    Some(lie.prove(&batch, opening, posting))
 }

@@ -159,7 +159,7 @@ impl BatchLine {
         Self {
             batch: header.number,
             credits: replayed.batch.chunks.credit_count,
-            payload_bytes: replayed.batch.posted.payload.len(),
+            payload_bytes: replayed.batch.posted.data_bytes(),
             ops: outcomes().count(),
             no_ops: outcomes().filter(|outcome| outcome.is_err()).count(),
             state_root: header.post.root(),

@@ -94,7 +94,8 @@ interface IChallenges {
     /// full reward; any other at most what its gas costs, so that copying somebody's proof earns nothing.
     /// @param hash keccak256(abi.encode(subject, beneficiary, salt)); the subject of a fraud proof is
     /// keccak256(abi.encode(batch commitment, chunk, right post-root)), which only who applied the chunk can know; that
-    /// of a wrong result keccak256(abi.encode(batch commitment, index, leaf hash)).
+    /// of a misfit keccak256(abi.encode(batch commitment, chunk, its post-root, its first credit)); that of a wrong result
+    /// keccak256(abi.encode(batch commitment, index, leaf hash)).
     function commit(bytes32 hash) external;
 
     /// @notice Shows that a chunk leads to another state than its proposer posted: applies it to the leaves shown.
@@ -103,6 +104,15 @@ interface IChallenges {
         ChunkProof calldata chunk,
         StateParts calldata pre,
         Witness calldata witness,
+        address payable beneficiary,
+        bytes32 salt
+    ) external;
+
+    /// @notice Shows that a batch in blobs does not fit together where posting would have refused calldata: a chunk does
+    /// not count on from the credits before it, or the last one does not end as the batch says.
+    function proveMisfit(
+        BatchSummary calldata summary,
+        ChunkProof calldata chunk,
         address payable beneficiary,
         bytes32 salt
     ) external;

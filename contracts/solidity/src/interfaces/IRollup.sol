@@ -16,7 +16,7 @@ import { IServiceBonds } from "./IServiceBonds.sol";
 interface IRollup {
     // --- events
 
-    /// @notice A batch was posted; its header and bytes are this transaction's calldata.
+    /// @notice A batch was posted; its header is this transaction's calldata; so are its bytes, or they are its blobs.
     event BatchPosted(
         uint64 indexed number,
         bytes32 commitment,
@@ -97,6 +97,9 @@ interface IRollup {
     error QueueOverdue(uint64 position, uint64 time);
     error PayloadTooLarge(uint256 got, uint256 limit);
     error BadFraming(uint256 chunk, uint256 offset);
+    error BadChunkCount(uint32 count);
+    /// @dev The transaction has no blob at this place.
+    error BlobMissing(uint256 place);
     error NoAccountsRoot();
     error WrongPostRoot(bytes32 fromParts, bytes32 fromChunks);
     /// @dev It commits to no result for its `credits`.
@@ -167,6 +170,12 @@ interface IRollup {
     /// @param payload Chunks one after another: `length u16 ‖ declared credits u8 ‖ ops ‖ post-root`; the framing is
     /// checked, what the ops say is not: any bytes are valid ops. A batch that declares credits commits to results.
     function postBatch(BatchHeader calldata header, bytes calldata payload) external;
+
+    /// @notice Posts the next batch with its chunks in this transaction's blobs, 512 a blob. The proposer only. Nothing of
+    /// them can be checked here: what {postBatch} refuses, {IChallenges-proveMisfit} shows.
+    /// @param chunks How many there are.
+    /// @param credits The credits that they declare together.
+    function postBlobs(BatchHeader calldata header, uint32 chunks, uint32 credits) external;
 
     /// @notice Takes back batch `number` and all after it. {IChallenges} only, after a proof.
     function rollBack(uint64 number, bytes32 preRoot) external;

@@ -3,7 +3,9 @@ pragma solidity 0.8.37;
 
 import { Hashes } from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
 import { IRollup } from "../interfaces/IRollup.sol";
+import { BLOBS, BatchSummary } from "../types/Batch.sol";
 import { ChunkProof } from "../types/Proof.sol";
+import { Blobs } from "./Blobs.sol";
 import { Ops } from "./Ops.sol";
 import { StaticTree } from "./StaticTree.sol";
 
@@ -68,8 +70,9 @@ library Chunks {
         return true;
     }
 
-    /// @notice Whether this chunk stands in the batch with this chunks root.
-    function proves(ChunkProof calldata chunk, bytes32 root) internal pure returns (bool) {
+    /// @notice Whether this chunk stands in this batch.
+    function proves(ChunkProof calldata chunk, BatchSummary calldata batch) internal view returns (bool) {
+        if (batch.mode == BLOBS) return Blobs.proves(chunk, batch);
         bytes32 leaf = keccak256(
             abi.encodePacked(
                 LEAF,
@@ -82,7 +85,7 @@ library Chunks {
             )
         );
         (bool fits, bytes32 top) = StaticTree.rootOf(leaf, chunk.index, chunk.count, chunk.siblings);
-        return fits && root == keccak256(abi.encodePacked(TREE, chunk.count, top));
+        return fits && batch.chunksRoot == keccak256(abi.encodePacked(TREE, chunk.count, top));
     }
 
     /// @dev The root over `count` leaves, padded with zero to a power of two; overwrites `nodes`, whose length is

@@ -26,12 +26,14 @@ struct BatchSummary {
     bytes32 chunksRoot;
     uint32 creditCount;
     bytes32 resultsRoot;
-    uint8 mode; // 0: the bytes were calldata
+    uint8 mode; // 0: the bytes were calldata; 1: they were blobs
 }
 
 using { commitment } for BatchSummary global;
 
 bytes1 constant COMMITMENT = 0x08;
+uint8 constant CALLDATA = 0;
+uint8 constant BLOBS = 1;
 
 function commitment(BatchSummary memory batch) pure returns (bytes32) {
     return keccak256(

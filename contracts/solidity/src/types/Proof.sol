@@ -6,6 +6,8 @@ import { AccountLeaf, JobLeaf } from "./State.sol";
 import { Terms } from "./Terms.sol";
 
 /// @notice One chunk of a batch, opened against the batch's chunks root.
+/// @dev In blobs, `siblings` are the versioned hashes of the batch's blobs, and `blob` opens the chunk's elements and,
+/// after them, the first one or two of the chunk before; see the library Blobs.
 struct ChunkProof {
     uint32 index;
     uint32 count; // chunks in the batch
@@ -15,6 +17,7 @@ struct ChunkProof {
     uint8 declared; // credits that it declares
     bytes ops;
     bytes32[] siblings; // from the leaf up; as many as the tree has levels
+    bytes[] blob; // none where the bytes were calldata
 }
 
 /// @notice One leaf of a batch's results tree, opened against the batch's results root.

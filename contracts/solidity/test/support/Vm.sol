@@ -4,6 +4,8 @@ pragma solidity 0.8.37;
 /// @dev The part of Foundry's cheat codes that these tests use.
 interface Vm {
     function addr(uint256 key) external pure returns (address);
+    function blobhashes(bytes32[] calldata hashes) external;
+    function blobBaseFee(uint256 fee) external;
     function assume(bool condition) external pure;
     function chainId(uint256 id) external;
     function deal(address account, uint256 balance) external;

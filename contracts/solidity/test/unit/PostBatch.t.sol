@@ -26,7 +26,8 @@ contract PostBatchTest is Fixture {
 
     function test_RevertWhen_NotTheProposer() public {
         BatchHeader memory header = headerOf(parts(0));
-        vm.expectRevert(abi.encodeWithSelector(IRollup.NotBonded.selector, requester));
+        uint64 openFrom = uint64(vm.getBlockTimestamp()) + QUIET;
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NotProposer.selector, requester, openFrom));
         vm.prank(requester, requester);
         rollup.postBatch(header, payload(parts(0)));
     }

@@ -1,9 +1,9 @@
 //! A results tree that is not about its batch's credits.
 
-use super::{ChunkOpening, commitment, open};
+use super::{ChunkOpening, open};
 use crate::hash::{Keccak, keccak};
 use crate::ids::JobId;
-use crate::ledger::batch::{Chunk, decode_payload};
+use crate::ledger::batch::Chunk;
 use crate::ledger::derive::PostedBatch;
 use crate::ledger::op::{Credit, Op, parse_chunk};
 use crate::ledger::results::{ResultLeaf, results_root, results_tree};
@@ -51,13 +51,13 @@ pub fn wrong_result(posted: &PostedBatch, leaves: &[ResultLeaf]) -> Option<Resul
     if results_root(&tree) != posted.header.results_root {
         return None;
     }
-    let chunks = decode_payload(&posted.payload).ok()?;
+    let chunks: Vec<_> = posted.chunks().ok()?.into_iter().map(|stated| stated.chunk).collect();
     let (index, chunk) = first_wrong(&chunks, leaves)?;
     let place = u32::try_from(index).ok()?;
     let leaf = *leaves.get(index)?;
     let result = ResultOpening { index: place, count: tree.count(), leaf, proof: tree.proof(place)? };
-    let opening = open(posted.header.pre_root, &chunks, chunk)?;
-    Some(ResultFraud { commitment: commitment(posted, &chunks), opening, result })
+    let opening = open(posted, chunk)?;
+    Some(ResultFraud { commitment: posted.expected_commitment().ok()?, opening, result })
 }
 
 /// The first leaf that is not about its credit, and the chunk that declares the credit.

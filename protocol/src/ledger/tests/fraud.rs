@@ -10,7 +10,7 @@ use crate::hash::{Keccak, Tag, keccak, node, tagged};
 use crate::ids::{AccountIndex, Address, JobId, WorkerId};
 use crate::ledger::apply::{JobOrder, judge};
 use crate::ledger::fraud::{
-    ChunkFraud, ChunkOpening, ResultFraud, Witness, challenge_hash, replay, wrong_chunk, wrong_result,
+    ChunkFraud, ChunkOpening, ResultFraud, Stand, Witness, challenge_hash, replay, wrong_chunk, wrong_result,
 };
 use crate::ledger::results::ResultLeaf;
 use crate::ledger::*;
@@ -162,7 +162,8 @@ fn stands_in(opening: &ChunkOpening, batch: &PostedBatch) -> bool {
     let summary = batch::summarise(batch.header.pre_root, &chunks);
     let leaf = opening.chunk.leaf(opening.index, opening.pre_root, opening.first_credit);
     let mut top = leaf;
-    for (height, sibling) in opening.proof.siblings.iter().enumerate() {
+    let Stand::Tree(proof) = &opening.stand else { return false };
+    for (height, sibling) in proof.siblings.iter().enumerate() {
         let left = opening.index >> height & 1 == 0;
         top = if left { node(&top, sibling) } else { node(sibling, &top) };
     }

@@ -5,19 +5,23 @@ use proptest::prelude::*;
 use super::{World, deployment, entry, item, posted, registered, start};
 use crate::hash::Keccak;
 use crate::ids::{Address, JobId, WorkerId};
+use crate::ledger::blob::StatedChunk;
 use crate::ledger::*;
 use crate::sign::EthSignature;
 
 /// A world with one batch waiting to be judged.
 pub(super) fn one_batch() -> (World, Batch) {
+    one_batch_in(BatchMode::Calldata)
+}
+
+fn one_batch_in(mode: BatchMode) -> (World, Batch) {
     let (world, number) = registered(50);
-    let mut builder = BatchBuilder::new(
-        world.state.clone(),
-        start(number + 1, 2_000, &world.queue),
-        deployment(),
-        &world.queue,
-    )
-    .unwrap();
+    let new = match mode {
+        BatchMode::Calldata => BatchBuilder::new,
+        BatchMode::Blobs => BatchBuilder::in_blobs,
+    };
+    let at = start(number + 1, 2_000, &world.queue);
+    let mut builder = new(world.state.clone(), at, deployment(), &world.queue).unwrap();
     let credits = (0..50).map(|account| entry(account, 2, 150)).collect();
     let signature = EthSignature { r: [1; 32], s: [1; 32], v: 27 };
     let approval = Some(Approval { sum_max: 9, signature });
@@ -122,4 +126,60 @@ proptest! {
             prop_assert_eq!(outcomes(&verdict), outcomes(&honest));
         }
     }
+}
+
+#[test]
+fn a_batch_in_blobs_is_judged_like_any_other_and_where_it_does_not_fit_together() {
+    let (world, batch) = one_batch_in(BatchMode::Blobs);
+    assert!(blob::fit(&batch.chunks) && batch.chunks.len() > 5);
+    let honest = posted(&batch);
+    let chunks = honest.chunks().unwrap();
+    let hashes = vec![VersionedHash([1; 32])];
+    let post = |change: &dyn Fn(&mut Vec<StatedChunk>, &mut InBlobs, &mut BatchHeader)| {
+        let (mut chunks, mut header) = (chunks.clone(), honest.header);
+        let mut blobs = InBlobs {
+            count: chunks.len() as u32,
+            credits: chunks.iter().map(|stated| u32::from(stated.chunk.declared)).sum(),
+            hashes: hashes.clone(),
+            blobs: Vec::new(),
+        };
+        change(&mut chunks, &mut blobs, &mut header);
+        blobs.blobs = blob::encode_stated(&chunks);
+        let mut posted = PostedBatch {
+            header,
+            proposer: honest.proposer,
+            payload: Vec::new(),
+            blobs: Some(blobs),
+            commitment: Keccak::ZERO,
+        };
+        posted.commitment = posted.expected_commitment().unwrap();
+        posted
+    };
+    let judge = |posted: &PostedBatch| world.deriver.clone().batch(posted, None).fault;
+    let last = chunks.len() - 1;
+
+    let right = post(&|_, _, _| {});
+    assert_eq!(judge(&right), None);
+    assert_eq!(fraud::misfit(&right), None);
+    assert_eq!(fraud::wrong_chunk(&world.deriver, &right), None);
+
+    let wrong = post(&|chunks, _, _| chunks[last].chunk.post_root = Keccak([9; 32]));
+    assert!(matches!(judge(&wrong), Some(Fault::Chunk { index, .. }) if index == last));
+    assert_eq!(fraud::wrong_chunk(&world.deriver, &wrong).unwrap().opening.index as usize, last);
+
+    let wrong = post(&|chunks, _, _| chunks[last].first_credit += 1);
+    assert!(matches!(judge(&wrong), Some(Fault::FirstCredit { index, .. }) if index == last));
+    assert_eq!(fraud::misfit(&wrong).unwrap().opening.index as usize, last);
+
+    let wrong = post(&|_, blobs, _| blobs.credits += 1);
+    assert!(matches!(judge(&wrong), Some(Fault::Credits { .. })));
+    assert_eq!(fraud::misfit(&wrong).unwrap().opening.index as usize, last);
+
+    let wrong = post(&|_, _, header| header.post.next_account += 1);
+    assert!(matches!(judge(&wrong), Some(Fault::Post { .. })));
+    assert_eq!(fraud::misfit(&wrong).unwrap().opening.index as usize, last);
+
+    let mut wrong = right.clone();
+    wrong.commitment = Keccak([3; 32]);
+    assert!(matches!(judge(&wrong), Some(Fault::Commitment { .. })));
 }

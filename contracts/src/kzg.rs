@@ -1,0 +1,55 @@
+//! KZG: what blobs are known by, and the proofs that an element stands in one (EIP-4844).
+
+use alloy::eips::eip4844::c_kzg::{self, Bytes32, KzgSettings};
+use alloy::eips::eip4844::env_settings::EnvKzgSettings;
+use alloy::eips::eip4844::kzg_to_versioned_hash;
+use alloy::primitives::{U256, uint};
+use protocol::ledger::blob::{BLOB_CHUNKS, Blob, CHUNK_ELEMENTS, VersionedHash};
+
+const MODULUS: U256 = uint!(0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001_U256);
+/// Of the 4,096th roots of 1, the one of which EIP-4844 takes the powers.
+const ROOT_OF_UNITY: U256 = uint!(0x564c0a11a0f704f4fc3e8acfe0f8245f0ad1347b378fbf96e206da11a5d36306_U256);
+const INDEX_BITS: u32 = 12;
+
+/// What the base layer will know a blob by.
+pub fn versioned_hash(blob: &Blob) -> VersionedHash {
+    VersionedHash(kzg_to_versioned_hash(&commitment(blob)).0)
+}
+
+/// The first `count` elements of the chunk at `index` of a batch, as the contract takes them: the commitment of their
+/// blob (48 bytes), then for each the element (32) and its proof (48).
+pub fn open_chunk(blob: &Blob, index: u32, count: usize) -> Vec<u8> {
+    let first = (index as usize % BLOB_CHUNKS) * CHUNK_ELEMENTS;
+    let mut opening = commitment(blob).to_vec();
+    for element in first..first + count {
+        let (proof, value) = settings()
+            .compute_kzg_proof(&inner(blob), &Bytes32::new(point(element as u32).to_be_bytes()))
+            .expect("every element of a blob is in the field");
+        opening.extend(value.as_slice());
+        opening.extend(proof.to_bytes().as_slice());
+    }
+    opening
+}
+
+fn commitment(blob: &Blob) -> [u8; 48] {
+    let commitment = settings().blob_to_kzg_commitment(&inner(blob));
+    *commitment.expect("every element of a blob is in the field").to_bytes()
+}
+
+fn inner(blob: &Blob) -> Box<c_kzg::Blob> {
+    Box::new(c_kzg::Blob::from_bytes(blob.bytes()).expect("a blob has as many bytes"))
+}
+
+fn settings() -> &'static KzgSettings {
+    EnvKzgSettings::Default.get()
+}
+
+/// Where a blob's polynomial has element `index` as its value: the root of 1 to the power of the index with its 12 bits
+/// reversed.
+fn point(index: u32) -> U256 {
+    let exponent = index.reverse_bits() >> (u32::BITS - INDEX_BITS);
+    ROOT_OF_UNITY.pow_mod(U256::from(exponent), MODULUS)
+}
+
+#[cfg(test)]
+mod tests;
