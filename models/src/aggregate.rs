@@ -8,7 +8,7 @@ use std::io::Read;
 
 use protocol::limits::ROUND_WEIGHT_MAX;
 
-use crate::kernels::vectorized;
+use crate::kernels::{Isa, vectorized};
 use crate::update::{HEADER_BYTES, SCALE_BITS_MAX, UpdateCheck, UpdateError};
 
 /// Updates that one pass over the sums adds: as many as registers hold the weights of.
@@ -191,7 +191,7 @@ impl Accumulator {
         if self.weight == 0 {
             return Err(AggregateError::Empty);
         }
-        apply_mean(&mut base, &self.sums, self.weight as i64, 1.0 / (1u32 << scale_bits) as f32);
+        apply_mean(Isa::best(), &mut base, &self.sums, self.weight as i64, 1.0 / (1u32 << scale_bits) as f32);
         match base.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(AggregateError::NotFinite { at }),
             None => Ok(base),
@@ -301,7 +301,7 @@ fn fold_fused<const N: usize>(group: [Weighted<'_>; N], sums: &mut [i64]) {
 mod wide {
     use std::arch::x86_64::*;
 
-    use crate::kernels::{Isa, isa};
+    use crate::kernels::{Isa, Kind};
 
     /// Folds as many values as fill whole vectors; how many.
     pub(super) fn fold<const N: usize>(
@@ -310,12 +310,12 @@ mod wide {
         sums: &mut [i64],
     ) -> usize {
         assert!(values.iter().all(|values| values.len() >= sums.len()));
-        match isa() {
+        match Isa::best().kind() {
             // SAFETY: the processor has AVX-512, and every slice has as many values as there are sums.
-            Isa::Avx512 => unsafe { avx512(values, weights, sums) },
+            Kind::Avx512 => unsafe { avx512(values, weights, sums) },
             // SAFETY: the processor has AVX2, and every slice has as many values as there are sums.
-            Isa::Avx2 => unsafe { avx2(values, weights, sums) },
-            Isa::Portable => 0,
+            Kind::Avx2 => unsafe { avx2(values, weights, sums) },
+            Kind::Portable => 0,
         }
     }
 

@@ -92,10 +92,10 @@ pub enum ModelError {
         each: usize,
     },
     /// An answer that overflowed: the weights are finite but far too large.
-    #[error("item {item}: the model's output is not finite")]
+    #[error("operator {operator} of the model gave a value that is not finite: the weights are too large")]
     AnswerNotFinite {
-        /// Which of the items asked together.
-        item: usize,
+        /// The first of the model's operators where it happened.
+        operator: String,
     },
     /// An answers file that is not one.
     #[error("answers, line {line}: {problem}")]
@@ -117,12 +117,12 @@ pub enum ModelError {
     #[error("there are no examples")]
     NoExamples,
     /// Training ran away.
-    #[error("step {step}: the {what} is not finite (try a smaller learning rate)")]
-    Diverged {
-        /// The optimiser step, from 1.
+    #[error("non-finite at step {step}, operator {operator} (try a smaller learning rate)")]
+    NotFinite {
+        /// The optimiser step, from 1; 0 in inference.
         step: u64,
-        /// Loss or weights.
-        what: &'static str,
+        /// The first of the model's operators with an output that is not finite.
+        operator: String,
     },
     /// The caller asked to stop.
     #[error("cancelled after step {step}")]
@@ -136,7 +136,7 @@ pub enum ModelError {
     /// An update did not fit.
     #[error(transparent)]
     Update(#[from] crate::update::UpdateError),
-    /// The tensor library refused.
-    #[error("tensor operation: {0}")]
-    Candle(#[from] candle_core::Error),
+    /// This thread does not compute as other machines do.
+    #[error(transparent)]
+    Environment(#[from] crate::kernels::environment::EnvironmentError),
 }

@@ -1,20 +1,23 @@
 //! Answers: a model held warm, inputs in, labels and scores out.
 
 use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
 
-use candle_core::{Device, Tensor};
 use protocol::job::ModelSpec;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
+use crate::engine::{Batch, Session};
 use crate::error::ModelError;
+use crate::kernels::Machine;
+use crate::kernels::optimiser::Optimiser;
 use crate::kernels::real::ln;
 use crate::kernels::softmax::softmax;
 use crate::train::check_data;
 use crate::weights::{HEADER_BYTES_MAX, Weights};
-use crate::zoo::{self, Model};
+use crate::zoo;
 
 /// Inputs that go through a model together; an answer does not depend on it.
 pub const INFER_MINIBATCH: usize = 64;
@@ -23,7 +26,9 @@ pub const INFER_MINIBATCH: usize = 64;
 #[derive(Debug)]
 pub struct Loaded {
     spec: ModelSpec,
-    model: Box<dyn Model>,
+    /// Asked by one caller at a time.
+    session: Mutex<Session>,
+    machine: Machine,
 }
 
 /// The answer for one input.
@@ -54,10 +59,18 @@ impl Evaluation {
 }
 
 impl Loaded {
-    /// Builds the model once.
+    /// Builds the model once, for one thread.
     pub fn new(weights: &Weights) -> Result<Self, ModelError> {
-        let model = zoo::build(weights.spec(), weights.var_builder()?)?;
-        Ok(Self { spec: weights.spec().clone(), model })
+        Self::on(weights, || Machine::new(1))
+    }
+
+    /// The same for any machine, to the same bits.
+    pub fn on(weights: &Weights, machine: impl Fn() -> Machine) -> Result<Self, ModelError> {
+        let program = zoo::program(weights.spec(), 0)?;
+        // No step is taken, so the optimiser does not matter.
+        let none = Optimiser::Sgd { rate: 0.0, momentum: 0.0 };
+        let session = Mutex::new(Session::new(program, weights.values(), none, machine())?);
+        Ok(Self { spec: weights.spec().clone(), session, machine: machine() })
     }
 
     /// The model's shapes.
@@ -108,15 +121,18 @@ impl Loaded {
     }
 
     fn scores(&self, inputs: &[f32]) -> Result<Vec<f32>, ModelError> {
-        let [channels, height, width] = self.spec.input.map(|side| side as usize);
-        let count = inputs.len() / self.spec.input_len();
-        let x = Tensor::from_slice(inputs, (count, channels, height, width), &Device::Cpu)?;
-        let logits = self.model.forward(&x)?.flatten_all()?.to_vec1::<f32>()?;
-        if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
-            return Err(ModelError::AnswerNotFinite { item: at / self.spec.classes as usize });
-        }
+        let classes = self.spec.classes as usize;
+        // A session that panicked has been given nothing that the next question does not give again.
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let logits = match session.infer(&[Batch::Floats(inputs)], None) {
+            Ok(logits) => logits,
+            Err(ModelError::NotFinite { operator, .. }) => {
+                return Err(ModelError::AnswerNotFinite { operator });
+            }
+            Err(error) => return Err(error),
+        };
         let mut scores = vec![0.0; logits.len()];
-        softmax(&logits, self.spec.classes as usize, &mut scores);
+        softmax(&self.machine, logits, classes, &mut scores);
         Ok(scores)
     }
 }

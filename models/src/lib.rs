@@ -7,12 +7,15 @@
 //! | [`weights`] | values in canonical order; safetensors |
 //! | [`train`], [`infer`], [`verify`] | weights and examples in, weights or answers out; the same again, compared |
 //! | [`update`], [`aggregate`] | a weight change as integers; the weighted mean of many |
+//! | [`engine`] | a model as a list of operators, and what runs it |
 //! | [`kernels`] | arithmetic with one defined order of operations |
 //!
-//! Everything here is a function of its arguments: one thread, no clock, and the same bits on every machine.
+//! Everything here is a function of its arguments: no clock, and the same bits on every machine with any number of
+//! threads (docs/REPRODUCIBILITY.md).
 
 pub mod aggregate;
 pub mod data;
+pub mod engine;
 pub mod error;
 pub mod infer;
 pub mod kernels;

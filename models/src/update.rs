@@ -11,7 +11,7 @@
 //! Parameters stand in canonical order ([`crate::weights`]). A change that does not fit is clamped to ±(2^31 − 1);
 //! −2^31 is refused, so that every change has its negative.
 
-use crate::kernels::vectorized;
+use crate::kernels::{Isa, vectorized};
 
 /// Bytes before the first value.
 pub const HEADER_BYTES: usize = 16;
@@ -93,7 +93,7 @@ pub fn encode(base: &[f32], trained: &[f32], scale_bits: u8) -> Result<Vec<u8>, 
     header[..4].copy_from_slice(&MAGIC);
     header[4] = scale_bits;
     header[8..].copy_from_slice(&(base.len() as u64).to_le_bytes());
-    if !quantize(base, trained, f64::from(1u32 << scale_bits), payload.as_chunks_mut().0) {
+    if !quantize(Isa::best(), base, trained, f64::from(1u32 << scale_bits), payload.as_chunks_mut().0) {
         let wild = |(old, new): (&f32, &f32)| !(f64::from(*new) - f64::from(*old)).is_finite();
         let at = base.iter().zip(trained).position(wild).unwrap_or(0) as u64;
         return Err(UpdateError::NotFinite { at });

@@ -4,13 +4,10 @@
 //! metadata `{"format":"pt"}` and nothing more, so equal weights have equal bytes and one digest, and PyTorch opens it
 //! (`safetensors.torch.load_file`) with the names a `state_dict` uses.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use candle_core::{Device, Tensor};
 use protocol::hash::Digest;
 use protocol::job::ModelSpec;
-use protocol::rng::Rng;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::ModelError;
@@ -27,15 +24,10 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Initial weights from a seed: uniform in ±1/√fan_in, which is what PyTorch's default (Kaiming uniform with
-    /// a = √5) comes to, for weights and biases alike.
+    /// Initial weights from a seed, as each tensor's [`zoo::Init`] says.
     pub fn init(spec: &ModelSpec, seed: u64) -> Result<Self, ModelError> {
-        let mut values = Vec::new();
-        for (at, parameter) in zoo::parameters(spec)?.iter().enumerate() {
-            let mut rng = Rng::derive(&[seed, INIT, at as u64]);
-            let bound = 1.0 / (parameter.fan_in as f64).sqrt();
-            values.extend((0..parameter.len()).map(|_| ((2.0 * rng.unit() - 1.0) * bound) as f32));
-        }
+        let parameters = zoo::parameters(spec)?;
+        let values = (0..).zip(&parameters).flat_map(|(number, own)| own.draw(seed, number)).collect();
         Ok(Self { spec: spec.clone(), values })
     }
 
@@ -138,30 +130,20 @@ impl Weights {
         self.values
     }
 
-    /// The tensors by name.
-    pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    /// Each tensor's name, shape and values, in canonical order.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>, &[f32])> {
         let mut rest = &self.values[..];
-        let mut tensors = BTreeMap::new();
-        for Parameter { name, shape, .. } in self.parameters() {
-            let (own, after) = rest.split_at(shape.iter().product());
+        self.parameters().into_iter().map(move |parameter| {
+            let (own, after) = rest.split_at(parameter.len());
             rest = after;
-            tensors.insert(name, Tensor::from_slice(own, shape, &Device::Cpu)?);
-        }
-        Ok(tensors)
-    }
-
-    /// What a candle model is built from.
-    pub fn var_builder(&self) -> Result<candle_nn::VarBuilder<'static>, ModelError> {
-        let tensors: HashMap<String, Tensor> = self.tensors()?.into_iter().collect();
-        Ok(candle_nn::VarBuilder::from_tensors(tensors, candle_core::DType::F32, &Device::Cpu))
+            (parameter.name, parameter.shape, own)
+        })
     }
 
     fn parameters(&self) -> Vec<Parameter> {
         zoo::parameters(&self.spec).expect("weights exist only for a model that was checked")
     }
 }
-
-const INIT: u64 = 0x0069_6e69_7400;
 
 fn finite(name: &str, values: &[f32]) -> Result<(), ModelError> {
     match values.iter().position(|value| !value.is_finite()) {

@@ -42,6 +42,7 @@ pub enum FileModelKind {
     Mlp,
     CnnFedavg,
     CnnFlower,
+    Resnet20,
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,6 +159,7 @@ impl FileModel {
             (FileModelKind::Logistic, None) => ModelKind::Logistic,
             (FileModelKind::CnnFedavg, None) => ModelKind::CnnFedavg,
             (FileModelKind::CnnFlower, None) => ModelKind::CnnFlower,
+            (FileModelKind::Resnet20, None) => ModelKind::Resnet20,
         };
         Ok(ModelSpec { kind, input: self.input, classes: self.classes })
     }

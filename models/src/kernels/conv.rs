@@ -3,8 +3,9 @@
 //! An output sums over (input channel, kernel row, kernel column). Pooling takes the first of equal maxima, before the
 //! bias is added. The last row or column of an odd output is dropped, as PyTorch drops it.
 
-use super::tile::{PANEL, Steps, Tile, isa, sums, tile_rows};
-use super::vectorized;
+use super::pool::Parts;
+use super::tile::{PANEL, Steps, Tile, sums, tile_rows};
+use super::{Isa, Machine, vectorized};
 
 /// Shapes of one such layer; every tensor is NCHW.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,70 +73,97 @@ impl ConvShape {
 /// Which of the four pixels under a pooled one was taken, or that ReLU took none.
 pub(super) const NONE: u8 = 4;
 
-/// The layer's output, and for each value (pixel by pixel, PANEL-padded filters) where it came from: what
+/// Bytes that one example's routes take: a byte for each pooled pixel and each (PANEL-padded) filter.
+pub fn routes_len(shape: ConvShape) -> usize {
+    let (rows, columns) = shape.pooled();
+    rows * columns * shape.filters.next_multiple_of(PANEL)
+}
+
+/// Writes the layer's output, and for each value (pixel by pixel, PANEL-padded filters) where it came from: what
 /// [`super::conv_gradient`] needs.
 ///
 /// # Panics
 /// If a slice does not have the length its shape gives.
-pub fn forward(shape: ConvShape, input: &[f32], weight: &[f32], bias: &[f32]) -> (Vec<f32>, Vec<u8>) {
+pub fn forward(
+    machine: &Machine,
+    shape: ConvShape,
+    input: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    output: &mut [f32],
+    routes: &mut [u8],
+) {
     let count = input.len() / shape.input_len();
     assert_eq!((input.len(), weight.len()), (count * shape.input_len(), shape.filters * shape.terms()));
     assert_eq!(bias.len(), shape.filters);
-    let (rows, columns) = shape.pooled();
+    assert_eq!((output.len(), routes.len()), (count * shape.output_len(), count * routes_len(shape)));
     let filters = shape.filters.next_multiple_of(PANEL);
-    let pixels = rows * columns;
     let weights = pack(shape.filters, shape.terms(), |filter, term| weight[filter * shape.terms() + term]);
     let mut biases = vec![0.0; filters];
     biases[..shape.filters].copy_from_slice(bias);
-    let steps = shape.steps();
-    let mut padded = Padded::new(shape);
-    let wide = shape.convolved().1;
-    let mut lines = vec![0.0; 2 * wide * filters];
-    let mut values = vec![0.0; pixels * filters];
-    let mut output = vec![0.0; count * shape.output_len()];
-    let mut routes = vec![NONE; count * pixels * filters];
-    for example in 0..count {
-        padded.fill(&input[example * shape.input_len()..][..shape.input_len()]);
-        let routes = &mut routes[example * pixels * filters..][..pixels * filters];
-        for row in 0..rows {
-            for line in 0..2 {
-                let into = &mut lines[line * wide * filters..][..wide * filters];
-                convolve_row(shape, &padded, &steps, &weights, 2 * row + line, into);
-            }
-            let (upper, lower) = lines.split_at(wide * filters);
-            let here = row * columns * filters..(row + 1) * columns * filters;
-            pool(upper, lower, &biases, &mut values[here.clone()], &mut routes[here]);
-        }
-        let output = &mut output[example * shape.output_len()..][..shape.output_len()];
-        to_planes(&values, filters, pixels, shape.filters, output);
-    }
-    (output, routes)
+    let layer = Packed { shape, steps: shape.steps(), weights, biases };
+    let (output, routes) = (Parts::new(output), Parts::new(routes));
+    let (values, bytes) = (shape.output_len(), routes_len(shape));
+    machine.pool.ranges(count, 1, &|range| {
+        let input = &input[range.start * shape.input_len()..range.end * shape.input_len()];
+        // SAFETY: ranges of examples do not overlap.
+        let output = unsafe { output.slice(range.start * values..range.end * values) };
+        // SAFETY: the same.
+        let routes = unsafe { routes.slice(range.start * bytes..range.end * bytes) };
+        layer.examples(machine.isa, input, output, routes);
+    });
 }
 
-/// One row of the convolution: a value for each of its pixels and each (PANEL-padded) filter.
-fn convolve_row(
+/// A layer ready to be applied.
+struct Packed {
     shape: ConvShape,
-    padded: &Padded,
-    steps: &Steps,
-    weights: &[f32],
-    row: usize,
-    into: &mut [f32],
-) {
-    let isa = isa();
-    let width = shape.convolved().1;
-    let filters = shape.filters.next_multiple_of(PANEL);
-    let chunk = tile_rows(width);
-    let mut tile = Tile::new();
-    let start = &padded.values[row * padded.width..];
-    for x in (0..width).step_by(chunk) {
-        let pixels = chunk.min(width - x);
-        for (panel, weights) in weights.chunks_exact(steps.len() * PANEL).enumerate() {
-            let columns = PANEL.min(shape.filters - panel * PANEL);
-            sums(isa, &start[x..], 1, steps, weights, pixels, columns, &mut tile);
-            for pixel in 0..pixels {
-                let at = (x + pixel) * filters + panel * PANEL;
-                // Columns past the last filter hold whatever the tile held before: nobody reads them.
-                into[at..].as_chunks_mut().0[0] = *tile.row(pixel);
+    steps: Steps,
+    weights: Vec<f32>,
+    biases: Vec<f32>,
+}
+
+impl Packed {
+    fn examples(&self, isa: Isa, input: &[f32], output: &mut [f32], routes: &mut [u8]) {
+        let Self { shape, biases, .. } = self;
+        let (rows, columns) = shape.pooled();
+        let filters = biases.len();
+        let mut padded = Padded::new(*shape);
+        let wide = shape.convolved().1;
+        let mut lines = vec![0.0; 2 * wide * filters];
+        let mut values = vec![0.0; rows * columns * filters];
+        let examples = input.chunks_exact(shape.input_len()).zip(output.chunks_exact_mut(shape.output_len()));
+        for ((input, output), routes) in examples.zip(routes.chunks_exact_mut(routes_len(*shape))) {
+            padded.fill(input);
+            for row in 0..rows {
+                for line in 0..2 {
+                    let into = &mut lines[line * wide * filters..][..wide * filters];
+                    self.convolve_row(isa, &padded, 2 * row + line, into);
+                }
+                let (upper, lower) = lines.split_at(wide * filters);
+                let here = row * columns * filters..(row + 1) * columns * filters;
+                pool(isa, upper, lower, biases, &mut values[here.clone()], &mut routes[here]);
+            }
+            to_planes(&values, filters, rows * columns, shape.filters, output);
+        }
+    }
+
+    /// One row of the convolution: a value for each of its pixels and each (PANEL-padded) filter.
+    fn convolve_row(&self, isa: Isa, padded: &Padded, row: usize, into: &mut [f32]) {
+        let width = self.shape.convolved().1;
+        let filters = self.biases.len();
+        let chunk = tile_rows(width);
+        let mut tile = Tile::new();
+        let start = &padded.values[row * padded.width..];
+        for x in (0..width).step_by(chunk) {
+            let pixels = chunk.min(width - x);
+            for (panel, weights) in self.weights.chunks_exact(self.steps.len() * PANEL).enumerate() {
+                let columns = PANEL.min(self.shape.filters - panel * PANEL);
+                sums(isa, &start[x..], 1, &self.steps, weights, pixels, columns, &mut tile);
+                for pixel in 0..pixels {
+                    let at = (x + pixel) * filters + panel * PANEL;
+                    // Columns past the last filter hold whatever the tile held before: nobody reads them.
+                    into[at..].as_chunks_mut().0[0] = *tile.row(pixel);
+                }
             }
         }
     }

@@ -2,65 +2,128 @@
 //!
 //! Every pooled output has one source pixel at most, so seven of eight terms of the usual sums are zero: they are
 //! never touched. Order of terms:
-//! - a weight's (and a bias's) gradient sums over the examples and, within one, over the pooled pixels row by row, in
-//!   blocks of [`BLOCK`] pixels that never cross an example;
-//! - an input's gradient sums over the filters in blocks of [`FILTERS`], within them over filter and pooled pixel.
+//! - a weight's (and a bias's) gradient sums over the pooled pixels of one example, row by row, as [`super`] defines
+//!   sums; the examples' sums are the terms of a sum of the same kind;
+//! - an input's gradient sums over the filters in blocks of [`FILTERS`], within them over filter and pooled pixel; the
+//!   blocks' sums are one chain.
 
-use super::BLOCK;
-use super::conv::{ConvShape, NONE};
-use super::tile::{Isa, PANEL, isa};
-use super::vectorized;
+use std::ops::Range;
+
+use super::conv::{ConvShape, NONE, routes_len};
+use super::pool::Parts;
+use super::tile::PANEL;
+use super::{BLOCK, Isa, Machine};
+use inputs::InputPass;
+use weights::WeightPass;
+
+mod inputs;
+mod weights;
 
 /// Filters in one block of an input gradient's sum.
 pub const FILTERS: usize = 16;
+/// Filters at most: as many blocks as one chain has terms.
+pub const FILTERS_MAX: usize = FILTERS * BLOCK;
 /// Values of the widest vector: rows that vectors run over end in this much slack.
 const LANES: usize = 16;
 
-/// Adds the gradients of the layer's weight and bias to `weight_sum` and `bias_sum`; the gradient of its input, if that
-/// is asked for (`want_input` with the layer's weights).
+/// Writes the gradients of the layer's weight and bias to `dw` and `db`; that of its input, if it is asked for: the
+/// layer's weights and where to.
 ///
 /// # Panics
-/// If a slice does not have the length its shape gives.
+/// If a slice does not have the length its shape gives, or there are more than [`FILTERS_MAX`] filters.
+#[expect(clippy::too_many_arguments, reason = "what the layer was given, and its gradients")]
 pub fn backward(
+    machine: &Machine,
     shape: ConvShape,
     input: &[f32],
     routes: &[u8],
     gradient: &[f32],
-    want_input: Option<&[f32]>,
-    weight_sum: &mut [f32],
-    bias_sum: &mut [f32],
-) -> Option<Vec<f32>> {
+    dw: &mut [f32],
+    db: &mut [f32],
+    want_input: Option<(&[f32], &mut [f32])>,
+) {
     let count = input.len() / shape.input_len();
-    let (rows, columns) = shape.pooled();
-    let pixels = rows * columns;
-    let wide = shape.filters.next_multiple_of(PANEL);
-    assert_eq!((gradient.len(), routes.len()), (count * shape.output_len(), count * pixels * wide));
-    assert_eq!((weight_sum.len(), bias_sum.len()), (shape.filters * shape.terms(), shape.filters));
-    let mut weights = WeightPass::new(shape);
-    let mut inputs = want_input.map(|weight| InputPass::new(shape, weight, count));
-    let mut alive = Vec::with_capacity(pixels);
-    for example in 0..count {
-        weights.load(&input[example * shape.input_len()..][..shape.input_len()]);
-        let gradient = &gradient[example * shape.output_len()..][..shape.output_len()];
-        let routes = &routes[example * pixels * wide..][..pixels * wide];
-        for (filter, gradient) in gradient.chunks_exact(pixels).enumerate() {
-            alive.clear();
-            for (block, values) in gradient.chunks(BLOCK).enumerate() {
-                let first = alive.len();
-                find_alive(shape, values, block * BLOCK, &routes[filter..], wide, &mut alive);
-                bias_sum[filter] += alive[first..].iter().fold(0.0, |sum, taken| sum + taken.gradient);
-                weights.add(filter, &alive[first..]);
+    assert_eq!((gradient.len(), routes.len()), (count * shape.output_len(), count * routes_len(shape)));
+    assert_eq!((dw.len(), db.len()), (shape.filters * shape.terms(), shape.filters));
+    assert!(shape.filters <= FILTERS_MAX);
+    let layer = Layer { shape, isa: machine.isa, input, routes, gradient };
+    let terms = shape.terms();
+    let (dw, db) = (Parts::new(dw), Parts::new(db));
+    let weigh = |filters: Range<usize>, inputs: Option<&mut InputPass<'_>>| {
+        let mut weights = WeightPass::new(shape, filters.clone(), count);
+        layer.pass(0..count, filters.clone(), Some(&mut weights), inputs);
+        // SAFETY: ranges of filters do not overlap.
+        let dw = unsafe { dw.slice(filters.start * terms..filters.end * terms) };
+        // SAFETY: the same.
+        weights.finish(dw, unsafe { db.slice(filters) });
+    };
+    let Some((weight, dx)) = want_input else {
+        machine.pool.ranges(shape.filters, 1, &|filters| weigh(filters, None));
+        return;
+    };
+    assert_eq!((weight.len(), dx.len()), (shape.filters * terms, input.len()));
+    if machine.pool.threads() == 1 {
+        weigh(0..shape.filters, Some(&mut InputPass::new(shape, weight, dx)));
+        return;
+    }
+    machine.pool.ranges(shape.filters, 1, &|filters| weigh(filters, None));
+    let dx = Parts::new(dx);
+    machine.pool.ranges(count, 1, &|examples| {
+        // SAFETY: ranges of examples do not overlap.
+        let dx = unsafe { dx.slice(examples.start * shape.input_len()..examples.end * shape.input_len()) };
+        layer.pass(examples, 0..shape.filters, None, Some(&mut InputPass::new(shape, weight, dx)));
+    });
+}
+
+/// What the layer was given and gave, and the gradient of that.
+struct Layer<'a> {
+    shape: ConvShape,
+    isa: Isa,
+    input: &'a [f32],
+    routes: &'a [u8],
+    gradient: &'a [f32],
+}
+
+impl Layer<'_> {
+    /// Goes once over these examples and filters; the input's pass needs all filters.
+    fn pass(
+        &self,
+        examples: Range<usize>,
+        filters: Range<usize>,
+        mut weights: Option<&mut WeightPass>,
+        mut inputs: Option<&mut InputPass<'_>>,
+    ) {
+        let Self { shape, isa, .. } = *self;
+        let (rows, columns) = shape.pooled();
+        let pixels = rows * columns;
+        let wide = shape.filters.next_multiple_of(PANEL);
+        let (mut alive, mut ends) = (Vec::with_capacity(pixels), Vec::new());
+        for (at, example) in examples.enumerate() {
+            if let Some(pass) = &mut weights {
+                pass.load(example, &self.input[example * shape.input_len()..][..shape.input_len()]);
+            }
+            let gradient = &self.gradient[example * shape.output_len()..][..shape.output_len()];
+            let routes = &self.routes[example * pixels * wide..][..pixels * wide];
+            for filter in filters.clone() {
+                alive.clear();
+                ends.clear();
+                let gradient = &gradient[filter * pixels..][..pixels];
+                for (block, values) in gradient.chunks(BLOCK).enumerate() {
+                    find_alive(shape, values, block * BLOCK, &routes[filter..], wide, &mut alive);
+                    ends.push(alive.len());
+                }
+                if let Some(pass) = &mut weights {
+                    pass.add(isa, filter - filters.start, &alive, &ends);
+                }
+                if let Some(pass) = &mut inputs {
+                    pass.add(isa, filter, &alive);
+                }
             }
             if let Some(pass) = &mut inputs {
-                pass.add(filter, &alive);
+                pass.store(at);
             }
         }
-        if let Some(pass) = &mut inputs {
-            pass.store(example);
-        }
     }
-    weights.finish(weight_sum);
-    inputs.map(|pass| pass.gradient)
 }
 
 /// A pooled output that took its value from `pixel` (of the padded input, where the kernel's corner lies).
@@ -89,280 +152,6 @@ fn find_alive(
         column += 1;
         if column == columns {
             (row, column) = (row + 1, 0);
-        }
-    }
-}
-
-/// Sums for the weights, in the order (filter, kernel row, kernel column, channel).
-struct WeightPass {
-    shape: ConvShape,
-    /// One example's input, pixel by pixel, with zeros around it and slack behind.
-    pixels: Vec<f32>,
-    sums: Vec<f32>,
-    /// Values of one kernel row, and the same with slack.
-    run: usize,
-    slack_run: usize,
-}
-
-impl WeightPass {
-    fn new(shape: ConvShape) -> Self {
-        let (height, width) = shape.padded();
-        let run = shape.kernel * shape.channels;
-        let slack_run = run.next_multiple_of(LANES);
-        Self {
-            shape,
-            pixels: vec![0.0; height * width * shape.channels + slack_run],
-            sums: vec![0.0; shape.filters * shape.kernel * slack_run],
-            run,
-            slack_run,
-        }
-    }
-
-    fn load(&mut self, input: &[f32]) {
-        let ConvShape { channels, height, width, padding, .. } = self.shape;
-        let wide = self.shape.padded().1;
-        for (channel, plane) in input.chunks_exact(height * width).enumerate() {
-            for (y, row) in plane.chunks_exact(width).enumerate() {
-                let start = ((y + padding) * wide + padding) * channels + channel;
-                let into = self.pixels[start..].iter_mut().step_by(channels);
-                into.zip(row).for_each(|(into, &value)| *into = value);
-            }
-        }
-    }
-
-    fn add(&mut self, filter: usize, alive: &[Taken]) {
-        let len = self.shape.kernel * self.slack_run;
-        let sums = &mut self.sums[filter * len..][..len];
-        let line = self.shape.padded().1 * self.shape.channels;
-        weigh(isa(), &self.pixels, self.shape.channels, line, self.shape.kernel, self.slack_run, alive, sums);
-    }
-
-    fn finish(&self, weight_sum: &mut [f32]) {
-        let ConvShape { channels, kernel, .. } = self.shape;
-        let lines = self.sums.chunks_exact(kernel * self.slack_run);
-        for (weight, lines) in weight_sum.chunks_exact_mut(self.shape.terms()).zip(lines) {
-            for (y, line) in lines.chunks_exact(self.slack_run).enumerate() {
-                for (at, value) in line[..self.run].iter().enumerate() {
-                    weight[(at % channels * kernel + y) * kernel + at / channels] += value;
-                }
-            }
-        }
-    }
-}
-
-/// Adds to `sums` (kernel rows of `run` values) the block's sum of each alive pixel's neighbourhood times its gradient.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a leaf of the hot path; a struct would be built for every filter"
-)]
-fn weigh(
-    isa: Isa,
-    pixels: &[f32],
-    stride: usize,
-    line: usize,
-    kernel: usize,
-    run: usize,
-    alive: &[Taken],
-    sums: &mut [f32],
-) {
-    let Some(last) = alive.iter().map(|taken| taken.pixel as usize).max() else { return };
-    assert!(last * stride + (kernel - 1) * line + run <= pixels.len() && sums.len() == kernel * run);
-    assert!(run.is_multiple_of(LANES));
-    macro_rules! by_width {
-        ($name:ident, $lanes:literal) => {{
-            let mut y = 0;
-            while y < kernel {
-                // Short rows go five at a time: one chain of additions would wait for itself.
-                let five = run / $lanes <= 2 && kernel - y >= 5;
-                let mut x = 0;
-                while x < run {
-                    let left = (run - x) / $lanes;
-                    let from = &pixels[y * line + x..];
-                    let into = &mut sums[y * run + x..];
-                    // SAFETY: of the last alive pixel, `from` still holds four lines and the vectors taken here (the
-                    // assertion above); `into` holds as many; the processor has what `isa` says.
-                    let taken = unsafe {
-                        match (five, left) {
-                            (true, 1) => $name::<1, 5>(from, stride, line, run, alive, into),
-                            (true, _) => $name::<2, 5>(from, stride, line, run, alive, into),
-                            (false, 1) => $name::<1, 1>(from, stride, line, run, alive, into),
-                            (false, 2..=4) => $name::<2, 1>(from, stride, line, run, alive, into),
-                            (false, 5..=9) => $name::<5, 1>(from, stride, line, run, alive, into),
-                            (false, _) => $name::<10, 1>(from, stride, line, run, alive, into),
-                        }
-                    };
-                    x += taken;
-                }
-                y += if five { 5 } else { 1 };
-            }
-        }};
-    }
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => by_width!(weigh_avx512, 16),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => by_width!(weigh_avx2, 8),
-        _ => by_width!(weigh_portable, 4),
-    }
-}
-
-macro_rules! weigh {
-    (
-        $name:ident, $lanes:literal, $zero:expr, $set:expr, $load:expr, $store:expr, $mul:expr, $add:expr
-        $(, $feature:literal)?
-    ) => {
-        /// `V` vectors of each of `R` kernel rows; how many values of a row that is.
-        ///
-        /// # Safety
-        /// For every alive pixel `from[pixel · stride + r · line ..]` must hold the vectors, `into[r · run ..]` too.
-        $(#[target_feature(enable = $feature)])?
-        unsafe fn $name<const V: usize, const R: usize>(
-            from: &[f32],
-            stride: usize,
-            line: usize,
-            run: usize,
-            alive: &[Taken],
-            into: &mut [f32],
-        ) -> usize {
-            let mut sums = [[$zero; V]; R];
-            for taken in alive {
-                let factor = $set(taken.gradient);
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        // SAFETY: as the caller promises.
-                        let pixels = unsafe {
-                            $load(from.as_ptr().add(taken.pixel as usize * stride + r * line + v * $lanes))
-                        };
-                        *sum = $add(*sum, $mul(factor, pixels));
-                    }
-                }
-            }
-            for (r, sums) in sums.iter().enumerate() {
-                for (v, &sum) in sums.iter().enumerate() {
-                    // SAFETY: as the caller promises.
-                    unsafe {
-                        let place = into.as_mut_ptr().add(r * run + v * $lanes);
-                        $store(place, $add($load(place), sum));
-                    }
-                }
-            }
-            V * $lanes
-        }
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
-#[cfg(target_arch = "x86_64")]
-weigh!(
-    weigh_avx512,
-    16,
-    _mm512_setzero_ps(),
-    |x| _mm512_set1_ps(x),
-    |p| _mm512_loadu_ps(p),
-    |p, x| _mm512_storeu_ps(p, x),
-    |a, b| _mm512_mul_ps(a, b),
-    |a, b| _mm512_add_ps(a, b),
-    "avx512f"
-);
-#[cfg(target_arch = "x86_64")]
-weigh!(
-    weigh_avx2,
-    8,
-    _mm256_setzero_ps(),
-    |x| _mm256_set1_ps(x),
-    |p| _mm256_loadu_ps(p),
-    |p, x| _mm256_storeu_ps(p, x),
-    |a, b| _mm256_mul_ps(a, b),
-    |a, b| _mm256_add_ps(a, b),
-    "avx2"
-);
-weigh!(
-    weigh_portable,
-    4,
-    [0f32; 4],
-    |x: f32| [x; 4],
-    |p: *const f32| p.cast::<[f32; 4]>().read_unaligned(),
-    |p: *mut f32, x: [f32; 4]| p.cast::<[f32; 4]>().write_unaligned(x),
-    |a: [f32; 4], b: [f32; 4]| std::array::from_fn::<f32, 4, _>(|i| a[i] * b[i]),
-    |a: [f32; 4], b: [f32; 4]| std::array::from_fn::<f32, 4, _>(|i| a[i] + b[i])
-);
-
-/// What carries the gradient on to the input.
-struct InputPass {
-    shape: ConvShape,
-    /// Channels, filled up with zeros to whole vectors.
-    wide: usize,
-    /// Filter by filter, in the order (kernel row, kernel column, channel).
-    weights: Vec<f32>,
-    /// Sums of one block of filters, and of all: padded pixel by padded pixel.
-    block: Vec<f32>,
-    total: Vec<f32>,
-    gradient: Vec<f32>,
-}
-
-impl InputPass {
-    fn new(shape: ConvShape, weight: &[f32], count: usize) -> Self {
-        let ConvShape { channels, kernel, filters, .. } = shape;
-        let wide = channels.next_multiple_of(LANES);
-        let mut weights = vec![0.0; filters * kernel * kernel * wide];
-        for (filter, weight) in weight.chunks_exact(shape.terms()).enumerate() {
-            for (at, &value) in weight.iter().enumerate() {
-                let (channel, place) = (at / (kernel * kernel), at % (kernel * kernel));
-                weights[(filter * kernel * kernel + place) * wide + channel] = value;
-            }
-        }
-        let (height, width) = shape.padded();
-        let sums = vec![0.0; height * width * wide];
-        let gradient = vec![0.0; count * shape.input_len()];
-        Self { shape, wide, weights, block: sums.clone(), total: sums, gradient }
-    }
-
-    fn add(&mut self, filter: usize, alive: &[Taken]) {
-        let run = self.shape.kernel * self.wide;
-        let weights = &self.weights[filter * self.shape.kernel * run..][..self.shape.kernel * run];
-        let line = self.shape.padded().1 * self.wide;
-        scatter(&mut self.block, self.wide, line, run, weights, alive);
-        if (filter + 1).is_multiple_of(FILTERS) || filter + 1 == self.shape.filters {
-            fold(&mut self.total, &mut self.block);
-        }
-    }
-
-    fn store(&mut self, example: usize) {
-        let ConvShape { channels, height, width, padding, .. } = self.shape;
-        let columns = self.shape.padded().1;
-        let into = &mut self.gradient[example * channels * height * width..][..channels * height * width];
-        for (channel, plane) in into.chunks_exact_mut(height * width).enumerate() {
-            for (y, row) in plane.chunks_exact_mut(width).enumerate() {
-                let start = ((y + padding) * columns + padding) * self.wide + channel;
-                let from = self.total[start..].iter().step_by(self.wide);
-                row.iter_mut().zip(from).for_each(|(into, &value)| *into = value);
-            }
-        }
-        self.total.fill(0.0);
-    }
-}
-
-vectorized! {
-    /// Adds the filter's weights, times each alive pixel's gradient, to the pixels they were applied to.
-    fn scatter(sums: &mut [f32], wide: usize, line: usize, run: usize, weights: &[f32], alive: &[Taken]) {
-        for taken in alive {
-            let sums = &mut sums[taken.pixel as usize * wide..];
-            for (y, weights) in weights.chunks_exact(run).enumerate() {
-                for (sum, &weight) in sums[y * line..][..run].iter_mut().zip(weights) {
-                    *sum += taken.gradient * weight;
-                }
-            }
-        }
-    }
-}
-
-vectorized! {
-    /// Adds a block's sums to the total, and starts them again at 0.
-    fn fold(total: &mut [f32], block: &mut [f32]) {
-        for (total, block) in total.iter_mut().zip(block) {
-            *total += *block;
-            *block = 0.0;
         }
     }
 }

@@ -1,6 +1,12 @@
 //! The matrix product, by the definition in [`super`].
 
-use super::tile::{PANEL, Steps, Tile, isa, sums, tile_rows};
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::fold::Fold;
+use super::pool::Parts;
+use super::tile::{PANEL, ROWS, Steps, block_part, tile_rows};
+use super::{BLOCK, Isa, Machine};
 
 /// A matrix in memory: value (i, j) lies at `i · row + j · column`.
 #[derive(Clone, Copy, Debug)]
@@ -39,15 +45,16 @@ pub struct ViewMut<'a> {
 /// `c = a · b`, with `a` of m × k and `b` of k × n.
 ///
 /// The left factor is read in place, the right one is packed panel by panel: let the smaller one be `b`, or the one
-/// whose rows are contiguous.
+/// whose rows are contiguous. No two places of the result may be the same.
 ///
 /// # Panics
 /// If a factor or the result lies outside its slice.
-pub fn matmul(m: usize, n: usize, k: usize, a: View<'_>, b: View<'_>, c: ViewMut<'_>) {
+pub fn matmul(machine: &Machine, m: usize, n: usize, k: usize, a: View<'_>, b: View<'_>, c: ViewMut<'_>) {
     if m == 0 || n == 0 {
         return;
     }
     assert!((m - 1) * c.row + (n - 1) * c.column < c.data.len());
+    assert!(m == 1 || n == 1 || c.row >= c.column * n || c.column >= c.row * m, "places overlap");
     if k == 0 {
         // Sums of no terms. Factors without values have no rows to slice.
         for i in 0..m {
@@ -55,27 +62,109 @@ pub fn matmul(m: usize, n: usize, k: usize, a: View<'_>, b: View<'_>, c: ViewMut
         }
         return;
     }
-    let isa = isa();
-    let steps = Steps::strided(k, a.column);
-    let chunk = tile_rows(m);
-    let mut panel = vec![0.0; k * PANEL];
-    let mut tile = Tile::new();
-    for first in (0..n).step_by(PANEL) {
-        let columns = PANEL.min(n - first);
-        pack(&mut panel, b, k, first, columns);
-        for row in (0..m).step_by(chunk) {
-            let rows = chunk.min(m - row);
-            sums(isa, &a.data[row * a.row..], a.row, &steps, &panel, rows, columns, &mut tile);
-            for i in 0..rows {
-                let start = (row + i) * c.row + first * c.column;
-                let sums = tile.row(i);
-                if c.column == 1 && columns == PANEL {
-                    // A fixed size, so no call to copy it.
-                    c.data[start..].as_chunks_mut().0[0] = *sums;
-                } else {
-                    for (j, sum) in sums[..columns].iter().enumerate() {
-                        c.data[start + j * c.column] = *sum;
+    let into = Places { data: Parts::new(c.data), row: c.row, column: c.column };
+    let steps = Steps::strided(k.min(BLOCK), a.column);
+    let work = |rows: Range<usize>, columns: Range<usize>| {
+        SCRATCH
+            .with_borrow_mut(|scratch| region(machine.isa, k, a, b, &into, &steps, rows, columns, scratch));
+    };
+    let panels = n.div_ceil(PANEL);
+    if m * n * k < THREADED_MIN {
+        work(0..m, 0..n);
+    } else if panels >= 2 * machine.pool.threads() || m < 2 * ROWS {
+        machine.pool.ranges(n, PANEL, &|columns| work(0..m, columns));
+    } else {
+        machine.pool.ranges(m, tile_rows(m), &|rows| work(rows, 0..n));
+    }
+}
+
+/// Multiplications that are worth waking a thread for.
+const THREADED_MIN: usize = 1 << 17;
+/// Rows whose sums of one panel stay in the first cache while the blocks of terms go by.
+const CHUNK_ROWS: usize = 14 * ROWS;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What one thread needs beside the matrices; kept from one product to the next.
+#[derive(Default)]
+struct Scratch {
+    panel: Vec<f32>,
+    fold: Fold,
+}
+
+/// A result that several tasks write, each its own rows and columns.
+struct Places<'a> {
+    data: Parts<'a, f32>,
+    row: usize,
+    column: usize,
+}
+
+#[expect(clippy::too_many_arguments, reason = "what one task needs of the product")]
+fn region(
+    isa: Isa,
+    k: usize,
+    a: View<'_>,
+    b: View<'_>,
+    c: &Places<'_>,
+    steps: &Steps,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+) {
+    let Scratch { panel, fold } = scratch;
+    if panel.len() < k * PANEL {
+        panel.resize(k * PANEL, 0.0);
+    }
+    let panel = &mut panel[..k * PANEL];
+    let blocks = k.div_ceil(BLOCK);
+    // The last block is shorter: a table of its own, for its bound.
+    let tail = Steps::strided(k - (blocks - 1) * BLOCK, a.column);
+    let chunk = tile_rows(rows.len());
+    let mut part = [0.0; ROWS * PANEL];
+    for first in columns.clone().step_by(PANEL) {
+        let wide = PANEL.min(columns.end - first);
+        pack(panel, b, k, first, wide);
+        for start in rows.clone().step_by(CHUNK_ROWS / chunk * chunk) {
+            let end = rows.end.min(start + CHUNK_ROWS / chunk * chunk);
+            fold.reset((end - start) * PANEL, blocks);
+            for (block, panel) in panel.chunks(BLOCK * PANEL).enumerate() {
+                let steps = if block + 1 == blocks { &tail } else { steps };
+                for row in (start..end).step_by(chunk) {
+                    let tile = chunk.min(end - row);
+                    let from = &a.data[row * a.row + block * BLOCK * a.column..];
+                    block_part(isa, from, a.row, steps, 0, panel, tile, wide, &mut part);
+                    if blocks > 1 {
+                        fold.add((row - start) * PANEL, block, &part[..tile * PANEL]);
+                    } else {
+                        store(c, row, first, wide, &part[..tile * PANEL]);
                     }
+                }
+            }
+            if blocks > 1 {
+                store(c, start, first, wide, fold.finish(blocks));
+            }
+        }
+    }
+}
+
+/// Writes rows of PANEL sums, the first `wide` of each, to where they go.
+fn store(c: &Places<'_>, row: usize, column: usize, wide: usize, sums: &[f32]) {
+    for (i, sums) in sums.as_chunks::<PANEL>().0.iter().enumerate() {
+        let start = (row + i) * c.row + column * c.column;
+        // SAFETY: no other task has these rows and columns, and places of the result are apart (checked by the caller).
+        unsafe {
+            if c.column == 1 {
+                match c.data.slice(start..start + wide).first_chunk_mut() {
+                    // A fixed size, so no call to copy it.
+                    Some(into) if wide == PANEL => *into = *sums,
+                    _ => c.data.slice(start..start + wide).copy_from_slice(&sums[..wide]),
+                }
+            } else {
+                for (j, &sum) in sums[..wide].iter().enumerate() {
+                    let at = start + j * c.column;
+                    c.data.slice(at..at + 1)[0] = sum;
                 }
             }
         }
@@ -111,30 +200,56 @@ fn pack(panel: &mut [f32], b: View<'_>, k: usize, first: usize, columns: usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::fold::defined_sum;
     use proptest::prelude::*;
 
     #[test]
     fn sums_of_no_terms_are_zero() {
         let mut c = vec![1.0; 12 * 3];
-        matmul(12, 3, 0, View::rows(&[], 0), View::rows(&[], 3), ViewMut { data: &mut c, row: 3, column: 1 });
+        let into = ViewMut { data: &mut c, row: 3, column: 1 };
+        matmul(&Machine::new(1), 12, 3, 0, View::rows(&[], 0), View::rows(&[], 3), into);
         assert_eq!(c, vec![0.0; 12 * 3]);
     }
 
+    #[test]
+    fn long_sums_fold_in_super_blocks() {
+        let k = 65_536 + 300;
+        let a: Vec<f32> = (0..k).map(|at| (at % 977) as f32 * 0.37 - 180.0).collect();
+        let terms: Vec<f32> = a.iter().map(|value| value * value).collect();
+        for machine in Machine::all(&[1, 2]) {
+            let mut c = [0.0];
+            let into = ViewMut { data: &mut c, row: 1, column: 1 };
+            matmul(&machine, 1, 1, k, View::rows(&a, k), View::rows(&a, 1), into);
+            assert_eq!(c[0], defined_sum(&terms));
+        }
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn transposed_factors_give_the_same_bits(m in 1usize..40, n in 1usize..70, k in 0usize..600, seed: u64) {
+        fn every_machine_gives_the_defined_bits(
+            m in 1usize..260, n in 1usize..150, k in 0usize..600, flip: [bool; 3], seed: u64,
+        ) {
+            let (m, n) = if m * n > 9_000 { (m, 1 + n % 30) } else { (m, n) };
             let mut rng = protocol::rng::Rng::new(seed);
             let a: Vec<f32> = (0..m * k).map(|_| rng.unit() as f32 - 0.5).collect();
             let b: Vec<f32> = (0..k * n).map(|_| rng.unit() as f32 - 0.5).collect();
-            let mut c = vec![0.0; m * n];
-            matmul(m, n, k, View::rows(&a, k), View::rows(&b, n), ViewMut { data: &mut c, row: n, column: 1 });
-            let mut d = vec![0.0; m * n];
-            let (at, bt) = (View::rows(&a, k).transposed(), View::rows(&b, n).transposed());
-            matmul(n, m, k, bt, at, ViewMut { data: &mut d, row: 1, column: n });
-            prop_assert_eq!(&c, &d);
-            for (i, j) in [(0, 0), (m - 1, n - 1), (m / 2, n / 3)] {
-                let exact: f64 = (0..k).map(|p| f64::from(a[i * k + p]) * f64::from(b[p * n + j])).sum();
-                prop_assert!((f64::from(c[i * n + j]) - exact).abs() < 1e-4);
+            let left = if flip[0] { View::rows(&a, m).transposed() } else { View::rows(&a, k) };
+            let right = if flip[1] { View::rows(&b, k).transposed() } else { View::rows(&b, n) };
+            let (row, column) = if flip[2] { (1, m) } else { (n, 1) };
+            let mut want = vec![0.0; m * n];
+            for i in 0..m {
+                for j in 0..n {
+                    let term = |p: usize| {
+                        left.data[i * left.row + p * left.column] * right.data[p * right.row + j * right.column]
+                    };
+                    want[i * row + j * column] = defined_sum(&(0..k).map(term).collect::<Vec<_>>());
+                }
+            }
+            for machine in Machine::all(&[1, 2, 7]) {
+                let mut c = vec![f32::NAN; m * n];
+                matmul(&machine, m, n, k, left, right, ViewMut { data: &mut c, row, column });
+                prop_assert_eq!(&c, &want, "{:?}", machine);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The one inner loop: a block of terms for a small tile of results held in registers.
 
-use std::sync::OnceLock;
-
 use super::BLOCK;
+use super::fold::Fold;
+use super::isa::{Isa, Kind};
 
 /// Columns of one packed panel; the last panel of a matrix is filled up with zeros.
 pub(crate) const PANEL: usize = 32;
@@ -14,48 +14,21 @@ pub(crate) const ROWS: usize = 14;
 pub(crate) struct Tile {
     sums: Values,
     part: Values,
+    /// Sums of more than [`BLOCK`] blocks.
+    upper: Fold,
 }
 
 type Values = [f32; ROWS * PANEL];
 
 impl Tile {
     pub(crate) fn new() -> Self {
-        Self { sums: [0.0; ROWS * PANEL], part: [0.0; ROWS * PANEL] }
+        Self { sums: [0.0; ROWS * PANEL], part: [0.0; ROWS * PANEL], upper: Fold::default() }
     }
 
     /// One row of results; only the columns that were asked for are results.
     pub(crate) fn row(&self, row: usize) -> &[f32; PANEL] {
         &self.sums.as_chunks().0[row]
     }
-}
-
-/// An instruction set this crate has a loop for. The bits are the same in all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// x86-64 with AVX-512 (f, bw, dq, vl).
-    Avx512,
-    /// x86-64 with AVX2.
-    Avx2,
-    /// Whatever the compiler makes of plain Rust.
-    Portable,
-}
-
-/// What this processor runs.
-pub fn isa() -> Isa {
-    static FOUND: OnceLock<Isa> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::is_x86_feature_detected as has;
-            if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-                return Isa::Avx512;
-            }
-            if has!("avx2") {
-                return Isa::Avx2;
-            }
-        }
-        Isa::Portable
-    })
 }
 
 /// Where the terms of a sum lie, relative to where a row of the left factor starts; cut into [`BLOCK`]s.
@@ -82,6 +55,10 @@ impl Steps {
     pub(crate) fn len(&self) -> usize {
         self.offsets.len()
     }
+
+    fn blocks(&self) -> usize {
+        self.largest.len()
+    }
 }
 
 /// Adds to each block's sum the next: `out[i][j] = Σ a[i · stride + steps[p]] · b[p][j]` by the definition in
@@ -104,23 +81,57 @@ pub(crate) fn sums(
     out: &mut Tile,
 ) {
     assert!((1..=ROWS).contains(&rows) && columns <= PANEL && b.len() >= steps.len() * PANEL);
-    for (at, (block, &largest)) in steps.offsets.chunks(BLOCK).zip(&steps.largest).enumerate() {
-        assert!((rows - 1) * stride + (largest as usize) < a.len());
-        let b = &b[at * BLOCK * PANEL..][..block.len() * PANEL];
-        let into = if at == 0 { &mut out.sums } else { &mut out.part };
-        // SAFETY: every offset of the block is at most `largest`, so the assertion above holds for all of
-        // (rows − 1) · stride + offset; `b` has PANEL values for each term; `into` has ROWS × PANEL places. The
-        // instruction set is what `isa()` found on this processor, or the portable one.
-        unsafe { block_sums(isa, a.as_ptr(), stride, block, b.as_ptr(), rows, columns, into) };
-        if at > 0 {
+    let blocks = steps.blocks();
+    if blocks > BLOCK {
+        out.upper.reset(ROWS * PANEL, blocks.div_ceil(BLOCK));
+    }
+    for block in 0..blocks {
+        let b = &b[block * BLOCK * PANEL..];
+        if block.is_multiple_of(BLOCK) {
+            if block > 0 {
+                out.upper.add(0, block / BLOCK - 1, &out.sums);
+            }
+            block_part(isa, a, stride, steps, block, b, rows, columns, &mut out.sums);
+        } else {
+            block_part(isa, a, stride, steps, block, b, rows, columns, &mut out.part);
             for (sum, part) in out.sums[..rows * PANEL].iter_mut().zip(&out.part) {
                 *sum += part;
             }
         }
     }
-    if steps.offsets.is_empty() {
+    if blocks == 0 {
         out.sums.fill(0.0);
     }
+    if blocks > BLOCK {
+        out.upper.add(0, (blocks - 1) / BLOCK, &out.sums);
+        out.sums.copy_from_slice(out.upper.finish(blocks.div_ceil(BLOCK)));
+    }
+}
+
+/// The sums of one block of terms: `out[i · PANEL + j] = Σ a[i · stride + steps[p]] · b[p][j]` over the block's p, each
+/// a chain from +0. Columns of `out` past those asked for may hold anything.
+///
+/// # Panics
+/// If a factor lies outside its slice.
+#[expect(clippy::too_many_arguments, reason = "a leaf of the hot path")]
+pub(crate) fn block_part(
+    isa: Isa,
+    a: &[f32],
+    stride: usize,
+    steps: &Steps,
+    block: usize,
+    b: &[f32],
+    rows: usize,
+    columns: usize,
+    out: &mut [f32; ROWS * PANEL],
+) {
+    let offsets = &steps.offsets[block * BLOCK..steps.len().min((block + 1) * BLOCK)];
+    assert!((1..=ROWS).contains(&rows) && columns <= PANEL && b.len() >= offsets.len() * PANEL);
+    assert!((rows - 1) * stride + (steps.largest[block] as usize) < a.len());
+    // SAFETY: every offset of the block is at most `largest`, so the assertion above holds for all of
+    // (rows − 1) · stride + offset; `b` has PANEL values for each term; `out` has ROWS × PANEL places. An `Isa` is only
+    // made where the processor has it.
+    unsafe { block_sums(isa, a.as_ptr(), stride, offsets, b.as_ptr(), rows, columns, out) };
 }
 
 /// # Safety
@@ -146,9 +157,9 @@ unsafe fn block_sums(
         };
     }
     let out = out.as_mut_ptr();
-    match isa {
+    match isa.kind() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => {
+        Kind::Avx512 => {
             use x86::avx512 as run;
             // SAFETY: as the caller promises.
             unsafe {
@@ -167,7 +178,7 @@ unsafe fn block_sums(
             }
         }
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => {
+        Kind::Avx2 => {
             use x86::avx2 as run;
             // Six rows of two registers leave four of the sixteen for the factors.
             let chunk = rows.div_ceil(rows.div_ceil(6));
@@ -187,7 +198,7 @@ unsafe fn block_sums(
                 }
             }
         }
-        _ => {
+        Kind::Portable => {
             for row in (0..rows).step_by(4) {
                 for column in (0..columns).step_by(8) {
                     let rows = 4.min(rows - row);
@@ -323,6 +334,7 @@ pub(crate) fn tile_rows(rows: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::fold::defined_sum;
     use protocol::rng::Rng;
 
     #[test]
@@ -336,6 +348,8 @@ mod tests {
             (5, 17, 257, 800),
             (6, 9, 0, 2),
             (7, 30, 300, 2),
+            (1, 3, 65_536, 1),
+            (2, 2, 66_000, 1),
         ] {
             let a = draw(stride * rows + 3 * terms);
             let b = draw(terms * PANEL);
@@ -343,23 +357,12 @@ mod tests {
             let mut want = [0f32; ROWS * PANEL];
             for i in 0..rows {
                 for j in 0..columns {
-                    for block in (0..terms).step_by(BLOCK) {
-                        let mut sum = 0f32;
-                        for p in block..terms.min(block + BLOCK) {
-                            sum += a[i * stride + 3 * p] * b[p * PANEL + j];
-                        }
-                        want[i * PANEL + j] = if block == 0 { sum } else { want[i * PANEL + j] + sum };
-                    }
+                    let terms: Vec<f32> =
+                        (0..terms).map(|p| a[i * stride + 3 * p] * b[p * PANEL + j]).collect();
+                    want[i * PANEL + j] = defined_sum(&terms);
                 }
             }
-            let mut all = vec![Isa::Portable];
-            if isa() != Isa::Portable {
-                all.push(Isa::Avx2);
-            }
-            if isa() == Isa::Avx512 {
-                all.push(Isa::Avx512);
-            }
-            for isa in all {
+            for isa in Isa::available() {
                 let mut got = Tile::new();
                 sums(isa, &a, stride, &steps, &b, rows, columns, &mut got);
                 for i in 0..rows {

@@ -2,12 +2,10 @@
 //! 5×5 convolutions of 32 and 64 filters that keep the size, each with ReLU and 2×2 pooling, a layer of 512 with
 //! ReLU, and the classes. On 28×28 digits it has the paper's 1,663,370 parameters.
 
-use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use protocol::job::ModelSpec;
 
-use super::layers::{Chain, two_convolutions};
-use super::{Layer, Model};
+use super::layers::{dense, two_convolutions};
+use crate::engine::{Builder, ValueId};
 use crate::error::ModelError;
 use crate::kernels::conv::ConvShape;
 
@@ -22,36 +20,18 @@ pub struct Config {
 
 impl Config {
     /// The shapes for a spec; refuses inputs below 4×4.
-    pub fn new(spec: &ModelSpec) -> std::result::Result<Self, ModelError> {
+    pub fn new(spec: &ModelSpec) -> Result<Self, ModelError> {
         let convolutions = two_convolutions(spec.input, [32, 64], 2)?;
         Ok(Self { convolutions, classes: spec.classes as usize })
     }
 
-    /// The model's layers.
-    pub fn layers(&self) -> Vec<Layer> {
+    /// Builds the model; its logits.
+    pub fn build(&self, model: &mut Builder) -> ValueId {
         let [first, second] = self.convolutions;
-        vec![
-            Layer::conv("conv1", first),
-            Layer::conv("conv2", second),
-            Layer::dense("fc1", second.output_len(), HIDDEN, true),
-            Layer::dense("fc2", HIDDEN, self.classes, false),
-        ]
-    }
-}
-
-/// The model.
-#[derive(Debug, Clone)]
-pub struct CnnFedavg(Chain);
-
-impl CnnFedavg {
-    /// The model with the weights of `vb`.
-    pub fn new(cfg: &Config, vb: VarBuilder<'_>) -> Result<Self> {
-        Chain::new(&cfg.layers(), &vb).map(Self)
-    }
-}
-
-impl Model for CnnFedavg {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)
+        let x = model.input("input", first.input_len());
+        let x = model.conv_pool("conv1", x, first);
+        let x = model.conv_pool("conv2", x, second);
+        let x = dense(model, "fc1", x, second.output_len(), HIDDEN, true);
+        dense(model, "fc2", x, HIDDEN, self.classes, false)
     }
 }

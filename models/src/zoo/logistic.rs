@@ -1,11 +1,9 @@
 //! Multinomial logistic regression: one layer, `fc`.
 
-use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use protocol::job::ModelSpec;
 
-use super::layers::Chain;
-use super::{Layer, Model};
+use super::layers;
+use crate::engine::{Builder, ValueId};
 
 /// Sizes of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,25 +21,9 @@ impl From<&ModelSpec> for Config {
 }
 
 impl Config {
-    /// The model's layers.
-    pub fn layers(&self) -> Vec<Layer> {
-        vec![Layer::dense("fc", self.inputs, self.classes, false)]
-    }
-}
-
-/// The model.
-#[derive(Debug, Clone)]
-pub struct Logistic(Chain);
-
-impl Logistic {
-    /// The model with the weights of `vb`.
-    pub fn new(cfg: &Config, vb: VarBuilder<'_>) -> Result<Self> {
-        Chain::new(&cfg.layers(), &vb).map(Self)
-    }
-}
-
-impl Model for Logistic {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)
+    /// Builds the model; its logits.
+    pub fn build(&self, model: &mut Builder) -> ValueId {
+        let x = model.input("input", self.inputs);
+        layers::dense(model, "fc", x, self.inputs, self.classes, false)
     }
 }

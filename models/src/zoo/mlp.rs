@@ -1,11 +1,9 @@
 //! Fully connected layers `fc1`, `fc2`, … with ReLU between them.
 
-use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use protocol::job::ModelSpec;
 
-use super::layers::Chain;
-use super::{Layer, Model};
+use super::layers;
+use crate::engine::{Builder, ValueId};
 
 /// Widths of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,27 +20,12 @@ impl Config {
         Self { widths }
     }
 
-    /// The model's layers.
-    pub fn layers(&self) -> Vec<Layer> {
+    /// Builds the model; its logits.
+    pub fn build(&self, model: &mut Builder) -> ValueId {
+        let x = model.input("input", self.widths[0]);
         let last = self.widths.len() - 2;
-        let layers = self.widths.windows(2).enumerate();
-        layers.map(|(at, pair)| Layer::dense(&format!("fc{}", at + 1), pair[0], pair[1], at < last)).collect()
-    }
-}
-
-/// The model.
-#[derive(Debug, Clone)]
-pub struct Mlp(Chain);
-
-impl Mlp {
-    /// The model with the weights of `vb`.
-    pub fn new(cfg: &Config, vb: VarBuilder<'_>) -> Result<Self> {
-        Chain::new(&cfg.layers(), &vb).map(Self)
-    }
-}
-
-impl Model for Mlp {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)
+        self.widths.windows(2).enumerate().fold(x, |x, (at, pair)| {
+            layers::dense(model, &format!("fc{}", at + 1), x, pair[0], pair[1], at < last)
+        })
     }
 }

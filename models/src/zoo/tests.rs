@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Var};
+use candle_core::{Device, Result, Tensor, Var};
 use protocol::rng::Rng;
 
 use super::*;
 use crate::data::Dataset;
+use crate::engine::{Batch, Session};
+use crate::kernels::Machine;
+use crate::kernels::optimiser::Optimiser;
 use crate::train::{Control, TrainParams, train};
 use crate::weights::Weights;
 
@@ -16,7 +19,13 @@ fn spec(kind: ModelKind, input: [u32; 3]) -> ModelSpec {
 
 fn kinds() -> Vec<ModelKind> {
     let mlp = ModelKind::Mlp { hidden: vec![33, 20] };
-    vec![ModelKind::Logistic, mlp, ModelKind::CnnFlower, ModelKind::CnnFedavg]
+    vec![ModelKind::Logistic, mlp, ModelKind::CnnFlower, ModelKind::CnnFedavg, ModelKind::Resnet20]
+}
+
+/// Odd sides: pooling drops a row and a column. (Candle cannot take the gradient of a strided convolution of odd sides.)
+fn shapes() -> Vec<(ModelKind, [u32; 3])> {
+    let other = |kind: &ModelKind| if *kind == ModelKind::Resnet20 { [3, 20, 24] } else { [3, 18, 21] };
+    kinds().into_iter().flat_map(|kind| [(kind.clone(), [1, 28, 28]), (kind.clone(), other(&kind))]).collect()
 }
 
 #[test]
@@ -26,6 +35,8 @@ fn the_sizes_are_the_published_ones() {
     assert_eq!(count(ModelKind::CnnFlower), 44_426);
     assert_eq!(count(ModelKind::Mlp { hidden: vec![200, 200] }), 199_210);
     assert_eq!(count(ModelKind::Logistic), 7_850);
+    // The paper's 0.27 M, two 1×1 convolutions with their normalisations among them.
+    assert_eq!(parameter_count(&spec(ModelKind::Resnet20, [3, 32, 32])).unwrap(), 272_474);
 }
 
 #[test]
@@ -106,11 +117,37 @@ fn reference(kind: &ModelKind, vars: &BTreeMap<String, Tensor>, x: &Tensor) -> R
             let x = conv(&conv(x, "conv1", 2)?, "conv2", 2)?.flatten_from(1)?;
             dense(&dense(&x, "fc1")?.relu()?, "fc2")
         }
+        ModelKind::Resnet20 => resnet(vars, x),
         ModelKind::CnnFlower => {
             let x = conv(&conv(x, "conv1", 0)?, "conv2", 0)?.flatten_from(1)?;
             dense(&dense(&dense(&x, "fc1")?.relu()?, "fc2")?.relu()?, "fc3")
         }
     }
+}
+
+fn resnet(vars: &BTreeMap<String, Tensor>, x: &Tensor) -> Result<Tensor> {
+    let normalised = |x: &Tensor, names: [String; 2], stride: usize| {
+        let weight = &vars[&format!("{}.weight", names[0])];
+        let x = x.conv2d(weight, weight.dim(3)? / 2, stride, 1, 1)?;
+        let (n, channels, height, width) = x.dims4()?;
+        let rows = x.reshape((n, 8, channels / 8 * height * width))?;
+        let centred = rows.broadcast_sub(&rows.mean_keepdim(2)?)?;
+        let deviation = (centred.sqr()?.mean_keepdim(2)? + 1e-5)?.sqrt()?;
+        let x = centred.broadcast_div(&deviation)?.reshape((n, channels, height, width))?;
+        let own = |part: &str| vars[&format!("{}.{part}", names[1])].reshape((1, (), 1, 1));
+        x.broadcast_mul(&own("weight")?)?.broadcast_add(&own("bias")?)
+    };
+    let mut x = normalised(x, ["conv1".into(), "norm1".into()], 1)?.relu()?;
+    for (stage, block) in (1..=3).flat_map(|stage| (0..3).map(move |block| (stage, block))) {
+        let name = |part: &str| format!("layer{stage}.{block}.{part}");
+        let stride = if stage > 1 && block == 0 { 2 } else { 1 };
+        let y = normalised(&x, [name("conv1"), name("norm1")], stride)?.relu()?;
+        let y = normalised(&y, [name("conv2"), name("norm2")], 1)?;
+        let past =
+            if stride == 2 { normalised(&x, [name("downsample.0"), name("downsample.1")], 2)? } else { x };
+        x = (y + past)?.relu()?;
+    }
+    x.mean(3)?.mean(2)?.matmul(&vars["fc.weight"].t()?)?.broadcast_add(&vars["fc.bias"])
 }
 
 fn close(what: &str, got: &Tensor, want: &Tensor) {
@@ -125,32 +162,34 @@ fn close(what: &str, got: &Tensor, want: &Tensor) {
 
 #[test]
 fn logits_agree_with_candle() {
-    // Odd sides: pooling drops a row and a column.
-    for (kind, input) in kinds().into_iter().flat_map(|k| [(k.clone(), [1, 28, 28]), (k, [3, 18, 21])]) {
+    for (kind, input) in shapes() {
         let spec = spec(kind.clone(), input);
         let weights = Weights::init(&spec, 8).unwrap();
         let x = examples(&spec, 5);
-        let got = build(&spec, weights.var_builder().unwrap()).unwrap().forward(&x).unwrap();
-        let tensors = weights.tensors().unwrap();
+        let none = Optimiser::Sgd { rate: 0.0, momentum: 0.0 };
+        let mut session =
+            Session::new(program(&spec, 0).unwrap(), weights.values(), none, Machine::new(1)).unwrap();
+        let inputs: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+        let got = session.infer(&[Batch::Floats(&inputs)], None).unwrap();
+        let got = Tensor::new(got, &Device::Cpu).unwrap();
+        let tensors = tensors(&weights);
         close(&format!("{kind:?} logits"), &got, &reference(&kind, &tensors, &x).unwrap());
     }
 }
 
 #[test]
 fn a_training_step_agrees_with_candle() {
-    for (kind, input) in kinds().into_iter().flat_map(|k| [(k.clone(), [1, 28, 28]), (k, [3, 18, 21])]) {
+    for (kind, input) in shapes() {
         let spec = spec(kind.clone(), input);
         let weights = Weights::init(&spec, 8).unwrap();
         let x = examples(&spec, 5);
         let labels = [3u32, 0, 9, 9, 1];
-        let vars: BTreeMap<String, Var> = weights
-            .tensors()
-            .unwrap()
+        let vars: BTreeMap<String, Var> = tensors(&weights)
             .into_iter()
             .map(|(name, tensor)| (name, Var::from_tensor(&tensor).unwrap()))
             .collect();
-        let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        let logits = reference(&kind, &tensors, &x).unwrap();
+        let before = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let logits = reference(&kind, &before, &x).unwrap();
         let target = Tensor::new(&labels, &Device::Cpu).unwrap();
         let loss = candle_nn::loss::cross_entropy(&logits, &target).unwrap();
         let gradients = loss.backward().unwrap();
@@ -160,12 +199,17 @@ fn a_training_step_agrees_with_candle() {
             TrainParams { local_epochs: 1, minibatch: 5, learning_rate: 1.0, momentum: 0.0, seed: 0 };
         let trained = train(&weights, &data, &params, &mut |_| Control::Continue).unwrap();
         assert!((trained.loss - loss.to_scalar::<f32>().unwrap()).abs() < 1e-4);
-        let after = trained.weights.tensors().unwrap();
+        let after = tensors(&trained.weights);
         for (name, var) in &vars {
             let got = (var.as_tensor() - &after[name]).unwrap();
             close(&format!("{kind:?} {name}"), &got, gradients.get(var).unwrap());
         }
     }
+}
+
+fn tensors(weights: &Weights) -> BTreeMap<String, Tensor> {
+    let tensor = |shape, values| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+    weights.tensors().map(|(name, shape, values)| (name, tensor(shape, values))).collect()
 }
 
 fn examples(spec: &ModelSpec, count: usize) -> Tensor {

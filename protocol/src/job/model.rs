@@ -20,6 +20,8 @@ pub enum ModelKind {
     CnnFedavg,
     /// The two-convolution CNN of Flower's NIID-Bench baseline (Li et al., 2022).
     CnnFlower,
+    /// ResNet-20 of He et al., 2016, with group normalisation.
+    Resnet20,
 }
 
 /// A model with its shapes.

@@ -65,9 +65,8 @@ fn step(name: String, kind: ModelKind, minibatch: usize) -> Result<Row> {
         seed: 1,
     };
     let vars: BTreeMap<String, Var> = weights
-        .tensors()?
-        .into_iter()
-        .map(|(name, tensor)| Ok((name, Var::from_tensor(&tensor)?)))
+        .tensors()
+        .map(|(name, shape, values)| Ok((name, Var::from_slice(values, shape, &Device::Cpu)?)))
         .collect::<Result<_>>()?;
     let one = digits(minibatch)?;
     let mut failed: Option<anyhow::Error> = None;

@@ -44,6 +44,8 @@ pub enum ModelName {
     CnnFedavg,
     /// The CNN of Flower's baseline.
     CnnFlower,
+    /// ResNet-20 with group normalisation.
+    Resnet20,
 }
 
 impl From<&ModelKind> for ModelName {
@@ -53,6 +55,7 @@ impl From<&ModelKind> for ModelName {
             ModelKind::Mlp { .. } => Self::Mlp,
             ModelKind::CnnFedavg => Self::CnnFedavg,
             ModelKind::CnnFlower => Self::CnnFlower,
+            ModelKind::Resnet20 => Self::Resnet20,
         }
     }
 }

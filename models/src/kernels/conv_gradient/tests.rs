@@ -1,5 +1,6 @@
 //! The vector loops against the definition.
 
+use super::weights::weigh;
 use super::*;
 use protocol::rng::Rng;
 
@@ -22,14 +23,7 @@ fn every_instruction_set_gives_the_bits_of_the_definition() {
                 want[y * run + x] += alive.iter().fold(0.0, |sum, taken| sum + taken.gradient * at(taken));
             }
         }
-        let mut all = vec![Isa::Portable];
-        if isa() != Isa::Portable {
-            all.push(Isa::Avx2);
-        }
-        if isa() == Isa::Avx512 {
-            all.push(Isa::Avx512);
-        }
-        for isa in all {
+        for isa in Isa::available() {
             let mut got = before.clone();
             weigh(isa, &pixels, stride, width * stride, kernel, run, &alive, &mut got);
             assert_eq!(got, want, "{isa:?}, {channels} channels, kernel {kernel}");

@@ -1,0 +1,317 @@
+//! A program with its weights, step after step.
+
+use std::mem;
+
+use super::execute::{Data, Said, execute};
+use super::{Element, Node, Op, Program, ValueId};
+use crate::error::ModelError;
+use crate::kernels::Machine;
+use crate::kernels::environment;
+use crate::kernels::optimiser::{Optimiser, Stepped, all_finite};
+
+/// A model's inputs for one minibatch, in the order the model declares them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Batch<'a> {
+    /// Floats of every example.
+    Floats(&'a [f32]),
+    /// Whole numbers of every example.
+    Tokens(&'a [u32]),
+}
+
+/// Shown every output: the step (0 for a forward pass alone), the operator, which of its outputs, and the bytes of its
+/// elements, little-endian.
+pub type Trace<'a> = &'a mut dyn FnMut(u64, &Node, usize, &[u8]);
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Session {
+    program: Program,
+    machine: Machine,
+    optimiser: Optimiser,
+    data: Vec<Data>,
+    /// Memory of values that nobody needs any more in this step.
+    free: Free,
+    /// For each value the last operator that touches it, in a whole step and in a forward pass.
+    last: [Vec<usize>; 2],
+    /// Values that stay from one step to the next.
+    kept: Vec<bool>,
+    step: u64,
+}
+
+#[derive(Debug, Default)]
+struct Free {
+    floats: Vec<Vec<f32>>,
+    bytes: Vec<Vec<u8>>,
+}
+
+impl Session {
+    /// A session with these weights, all moments 0.
+    ///
+    /// Refuses a thread whose floating-point environment is not the default, and weights that are not the program's.
+    pub fn new(
+        program: Program,
+        weights: &[f32],
+        optimiser: Optimiser,
+        machine: Machine,
+    ) -> Result<Self, ModelError> {
+        environment::check()?;
+        let want = program.parameters().map(crate::zoo::Parameter::len).sum();
+        if weights.len() != want {
+            return Err(ModelError::ParameterCount { got: weights.len(), want });
+        }
+        let empty = |value: &super::Value| match value.element {
+            Element::Float => Data::Floats(Vec::new()),
+            Element::Byte => Data::Bytes(Vec::new()),
+            Element::Word => Data::Words(Vec::new()),
+        };
+        let mut data: Vec<Data> = program.values.iter().map(empty).collect();
+        let mut kept = vec![false; data.len()];
+        let mut rest = weights;
+        for ((parameter, id), moments) in program.parameters.iter().zip(&program.moments) {
+            let (own, after) = rest.split_at(parameter.len());
+            rest = after;
+            data[id.at()] = Data::Floats(own.to_vec());
+            data[moments.at()] = Data::Floats(vec![0.0; program.values[moments.at()].size.of(1)]);
+            (kept[id.at()], kept[moments.at()]) = (true, true);
+        }
+        program.inputs.iter().chain([&program.labels]).for_each(|id| kept[id.at()] = true);
+        let last = [program.last_uses(program.nodes.len()), program.last_uses(program.forward)];
+        Ok(Self { program, machine, optimiser, data, free: Free::default(), last, kept, step: 0 })
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Optimiser steps taken.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// The weights in canonical order.
+    pub fn weights(&self) -> Vec<f32> {
+        let tensors = self.program.parameters.iter();
+        tensors.flat_map(|(_, id)| self.data[id.at()].floats().iter().copied()).collect()
+    }
+
+    /// One optimiser step on a minibatch; its mean loss before it.
+    ///
+    /// [`ModelError::NotFinite`] names the first operator of the list with an output that is not finite; the weights are
+    /// worthless after it.
+    ///
+    /// # Panics
+    /// If the inputs are not whole examples, or a label or token is out of range: the caller has checked them.
+    pub fn train(
+        &mut self,
+        inputs: &[Batch<'_>],
+        labels: &[u32],
+        trace: Option<Trace<'_>>,
+    ) -> Result<f64, ModelError> {
+        self.step += 1;
+        let examples = self.load(inputs);
+        let id = self.program.labels;
+        assert_eq!(labels.len(), self.program.values[id.at()].size.of(examples));
+        load_words(&mut self.data[id.at()], labels);
+        self.run(self.program.nodes.len(), examples, trace)
+    }
+
+    /// The logits for a minibatch.
+    ///
+    /// # Panics
+    /// If the inputs are not whole examples, or a token is out of range.
+    pub fn infer(&mut self, inputs: &[Batch<'_>], trace: Option<Trace<'_>>) -> Result<&[f32], ModelError> {
+        let examples = self.load(inputs);
+        self.run(self.program.forward, examples, trace)?;
+        Ok(self.data[self.program.logits.at()].floats())
+    }
+
+    /// Copies the inputs in; how many examples they are.
+    fn load(&mut self, inputs: &[Batch<'_>]) -> usize {
+        assert_eq!(inputs.len(), self.program.inputs.len());
+        let mut examples = None;
+        for (&id, batch) in self.program.inputs.iter().zip(inputs) {
+            let each = self.program.values[id.at()].size.of(1);
+            let len = match (*batch, &mut self.data[id.at()]) {
+                (Batch::Floats(values), Data::Floats(into)) => {
+                    into.clear();
+                    into.extend_from_slice(values);
+                    values.len()
+                }
+                (Batch::Tokens(values), into @ Data::Words(_)) => {
+                    load_words(into, values);
+                    values.len()
+                }
+                (batch, _) => panic!("{batch:?} is not what the model takes"),
+            };
+            let count = len / each;
+            assert!(len == count * each && examples.is_none_or(|examples| examples == count));
+            examples = Some(count);
+        }
+        examples.unwrap_or(0)
+    }
+
+    fn run(&mut self, end: usize, examples: usize, mut trace: Option<Trace<'_>>) -> Result<f64, ModelError> {
+        let whole = end == self.program.nodes.len();
+        let (step, mut loss) = (if whole { self.step } else { 0 }, 0.0);
+        let mut outputs = Vec::new();
+        for at in 0..end {
+            let node = &self.program.nodes[at];
+            for &id in &node.outputs {
+                let mut data = mem::replace(&mut self.data[id.at()], Data::Words(Vec::new()));
+                if !self.kept[id.at()] {
+                    self.free.take(&mut data, self.program.values[id.at()].size.of(examples));
+                }
+                outputs.push(data);
+            }
+            let inputs: Vec<&Data> = node.inputs.iter().map(|id| &self.data[id.at()]).collect();
+            let said = execute(&self.machine, node.op, self.optimiser, self.step, &inputs, &mut outputs);
+            for (place, (&id, data)) in node.outputs.iter().zip(outputs.drain(..)).enumerate() {
+                if let Some(trace) = &mut trace {
+                    trace(step, node, place, &to_bytes(&data));
+                }
+                self.data[id.at()] = data;
+            }
+            let wild = match said {
+                Said::Loss(value) => {
+                    loss = value;
+                    !value.is_finite()
+                }
+                Said::Stepped(stepped) => stepped != Stepped::Finite,
+                Said::Nothing => false,
+            };
+            if wild || !self.finite(at) {
+                return Err(ModelError::NotFinite { step, operator: self.first_wild(at) });
+            }
+            self.release(at, end, whole);
+        }
+        Ok(loss)
+    }
+
+    /// Whether an operator's outputs are finite, as far as the optimiser's step does not look at them anyway.
+    fn finite(&self, at: usize) -> bool {
+        let node = &self.program.nodes[at];
+        node.op == Op::Step || node.outputs.iter().all(|&id| self.stepped(id) || self.value_finite(id))
+    }
+
+    fn value_finite(&self, id: ValueId) -> bool {
+        match &self.data[id.at()] {
+            Data::Floats(values) => all_finite(self.machine.isa, values),
+            _ => true,
+        }
+    }
+
+    /// Whether a value is a weight's gradient, which nothing but the optimiser reads.
+    fn stepped(&self, id: ValueId) -> bool {
+        self.program.nodes[self.last[0][id.at()]].op == Op::Step && !self.kept[id.at()]
+    }
+
+    /// The first operator up to `at` with an output that is not finite: gradients that only the optimiser reads are still
+    /// there, all others were found finite when they were made.
+    fn first_wild(&self, at: usize) -> String {
+        let nodes = &self.program.nodes[..=at];
+        let wild = |node: &&Node| {
+            let mut unseen =
+                node.outputs.iter().filter(|&&id| self.stepped(id) && self.last[0][id.at()] >= at);
+            unseen.any(|&id| !self.value_finite(id))
+        };
+        nodes.iter().find(wild).unwrap_or(&nodes[at]).name.clone()
+    }
+
+    /// Gives back the memory of values that nothing after this operator reads.
+    fn release(&mut self, at: usize, end: usize, whole: bool) {
+        let last = &self.last[usize::from(!whole)];
+        let node = &self.program.nodes[at];
+        for &id in node.inputs.iter().chain(&node.outputs) {
+            let answer = end == self.program.forward && id == self.program.logits;
+            if last[id.at()] == at && !self.kept[id.at()] && !answer {
+                self.free.give(&mut self.data[id.at()]);
+            }
+        }
+    }
+}
+
+impl Free {
+    /// Makes room for `len` elements: with the smallest free piece that is large enough, or the largest.
+    fn take(&mut self, data: &mut Data, len: usize) {
+        match data {
+            Data::Floats(values) => fit(&mut self.floats, values, len),
+            Data::Bytes(values) => fit(&mut self.bytes, values, len),
+            Data::Words(_) => unreachable!("operators write no words"),
+        }
+    }
+
+    fn give(&mut self, data: &mut Data) {
+        match data {
+            Data::Floats(values) if values.capacity() > 0 => self.floats.push(mem::take(values)),
+            Data::Bytes(values) if values.capacity() > 0 => self.bytes.push(mem::take(values)),
+            _ => {}
+        }
+    }
+}
+
+fn fit<T: Copy + Default>(free: &mut Vec<Vec<T>>, values: &mut Vec<T>, len: usize) {
+    if values.capacity() < len {
+        // A piece of over twice the size is kept for a value of its own size.
+        let fitting =
+            free.iter().enumerate().filter(|(_, piece)| (len..=2 * len).contains(&piece.capacity()));
+        if let Some((at, _)) = fitting.min_by_key(|(_, piece)| piece.capacity()) {
+            *values = free.swap_remove(at);
+        }
+    }
+    // What is in it does not matter: only what it lacks is filled.
+    values.resize(len, T::default());
+}
+
+fn load_words(data: &mut Data, words: &[u32]) {
+    let Data::Words(into) = data else { unreachable!("labels and tokens are words") };
+    into.clear();
+    into.extend_from_slice(words);
+}
+
+fn to_bytes(data: &Data) -> Vec<u8> {
+    match data {
+        Data::Floats(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Data::Bytes(values) => values.clone(),
+        Data::Words(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    }
+}
+
+/// What a session's values take at its peak: what stays, and in each operator what is alive.
+pub(super) fn memory_bytes(program: &Program, examples: usize) -> u64 {
+    let bytes = |id: ValueId| {
+        let value = &program.values[id.at()];
+        let each: u64 = if value.element == Element::Byte { 1 } else { 4 };
+        match value.size {
+            super::Size::Fixed(len) => each.saturating_mul(len as u64),
+            super::Size::Each(len) => each.saturating_mul(len as u64).saturating_mul(examples as u64),
+        }
+    };
+    let ids = (0..program.values.len() as u32).map(ValueId);
+    let last = program.last_uses(program.nodes.len());
+    let mut first = vec![None; program.values.len()];
+    for (at, node) in program.nodes.iter().enumerate() {
+        node.outputs.iter().for_each(|id| first[id.at()] = first[id.at()].or(Some(at)));
+    }
+    let stays = |id: ValueId| {
+        let weight = program.parameters.iter().any(|(_, own)| *own == id) || program.moments.contains(&id);
+        weight || first[id.at()].is_none()
+    };
+    let mut changes = vec![0i128; program.nodes.len() + 1];
+    let mut kept = 0u64;
+    for id in ids {
+        match first[id.at()] {
+            Some(at) if !stays(id) => {
+                changes[at] += i128::from(bytes(id));
+                changes[last[id.at()] + 1] -= i128::from(bytes(id));
+            }
+            _ => kept = kept.saturating_add(bytes(id)),
+        }
+    }
+    let (mut alive, mut peak) = (0, 0);
+    for change in changes {
+        alive += change;
+        peak = peak.max(alive);
+    }
+    kept.saturating_add(u64::try_from(peak).unwrap_or(u64::MAX))
+}

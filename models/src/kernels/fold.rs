@@ -1,0 +1,105 @@
+//! Sums of more than one block: 256 parts to a sum, 256 of these to the next, as often as it takes.
+
+use super::BLOCK;
+
+/// Several running sums side by side, of parts that come in ascending order.
+///
+/// Part i of a level goes to chain ⌊i / 256⌋ of that level; a chain that ends is a part of the level above.
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    levels: Vec<Vec<f32>>,
+    width: usize,
+}
+
+impl Fold {
+    /// Makes room for `width` sums of up to `parts` parts.
+    pub(crate) fn reset(&mut self, width: usize, parts: usize) {
+        self.width = width;
+        let (mut levels, mut left) = (1, parts);
+        while left > BLOCK {
+            (levels, left) = (levels + 1, left.div_ceil(BLOCK));
+        }
+        self.levels.resize_with(levels.max(self.levels.len()), Vec::new);
+        for level in &mut self.levels[..levels] {
+            if level.len() < width {
+                level.resize(width, 0.0);
+            }
+        }
+    }
+
+    /// Adds part number `index` to the sums from `first` on.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, first: usize, index: usize, part: &[f32]) {
+        add(&mut self.levels, first, index, part);
+    }
+
+    /// The sums of `parts` parts.
+    pub(crate) fn finish(&mut self, parts: usize) -> &[f32] {
+        if parts == 0 {
+            self.levels[0][..self.width].fill(0.0);
+        }
+        let (mut level, mut left) = (0, parts);
+        while left > BLOCK {
+            let (own, above) = self.levels.split_at_mut(level + 1);
+            add(above, 0, (left - 1) / BLOCK, &own[level][..self.width]);
+            (level, left) = (level + 1, left.div_ceil(BLOCK));
+        }
+        &self.levels[level][..self.width]
+    }
+}
+
+#[inline(always)]
+fn add(levels: &mut [Vec<f32>], first: usize, index: usize, part: &[f32]) {
+    if index.is_multiple_of(BLOCK) {
+        if index > 0 {
+            carry(levels, first, index / BLOCK - 1, part.len());
+        }
+        levels[0][first..][..part.len()].copy_from_slice(part);
+    } else {
+        levels[0][first..][..part.len()].iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+}
+
+#[cold]
+fn carry(levels: &mut [Vec<f32>], first: usize, index: usize, len: usize) {
+    let (own, above) = levels.split_at_mut(1);
+    add(above, first, index, &own[0][first..][..len]);
+}
+
+/// The sum of values by the definition, for tests to compare with.
+#[cfg(test)]
+pub(crate) fn defined_sum(terms: &[f32]) -> f32 {
+    let sums: Vec<f32> =
+        terms.chunks(BLOCK).map(|block| block.iter().fold(0.0, |sum, term| sum + term)).collect();
+    if sums.len() > 1 { defined_sum(&sums) } else { sums.first().copied().unwrap_or(0.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::rng::Rng;
+
+    #[test]
+    fn parts_fold_in_super_blocks() {
+        let mut rng = Rng::new(4);
+        for parts in [0, 1, 2, 255, 256, 257, 65_536, 65_537, 70_000] {
+            let values: Vec<[f32; 2]> =
+                (0..parts).map(|_| [rng.unit() as f32, rng.unit() as f32 - 0.5]).collect();
+            let mut fold = Fold::default();
+            fold.reset(2, parts);
+            for (index, part) in values.iter().enumerate() {
+                fold.add(0, index, &part[..1]);
+                fold.add(1, index, &part[1..]);
+            }
+            for lane in 0..2 {
+                let terms: Vec<f32> = values.iter().map(|part| part[lane]).collect();
+                assert_eq!(fold.finish(parts)[lane], defined_sum(&terms), "{parts}");
+                // What was folded stays, so asking again would carry twice: parts are added anew.
+                fold.reset(2, parts);
+                for (index, part) in values.iter().enumerate() {
+                    fold.add(0, index, part);
+                }
+            }
+        }
+    }
+}
