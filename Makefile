@@ -9,7 +9,7 @@ RELEASE := $(TARGET)/release
 BUILD_ALL := cargo build --locked --workspace --bins --tests
 NPM := contracts/node_modules/.package-lock.json
 
-.PHONY: help build demo test tests verify fix contracts sim bench fuzz fuzz-ledger wasm
+.PHONY: help build demo test tests verify fix contracts sim bench reproduce fuzz fuzz-ledger wasm
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ sim: ## simulate clusters: make sim SEED=42, or RUNS=100000
 bench: ## measure every figure against its reference; writes target/bench.json
 	cargo build --release --locked -p coordinator -p tests --bins
 	$(RELEASE)/bench $(ARGS)
+
+reproduce: ## run the fixed computations on every architecture there is, and compare their digests
+	tests/reproduce.sh
 
 fuzz: ## fuzz every decoder with libFuzzer (needs nightly and cargo-fuzz): make fuzz TARGET=frame SECONDS=60
 	cd fuzz && cargo +nightly fuzz run $(or $(TARGET),frame) -- -max_total_time=$(or $(SECONDS),60)

@@ -1,8 +1,8 @@
 //! The weighted mean of updates, in integers: exact, and the same bits in whatever order the updates come.
 //!
 //! sum = Σ weight · q in `i64`; mean = sum / Σ weight, rounded half to even; new = old + mean · 2^-scale_bits, in
-//! `f32`: the mean converted (rounded to nearest even), scaled (exact) and added (rounded once). With Σ weight at most
-//! [`ROUND_WEIGHT_MAX`] no sum can overflow: |q| < 2^31, so |sum| < 2^62.
+//! `f32`: the mean converted (rounded to nearest even), scaled (exact) and added (rounded once). With Σ weight at
+//! most [`ROUND_WEIGHT_MAX`] no sum can overflow: |q| < 2^31, so |sum| < 2^62.
 
 use std::io::Read;
 
@@ -14,8 +14,8 @@ use crate::update::{HEADER_BYTES, SCALE_BITS_MAX, UpdateCheck, UpdateError};
 /// Updates that one pass over the sums adds: as many as registers hold the weights of.
 const FUSED: usize = 8;
 
-/// Updates that are best folded together. The sums of a [`CHUNK_BYTES`] stay in the cache from one pass to the next, so
-/// that memory sees 16 bytes of sums for every 64 of updates, where it would see 16 for 32.
+/// Updates that are best folded together. The sums of a [`CHUNK_BYTES`] stay in the cache from one pass to the
+/// next, so that memory sees 16 bytes of sums for every 64 of updates, where it would see 16 for 32.
 pub const TOGETHER: usize = 2 * FUSED;
 
 /// Bytes of each update that are folded before the next ones of any.

@@ -19,6 +19,7 @@ pub mod engine;
 pub mod error;
 pub mod infer;
 pub mod kernels;
+pub mod proof;
 pub mod train;
 pub mod update;
 pub mod verify;

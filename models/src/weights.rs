@@ -1,8 +1,8 @@
 //! Weights: one flat row of values in canonical order, and their bytes as safetensors.
 //!
 //! Canonical order is that of [`zoo::parameters`]: tensors sorted by name, each row-major. The canonical file has the
-//! metadata `{"format":"pt"}` and nothing more, so equal weights have equal bytes and one digest, and PyTorch opens it
-//! (`safetensors.torch.load_file`) with the names a `state_dict` uses.
+//! metadata `{"format":"pt"}` and nothing more, so equal weights have equal bytes and one digest, and PyTorch
+//! opens it (`safetensors.torch.load_file`) with the names a `state_dict` uses.
 
 use std::fmt::Write as _;
 

@@ -1,10 +1,10 @@
 //! A model as a list of operators with named inputs and outputs, and what runs it.
 //!
-//! [`Builder`] takes a model's forward pass; [`Program`] adds the loss, the gradients and the optimiser's steps. The list
-//! is canonical: forward in the order it was built; then the loss; then, from the last operator to the first, each one's
-//! gradient, directly followed by a sum wherever a second gradient of one value has come up (the later user's first); then
-//! one step for each weight, sorted by name. [`Session`] runs the list and can show every output on the way, so that two
-//! parties who disagree can look for the first operator that they disagree on.
+//! [`Builder`] takes a model's forward pass; [`Program`] adds the loss, the gradients and the optimiser's steps.
+//! The list is canonical: forward in the order it was built; then the loss; then, from the last operator to the
+//! first, each one's gradient, directly followed by a sum wherever a second gradient of one value has come up (the
+//! later user's first); then one step for each weight, sorted by name. [`Session`] runs the list and can show
+//! every output on the way, so that two parties who disagree can look for the first operator that they disagree on.
 
 mod builder;
 mod execute;

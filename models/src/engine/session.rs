@@ -18,8 +18,8 @@ pub enum Batch<'a> {
     Tokens(&'a [u32]),
 }
 
-/// Shown every output: the step (0 for a forward pass alone), the operator, which of its outputs, and the bytes of its
-/// elements, little-endian.
+/// Shown every output: the step (0 for a forward pass alone), the operator, which of its outputs, and the bytes of
+/// its elements, little-endian.
 pub type Trace<'a> = &'a mut dyn FnMut(u64, &Node, usize, &[u8]);
 
 /// A program that runs.
@@ -97,8 +97,8 @@ impl Session {
 
     /// One optimiser step on a minibatch; its mean loss before it.
     ///
-    /// [`ModelError::NotFinite`] names the first operator of the list with an output that is not finite; the weights are
-    /// worthless after it.
+    /// [`ModelError::NotFinite`] names the first operator of the list with an output that is not finite; the
+    /// weights are worthless after it.
     ///
     /// # Panics
     /// If the inputs are not whole examples, or a label or token is out of range: the caller has checked them.
@@ -206,8 +206,8 @@ impl Session {
         self.program.nodes[self.last[0][id.at()]].op == Op::Step && !self.kept[id.at()]
     }
 
-    /// The first operator up to `at` with an output that is not finite: gradients that only the optimiser reads are still
-    /// there, all others were found finite when they were made.
+    /// The first operator up to `at` with an output that is not finite: gradients that only the optimiser reads
+    /// are still there, all others were found finite when they were made.
     fn first_wild(&self, at: usize) -> String {
         let nodes = &self.program.nodes[..=at];
         let wild = |node: &&Node| {

@@ -4,8 +4,8 @@
 //! o = Σ_j p · v with j ascending. Keys after i take no part: masks skip. Both sums are as [`super`] defines sums, so
 //! that a row does not depend on the queries computed with it: prefill, chunks of it, and one token at a time agree.
 //!
-//! Gradients: dv = Σ_i p · do over the queries ascending; dp = Σ_d do · v; ds = p · (dp − Σ_j dp · p) × scale (the sum a
-//! row sum of [`super::rows`]); dq = Σ_j ds · k; dk = Σ_i ds · q over the queries ascending.
+//! Gradients: dv = Σ_i p · do over the queries ascending; dp = Σ_d do · v; ds = p · (dp − Σ_j dp · p) × scale (the
+//! sum a row sum of [`super::rows`]); dq = Σ_j ds · k; dk = Σ_i ds · q over the queries ascending.
 
 use super::matmul::{View, ViewMut, matmul};
 use super::pool::Parts;
@@ -47,7 +47,8 @@ struct Head<'a> {
     depth: usize,
 }
 
-/// Writes the outputs of sequences of `positions`, whose rows of `qkv` hold queries, keys and values one after another.
+/// Writes the outputs of sequences of `positions`, whose rows of `qkv` hold queries, keys and values one after
+/// another.
 ///
 /// # Panics
 /// If the lengths do not pair up.
@@ -71,8 +72,8 @@ pub fn forward(machine: &Machine, shape: Attention, positions: usize, qkv: &[f32
     });
 }
 
-/// The same for the last queries of one sequence, the `first`th on: `q` holds their rows (`width` wide), `k` and `v` those
-/// of all positions up to the last.
+/// The same for the last queries of one sequence, the `first`th on: `q` holds their rows (`width` wide), `k` and
+/// `v` those of all positions up to the last.
 ///
 /// # Panics
 /// If the lengths do not pair up.
@@ -149,8 +150,8 @@ fn sequences(shape: Attention, positions: usize, qkv: &[f32], out: &[f32]) -> us
     count
 }
 
-/// The softmax of the scores of queries `from..to`, counted from the first given: `keys` values a row, 0 behind a row's
-/// last key. Query number `r` of the given ones sees the keys up to `first + r`.
+/// The softmax of the scores of queries `from..to`, counted from the first given: `keys` values a row, 0 behind a
+/// row's last key. Query number `r` of the given ones sees the keys up to `first + r`.
 fn scores(
     machine: &Machine,
     head: Head<'_>,

@@ -1,7 +1,7 @@
 //! Convolution, 2×2 max pooling, bias and ReLU in one pass over each example.
 //!
-//! An output sums over (input channel, kernel row, kernel column). Pooling takes the first of equal maxima, before the
-//! bias is added. The last row or column of an odd output is dropped, as PyTorch drops it.
+//! An output sums over (input channel, kernel row, kernel column). Pooling takes the first of equal maxima, before
+//! the bias is added. The last row or column of an odd output is dropped, as PyTorch drops it.
 
 use super::pool::Parts;
 use super::tile::{PANEL, Steps, Tile, sums, tile_rows};

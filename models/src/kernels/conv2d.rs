@@ -2,10 +2,10 @@
 //!
 //! Tensors are NCHW, weights [filters, channels, kernel, kernel]. Order of terms, each sum as [`super`] defines sums:
 //! - an output sums over (channel, kernel row, kernel column); what lies in the padding counts as zero;
-//! - an input's gradient sums over (filter, output row, output column) of the outputs that may have used it: those whose
-//!   windows, by the stride, fall on it, whether or not they lie inside (outside ones count as zero);
-//! - a weight's gradient sums over the output's positions of one example, row by row; the examples' sums are the terms
-//!   of a sum of the same kind.
+//! - an input's gradient sums over (filter, output row, output column) of the outputs that may have used it: those
+//!   whose windows, by the stride, fall on it, whether or not they lie inside (outside ones count as zero);
+//! - a weight's gradient sums over the output's positions of one example, row by row; the examples' sums are the
+//!   terms of a sum of the same kind.
 
 mod input_gradient;
 mod weight_gradient;

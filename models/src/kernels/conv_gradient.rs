@@ -4,8 +4,8 @@
 //! never touched. Order of terms:
 //! - a weight's (and a bias's) gradient sums over the pooled pixels of one example, row by row, as [`super`] defines
 //!   sums; the examples' sums are the terms of a sum of the same kind;
-//! - an input's gradient sums over the filters in blocks of [`FILTERS`], within them over filter and pooled pixel; the
-//!   blocks' sums are one chain.
+//! - an input's gradient sums over the filters in blocks of [`FILTERS`], within them over filter and pooled pixel;
+//!   the blocks' sums are one chain.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Elementary functions of `f32` out of +, −, × and ÷, without a branch, so that they run in vectors.
 //!
-//! Polynomials are evaluated by Horner's rule, each step one multiplication and one addition. Errors are measured in the
-//! tests below.
+//! Polynomials are evaluated by Horner's rule, each step one multiplication and one addition. Errors are measured
+//! in the tests below.
 
 /// e^x: +0 where the result would be below 2⁻¹²⁶, +∞ above 88.72283.
 #[inline(always)]

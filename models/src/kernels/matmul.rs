@@ -153,7 +153,8 @@ fn region(
 fn store(c: &Places<'_>, row: usize, column: usize, wide: usize, sums: &[f32]) {
     for (i, sums) in sums.as_chunks::<PANEL>().0.iter().enumerate() {
         let start = (row + i) * c.row + column * c.column;
-        // SAFETY: no other task has these rows and columns, and places of the result are apart (checked by the caller).
+        // SAFETY: no other task has these rows and columns, and places of the result are apart (checked by the
+        // caller).
         unsafe {
             if c.column == 1 {
                 match c.data.slice(start..start + wide).first_chunk_mut() {

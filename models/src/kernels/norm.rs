@@ -1,8 +1,8 @@
 //! Layer, group and RMS normalisation, and their gradients.
 //!
-//! A row is what shares one mean: an example's position (layer, RMS) or an example's group of channels (group). Row sums
-//! are those of [`super::rows`]; gradients of the gains and shifts sum over rows, or over examples, as [`super`]
-//! defines sums. Quotients by the row's length are divisions.
+//! A row is what shares one mean: an example's position (layer, RMS) or an example's group of channels (group).
+//! Row sums are those of [`super::rows`]; gradients of the gains and shifts sum over rows, or over examples, as
+//! [`super`] defines sums. Quotients by the row's length are divisions.
 
 use super::dense::column_sums;
 use super::pool::Parts;
@@ -21,8 +21,8 @@ pub enum NormKind {
         /// Values of a row.
         width: usize,
     },
-    /// Examples of `channels` planes of `pixels` values; the channels are cut into `groups`; a gain and a shift for each
-    /// channel.
+    /// Examples of `channels` planes of `pixels` values; the channels are cut into `groups`; a gain and a shift
+    /// for each channel.
     Group {
         /// Channels of an example; a multiple of `groups`.
         channels: usize,

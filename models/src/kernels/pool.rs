@@ -57,8 +57,8 @@ thread_local! {
 }
 
 impl Pool {
-    /// A pool of `threads`, 1 to [`THREADS_MAX`] (what lies outside is moved inside). Threads the system refuses are done
-    /// without.
+    /// A pool of `threads`, 1 to [`THREADS_MAX`] (what lies outside is moved inside). Threads the system refuses
+    /// are done without.
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), done: Condvar::new() });
         let helpers = (1..threads.clamp(1, THREADS_MAX)).map_while(|at| {
@@ -105,8 +105,8 @@ impl Pool {
         }
     }
 
-    /// Cuts `0..count` into as many even ranges as there are threads, each a multiple of `grain` but the last, and runs
-    /// `work` for each.
+    /// Cuts `0..count` into as many even ranges as there are threads, each a multiple of `grain` but the last, and
+    /// runs `work` for each.
     pub fn ranges(&self, count: usize, grain: usize, work: &(dyn Fn(Range<usize>) + Sync)) {
         let grains = count.div_ceil(grain);
         let tasks = self.threads().min(grains);

@@ -1,8 +1,8 @@
 //! Products with weights in the blocks of GGUF files: exact integers within a block, the `f32` rule across blocks.
 //!
 //! A row of weights is cut into blocks of 32 values; its bytes are those of GGML's types, scales as `f16`, which are
-//! converted exactly. Activations are quantised once a row, in the same blocks: d = max |x| ÷ 127, q = x ÷ d rounded half
-//! to even (0 where d is 0). A block's term is
+//! converted exactly. Activations are quantised once a row, in the same blocks: d = max |x| ÷ 127, q = x ÷ d
+//! rounded half to even (0 where d is 0). A block's term is
 //! - Q8_0, Q4_0: (d_w · d_x) · Σ q_w q_x, with q_w of Q4_0 the nibble − 8;
 //! - Q4_1: (d_w · d_x) · Σ q_w q_x + m_w · (d_x · Σ q_x).
 //!
@@ -71,7 +71,8 @@ vectorized! {
             let mut sum = 0i32;
             if d > 0.0 {
                 for (value, &x) in values.iter_mut().zip(x) {
-                    // 1.5 · 2²³: adding it rounds to an integer, halves to the even one, and leaves it in the low bits.
+                    // 1.5 · 2²³: adding it rounds to an integer, halves to the even one, and leaves it in the low
+                    // bits.
                     let q = (x / d + 12_582_912.0).to_bits() as i8;
                     *value = q;
                     sum += i32::from(q);

@@ -1,7 +1,8 @@
-//! Random numbers by counter: number i of a stream depends on the stream and i alone, so any thread can draw any part.
+//! Random numbers by counter: number i of a stream depends on the stream and i alone, so any thread can draw any
+//! part.
 //!
-//! A stream is [`Rng::derive`] of its parts; number i is what that generator gives after i others: SplitMix64's mix of
-//! state + (i + 1) · 0x9e3779b97f4a7c15. Shuffles are [`Rng::shuffle`], which draws in order.
+//! A stream is [`Rng::derive`] of its parts; number i is what that generator gives after i others: SplitMix64's
+//! mix of state + (i + 1) · 0x9e3779b97f4a7c15. Shuffles are [`Rng::shuffle`], which draws in order.
 
 use protocol::rng::Rng;
 
@@ -31,8 +32,8 @@ impl Stream {
         (self.bits(at) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Value `at` of a normal distribution (Box and Muller): √(−2 ln(1 − a)) · cos(2π b) of the uniform numbers a = 2 at
-    /// and b = 2 at + 1, in `f64`, times `deviation`, rounded to `f32`.
+    /// Value `at` of a normal distribution (Box and Muller): √(−2 ln(1 − a)) · cos(2π b) of the uniform numbers a
+    /// = 2 at and b = 2 at + 1, in `f64`, times `deviation`, rounded to `f32`.
     pub fn normal(&self, at: u64, deviation: f64) -> f32 {
         let (a, b) = (self.unit(2 * at), self.unit(2 * at + 1));
         ((-2.0 * ln(1.0 - a)).sqrt() * cos(2.0 * std::f64::consts::PI * b) * deviation) as f32
@@ -78,8 +79,8 @@ impl Keep {
     }
 }
 
-/// Writes x · 2²⁴/kept where number `at` of the stream has its upper 24 bits below `kept`, and +0 elsewhere. The gradient
-/// is the same function of the gradient.
+/// Writes x · 2²⁴/kept where number `at` of the stream has its upper 24 bits below `kept`, and +0 elsewhere. The
+/// gradient is the same function of the gradient.
 ///
 /// # Panics
 /// If the lengths differ.

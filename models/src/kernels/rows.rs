@@ -1,5 +1,5 @@
-//! Sums and maxima along a row: element i belongs to lane i mod 32, a lane is a chain in ascending order, and the lanes
-//! meet in a fixed tree (lane l with lane l + 16, then + 8, 4, 2, 1).
+//! Sums and maxima along a row: element i belongs to lane i mod 32, a lane is a chain in ascending order, and the
+//! lanes meet in a fixed tree (lane l with lane l + 16, then + 8, 4, 2, 1).
 //!
 //! A lane's chain starts at +0 for a sum and at −∞ for a maximum. A later value replaces the maximum only if it is
 //! greater, so of +0 and −0 the lane that is earlier in this order gives the sign.

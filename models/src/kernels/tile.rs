@@ -108,8 +108,8 @@ pub(crate) fn sums(
     }
 }
 
-/// The sums of one block of terms: `out[i · PANEL + j] = Σ a[i · stride + steps[p]] · b[p][j]` over the block's p, each
-/// a chain from +0. Columns of `out` past those asked for may hold anything.
+/// The sums of one block of terms: `out[i · PANEL + j] = Σ a[i · stride + steps[p]] · b[p][j]` over the block's p,
+/// each a chain from +0. Columns of `out` past those asked for may hold anything.
 ///
 /// # Panics
 /// If a factor lies outside its slice.
@@ -129,8 +129,8 @@ pub(crate) fn block_part(
     assert!((1..=ROWS).contains(&rows) && columns <= PANEL && b.len() >= offsets.len() * PANEL);
     assert!((rows - 1) * stride + (steps.largest[block] as usize) < a.len());
     // SAFETY: every offset of the block is at most `largest`, so the assertion above holds for all of
-    // (rows − 1) · stride + offset; `b` has PANEL values for each term; `out` has ROWS × PANEL places. An `Isa` is only
-    // made where the processor has it.
+    // (rows − 1) · stride + offset; `b` has PANEL values for each term; `out` has ROWS × PANEL places. An `Isa` is
+    // only made where the processor has it.
     unsafe { block_sums(isa, a.as_ptr(), stride, offsets, b.as_ptr(), rows, columns, out) };
 }
 

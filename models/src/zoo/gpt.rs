@@ -1,6 +1,6 @@
 //! A GPT-style transformer: token and position embeddings, blocks of causal attention and a two-layer perceptron with
-//! GELU, each behind a layer normalisation and with a residual, and the embedding's own table as the last layer. Tensors
-//! are named as GPT-2's; linear layers are [out, in].
+//! GELU, each behind a layer normalisation and with a residual, and the embedding's own table as the last layer.
+//! Tensors are named as GPT-2's; linear layers are [out, in].
 //!
 //! Its answers are logits at every position; no job asks for it yet.
 

@@ -35,8 +35,8 @@ pub struct Parameter {
 /// Initial values, drawn from a stream of the model's seed and the tensor's number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Uniform in ±1/√(inputs that one output sums over), which is what PyTorch's default (Kaiming uniform with a = √5)
-    /// comes to, for weights and biases alike.
+    /// Uniform in ±1/√(inputs that one output sums over), which is what PyTorch's default (Kaiming uniform with a
+    /// = √5) comes to, for weights and biases alike.
     FanIn(usize),
     /// Normal, with this deviation.
     Normal(f64),

@@ -1,7 +1,7 @@
-//! ResNet-20 of He et al., "Deep residual learning for image recognition", 2016, with group normalisation, whose result
-//! for an example does not depend on its neighbours in the minibatch: a 3×3 convolution of 16 filters, three stages of
-//! three blocks of 16, 32 and 64 filters, the mean of each plane, and the classes. A block is two 3×3 convolutions, each
-//! normalised in 8 groups; where the size changes, a normalised 1×1 convolution leads past it.
+//! ResNet-20 of He et al., "Deep residual learning for image recognition", 2016, with group normalisation, whose
+//! result for an example does not depend on its neighbours in the minibatch: a 3×3 convolution of 16 filters,
+//! three stages of three blocks of 16, 32 and 64 filters, the mean of each plane, and the classes. A block is two
+//! 3×3 convolutions, each normalised in 8 groups; where the size changes, a normalised 1×1 convolution leads past it.
 
 use protocol::job::ModelSpec;
 

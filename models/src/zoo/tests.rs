@@ -22,7 +22,8 @@ fn kinds() -> Vec<ModelKind> {
     vec![ModelKind::Logistic, mlp, ModelKind::CnnFlower, ModelKind::CnnFedavg, ModelKind::Resnet20]
 }
 
-/// Odd sides: pooling drops a row and a column. (Candle cannot take the gradient of a strided convolution of odd sides.)
+/// Odd sides: pooling drops a row and a column. (Candle cannot take the gradient of a strided convolution of odd
+/// sides.)
 fn shapes() -> Vec<(ModelKind, [u32; 3])> {
     let other = |kind: &ModelKind| if *kind == ModelKind::Resnet20 { [3, 20, 24] } else { [3, 18, 21] };
     kinds().into_iter().flat_map(|kind| [(kind.clone(), [1, 28, 28]), (kind.clone(), other(&kind))]).collect()
@@ -81,8 +82,8 @@ fn impossible_shapes_are_refused_with_the_layer_that_does_not_fit() {
     assert!(parameters(&one_class).unwrap_err().to_string().contains("classes"));
 }
 
-/// 2×2 max pooling by reductions: candle 0.11's `max_pool2d` passes on a quarter of the gradient (it multiplies by the
-/// share of maxima in a window where it should divide by their number).
+/// 2×2 max pooling by reductions: candle 0.11's `max_pool2d` passes on a quarter of the gradient (it multiplies by
+/// the share of maxima in a window where it should divide by their number).
 fn pool(x: &Tensor) -> Result<Tensor> {
     let (n, channels, height, width) = x.dims4()?;
     let even = x.narrow(2, 0, height / 2 * 2)?.narrow(3, 0, width / 2 * 2)?.contiguous()?;

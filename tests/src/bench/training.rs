@@ -6,9 +6,13 @@ use std::hint::black_box;
 use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor, Var};
 use models::data::Dataset;
+use models::engine::{Batch, Session};
 use models::infer::Loaded;
-use models::train::{Control, TrainParams, train};
+use models::kernels::Machine;
+use models::kernels::optimiser::Optimiser;
+use models::train::{Control, TrainParams, train, train_on};
 use models::weights::Weights;
+use models::zoo::gpt;
 use protocol::job::{ModelKind, ModelSpec};
 use protocol::rng::Rng;
 
@@ -39,6 +43,16 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
             report.add(step(name, kind, minibatch)?)?;
         }
     }
+    for threads in [1, 2] {
+        let name = format!("training ResNet-20, minibatch 32, {threads} threads");
+        if report.wants(&name) {
+            report.add(Row::new(name, resnet(threads)?, "GFLOP/s"))?;
+        }
+        let name = format!("training a transformer of 10.7 M, 4 × 256 tokens, {threads} threads");
+        if report.wants(&name) {
+            report.add(Row::new(name, transformer(threads)?, "GFLOP/s"))?;
+        }
+    }
     for (name, kind) in [("MLP 200-200", mlp()), ("Flower's CNN", ModelKind::CnnFlower)] {
         let (data, loaded) = (digits(256)?, Loaded::new(&weights(kind)?)?);
         let seconds = best_s(RUNS, || {
@@ -51,6 +65,50 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
 
 fn weights(kind: ModelKind) -> Result<Weights> {
     Ok(Weights::init(&ModelSpec { kind, input: [1, 28, 28], classes: 10 }, 1)?)
+}
+
+/// Steps of ResNet-20 on 32×32 colour images: three passes of 2 × 40.8 M operations an image, as PyTorch's are
+/// counted.
+fn resnet(threads: usize) -> Result<f64> {
+    const MINIBATCH: u32 = 32;
+    const OPERATIONS: f64 = 3.0 * 2.0 * 40.8e6;
+    let spec = ModelSpec { kind: ModelKind::Resnet20, input: [3, 32, 32], classes: 10 };
+    let weights = Weights::init(&spec, 1)?;
+    let mut rng = Rng::new(1);
+    let inputs = (0..MINIBATCH as usize * spec.input_len()).map(|_| rng.unit() as f32).collect();
+    let data = Dataset::new(inputs, spec.input, (0..MINIBATCH).map(|at| at % 10).collect())?;
+    let params =
+        TrainParams { local_epochs: 1, minibatch: MINIBATCH, learning_rate: 0.01, momentum: 0.9, seed: 1 };
+    let mut failed: Option<anyhow::Error> = None;
+    let seconds = best_s(RUNS, || {
+        let go_on = &mut |_| Control::Continue;
+        let trained = train_on(Machine::new(threads), &weights, &data, &params, go_on, None);
+        failed = failed.take().or(trained.err().map(Into::into));
+    });
+    failed.map_or(Ok(f64::from(MINIBATCH) * OPERATIONS / seconds / 1e9), Err)
+}
+
+/// Steps of a transformer of 6 blocks, 6 heads and a width of 384: 6 operations a weight and token, as is usual.
+fn transformer(threads: usize) -> Result<f64> {
+    const POSITIONS: usize = 256;
+    const SEQUENCES: usize = 4;
+    let config = gpt::Config { vocabulary: 65, context: POSITIONS, layers: 6, heads: 6, width: 384 };
+    let optimiser = Optimiser::AdamW { rate: 1e-3, betas: [0.9, 0.99], epsilon: 1e-8, decay: 0.1 };
+    let program = config.program(POSITIONS, optimiser.moments())?;
+    let drawn = (0..).zip(program.parameters()).flat_map(|(number, own)| own.draw(1, number));
+    let weights: Vec<f32> = drawn.collect();
+    let mut session = Session::new(program, &weights, optimiser, Machine::new(threads))?;
+    let mut rng = Rng::new(2);
+    let tokens: Vec<u32> = (0..=POSITIONS * SEQUENCES).map(|_| rng.below(65) as u32).collect();
+    let places: Vec<u32> = (0..SEQUENCES).flat_map(|_| 0..POSITIONS as u32).collect();
+    let (inputs, labels) = (&tokens[..POSITIONS * SEQUENCES], &tokens[1..]);
+    let mut failed: Option<anyhow::Error> = None;
+    let seconds = best_s(3, || {
+        let loss = session.train(&[Batch::Tokens(inputs), Batch::Tokens(&places)], labels, None);
+        failed = failed.take().or(loss.err().map(Into::into));
+    });
+    let operations = 6.0 * weights.len() as f64 * inputs.len() as f64;
+    failed.map_or(Ok(operations / seconds / 1e9), Err)
 }
 
 /// Forward, backward, SGD.

@@ -113,7 +113,8 @@ impl WeightPass {
     }
 }
 
-/// Adds to `sums` (kernel rows of `run` values) the block's sum of each alive pixel's neighbourhood times its gradient.
+/// Adds to `sums` (kernel rows of `run` values) the block's sum of each alive pixel's neighbourhood times its
+/// gradient.
 #[expect(
     clippy::too_many_arguments,
     reason = "a leaf of the hot path; a struct would be built for every filter"
