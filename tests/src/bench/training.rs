@@ -8,8 +8,8 @@ use candle_core::{Device, Tensor, Var};
 use models::data::Dataset;
 use models::engine::{Batch, Session};
 use models::infer::Loaded;
-use models::kernels::Machine;
 use models::kernels::optimiser::Optimiser;
+use models::kernels::{Machine, Pool};
 use models::train::{Control, TrainParams, train, train_on};
 use models::weights::Weights;
 use models::zoo::gpt;
@@ -42,6 +42,12 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
         if report.wants(&name) {
             report.add(step(name, kind, minibatch)?)?;
         }
+    }
+    let name = "a second thread is given a task, and it is waited for";
+    if report.wants(name) {
+        let pool = Pool::new(2);
+        let seconds = best_s(RUNS, || (0..1_000).for_each(|_| pool.run(2, &|task| _ = black_box(task))));
+        report.add(Row::new(name, seconds * 1e3, "µs"))?;
     }
     for threads in [1, 2] {
         let name = format!("training ResNet-20, minibatch 32, {threads} threads");
