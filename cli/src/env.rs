@@ -16,6 +16,8 @@ pub const NETWORK: &str = "FEDROLL_NETWORK";
 pub const COORDINATOR: &str = "FEDROLL_COORDINATOR";
 /// The base layer's JSON-RPC.
 pub const RPC: &str = "FEDROLL_RPC";
+/// Where batches in blobs are read.
+pub const BLOBS: &str = "FEDROLL_BLOBS";
 /// The address of the `Rollup` contract.
 pub const ROLLUP: &str = "FEDROLL_ROLLUP";
 /// The address of the `WorkerRegistry` contract.

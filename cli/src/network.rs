@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use contracts::rpc::BlobSource;
 use protocol::ids::Address;
 use protocol::sign::EthKey;
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,12 @@ impl Network {
         let rpc = self.rpc().ok_or_else(|| missing("the base layer's JSON-RPC", "--rpc URL"))?;
         let rollup = self.rollup().ok_or_else(|| missing("the rollup's address", "--rollup ADDRESS"))?;
         Ok((rpc, rollup))
+    }
+
+    /// Where batches in blobs are read.
+    pub fn blobs(&self) -> Result<BlobSource, CliError> {
+        let source = self.args.blobs.as_deref().map(BlobSource::parse).transpose();
+        Ok(source.map_err(|why| CliError::Input(format!("--blobs {why}")))?.unwrap_or_default())
     }
 
     /// The key to sign with.

@@ -7,6 +7,7 @@ use alloy::sol_types::{ContractError, Panic, Revert as TextRevert, SolInterface 
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId};
+use protocol::ledger::VersionedHash;
 
 use crate::bindings::Challenges::ChallengesErrors;
 use crate::bindings::DevToken::DevTokenErrors;
@@ -99,6 +100,19 @@ pub enum ChainError {
         index: AccountIndex,
         /// The batch.
         number: BatchId,
+    },
+    /// Nobody that was asked has a batch's blob, or what they have is another.
+    #[error(
+        "batch {batch} stands in blobs, and blob {hash} is not to be had: {detail}; name a beacon node (a URL) or a \
+         mirror (a folder) with --blobs"
+    )]
+    NoBlob {
+        /// The batch.
+        batch: BatchId,
+        /// What the blob is known by.
+        hash: VersionedHash,
+        /// Who was asked, and what they said.
+        detail: String,
     },
     /// An operation that needs a key, on a connection without one.
     #[error("this needs a key, and the connection has none")]

@@ -3,6 +3,7 @@
 use alloy::eips::eip4844::c_kzg::{self, Bytes32, KzgSettings};
 use alloy::eips::eip4844::env_settings::EnvKzgSettings;
 use alloy::eips::eip4844::kzg_to_versioned_hash;
+use alloy::eips::eip7594::BlobTransactionSidecarEip7594;
 use alloy::primitives::{U256, uint};
 use protocol::ledger::blob::{BLOB_CHUNKS, Blob, CHUNK_ELEMENTS, VersionedHash};
 
@@ -29,6 +30,13 @@ pub fn open_chunk(blob: &Blob, index: u32, count: usize) -> Vec<u8> {
         opening.extend(proof.to_bytes().as_slice());
     }
     opening
+}
+
+/// Blobs as a transaction brings them to nodes, with a proof for each cell (EIP-7594).
+pub(crate) fn sidecar(blobs: &[Blob]) -> BlobTransactionSidecarEip7594 {
+    let blobs = blobs.iter().map(|blob| alloy::eips::eip4844::Blob::from_slice(blob.bytes())).collect();
+    BlobTransactionSidecarEip7594::try_from_blobs_with_settings(blobs, settings())
+        .expect("every element of a blob is in the field")
 }
 
 fn commitment(blob: &Blob) -> [u8; 48] {

@@ -25,8 +25,9 @@ pub struct Audit {
     /// says is believed unchecked. Given twice, what the one shows is compared with what the other does
     #[arg(long, value_name = "URL|DIR")]
     pub evidence: Vec<String>,
-    /// Keep evidence that holds in this directory, so that it outlives the coordinator
-    #[arg(long, value_name = "DIR", requires = "evidence")]
+    /// Keep evidence that holds in this directory, so that it outlives the coordinator, and the blobs of batches, which
+    /// the base layer forgets
+    #[arg(long, value_name = "DIR")]
     pub mirror: Option<PathBuf>,
     /// The address of the WorkerRegistry contract, to check what staked workers stated of their results
     /// [default: the network directory's]

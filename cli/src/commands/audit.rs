@@ -42,8 +42,8 @@ pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
     let network = Network::find(&args.network)?;
     let (rpc, rollup) = network.base_layer()?;
     let key = args.challenge.then(|| network.key(&args.key)).transpose()?;
+    let chain = RpcChain::connect(&rpc, rollup).await?.with_blobs(network.blobs()?);
     if args.follow {
-        let chain = RpcChain::connect(&rpc, rollup).await?;
         return watch::run(args, chain, key, out).await;
     }
     let shown = Shown {
@@ -52,7 +52,7 @@ pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
         registry: args.registry.or_else(|| network.registry()),
         contradictions: &args.contradictions,
     };
-    let report = audit(&rpc, rollup, Some(shown), key.as_ref(), out).await?;
+    let report = audit(&chain, Some(shown), key.as_ref(), out).await?;
     out.answer(&report)
 }
 
@@ -69,21 +69,22 @@ pub struct Shown<'a> {
     contradictions: &'a Path,
 }
 
-/// Audits a rollup, and what is shown of it.
+/// Audits a rollup, and what is shown of it; blobs are kept in the mirror, too.
 pub async fn audit(
-    rpc: &str,
-    rollup: Address,
+    chain: &RpcChain,
     shown: Option<Shown<'_>>,
     key: Option<&EthKey>,
     out: &Output,
 ) -> anyhow::Result<AuditReport> {
     let spinner = out.spinner("reading the base layer");
-    let chain = RpcChain::connect(rpc, rollup).await?;
-    let replay = replay::replay(&chain, &spinner).await?;
+    let replay = replay::replay(chain, &spinner).await?;
     spinner.finish_and_clear();
-    let mut report = AuditReport::new(&chain, &replay);
+    let mut report = AuditReport::new(chain, &replay);
     let mut first_wrong = None;
     for replayed in &replay.batches {
+        if let Some(mirror) = shown.as_ref().and_then(|shown| shown.mirror) {
+            source::keep_blobs(mirror, &replayed.batch.posted)?;
+        }
         let mut line = BatchLine::new(replayed);
         if let (Some(fault), Some(first)) = (&mut line.fault, first_wrong) {
             // Without it the state that this one builds on cannot be derived.
@@ -96,11 +97,11 @@ pub async fn audit(
         }
         report.batches.push(line);
     }
-    check_contract(&chain, &replay, &mut report).await?;
-    check_flow(&chain, &replay, &mut report).await?;
+    check_contract(chain, &replay, &mut report).await?;
+    check_flow(chain, &replay, &mut report).await?;
     let mut wrong_results = BTreeMap::new();
     match shown.filter(|shown| !shown.evidence.is_empty()) {
-        Some(shown) => wrong_results = check_evidence(&shown, &chain, &replay, &mut report, out).await?,
+        Some(shown) => wrong_results = check_evidence(&shown, chain, &replay, &mut report, out).await?,
         None => report.not_checked.push(
             "receipts, acceptances and results roots: name a coordinator or a mirror with --evidence URL"
                 .to_owned(),

@@ -99,7 +99,7 @@ pub async fn run(args: &Claim, out: &Output) -> anyhow::Result<ExitStatus> {
     }
     let network = Network::find(&args.network)?;
     let (rpc, rollup) = network.base_layer()?;
-    let chain = RpcChain::connect(&rpc, rollup).await?;
+    let chain = RpcChain::connect(&rpc, rollup).await?.with_blobs(network.blobs()?);
     let Some(claims) = Claims::rebuild(chain, out).await? else {
         let waits_for = Some("no batch is final yet: `fedroll chain status` shows when one is".to_owned());
         return out.answer(&Claimed { dry_run: args.dry_run, waits_for, ..Claimed::default() });

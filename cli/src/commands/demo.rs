@@ -118,7 +118,8 @@ impl<'a> Stage<'a> {
             self.wait_until_final(trained.job.map_or(JobRef::Spec(trained.spec), JobRef::Id), out).await?;
         let inferred = self.wait_until_final(JobRef::Id(answered.job), out).await?;
         (answered.spent, answered.bytes_up) = (inferred.spent, inferred.bytes_up);
-        let audit = audit::audit(&self.rpc, self.rollup, None, None, out).await?;
+        let chain = RpcChain::connect(&self.rpc, self.rollup).await?;
+        let audit = audit::audit(&chain, None, None, out).await?;
         let claimed = self.claim(out).await?;
         let costs = gas::measure(&self.client, &self.rpc, self.rollup, &self.key, &self.workers).await?;
         let earnings = self.earnings(&claimed).await?;

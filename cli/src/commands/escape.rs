@@ -87,7 +87,8 @@ impl Report for Escaped {
 pub async fn run(args: &Escape, out: &Output) -> anyhow::Result<ExitStatus> {
     let network = Network::find(&args.network)?;
     let (rpc, rollup) = network.base_layer()?;
-    let chain = RpcChain::connect(&rpc, rollup).await?.with_key(&network.key(&args.key)?);
+    let chain = RpcChain::connect(&rpc, rollup).await?.with_blobs(network.blobs()?);
+    let chain = chain.with_key(&network.key(&args.key)?);
     let mut report = Escaped {
         job: args.job,
         done: false,

@@ -4,7 +4,7 @@ use core::future::Future;
 
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::fraud::{ChunkFraud, ResultFraud};
+use protocol::ledger::fraud::{ChunkFraud, Misfit, ResultFraud};
 
 use super::{BaseLayer, BaseLayerWriter, BatchOnChain, Cost};
 use crate::error::ChainError;
@@ -67,6 +67,14 @@ pub trait Challenger: Bonds + BaseLayerWriter {
         &self,
         batch: &BatchOnChain,
         fraud: &ChunkFraud,
+        salt: &[u8; 32],
+    ) -> impl Future<Output = Result<Proven, ChainError>> + Send;
+
+    /// Shows that a batch in blobs does not fit together.
+    fn prove_misfit(
+        &self,
+        batch: &BatchOnChain,
+        misfit: &Misfit,
         salt: &[u8; 32],
     ) -> impl Future<Output = Result<Proven, ChainError>> + Send;
 

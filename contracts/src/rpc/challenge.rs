@@ -5,7 +5,7 @@ use alloy::rpc::types::TransactionReceipt;
 use alloy::sol_types::{SolCall, SolEvent as _};
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::fraud::{ChunkFraud, ResultFraud};
+use protocol::ledger::fraud::{ChunkFraud, Misfit, ResultFraud};
 
 use super::write::{RpcWriter, mined, no_event};
 use super::{At, RpcChain};
@@ -97,6 +97,21 @@ impl Challenger for RpcWriter {
             salt: B256::new(*salt),
         };
         proven(&self.to_challenges("proving a batch wrong", &call).await?)
+    }
+
+    async fn prove_misfit(
+        &self,
+        batch: &BatchOnChain,
+        misfit: &Misfit,
+        salt: &[u8; 32],
+    ) -> Result<Proven, ChainError> {
+        let call = Challenges::proveMisfitCall {
+            summary: batch.into(),
+            chunk: misfit.into(),
+            beneficiary: to_evm(self.sender()),
+            salt: B256::new(*salt),
+        };
+        proven(&self.to_challenges("proving that a batch does not fit together", &call).await?)
     }
 
     async fn prove_result(

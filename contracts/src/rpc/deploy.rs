@@ -210,6 +210,7 @@ pub async fn deploy(
         to: Some(challenges),
         data: Challenges::depositCall { proposer: to_evm(proposer) }.abi_encode().into(),
         value: U256::from(FRAUD_BOND_WEI),
+        sidecar: None,
     };
     costs.extend(cost_of(&sender.send(&node, out).await?));
     if choice == TokenChoice::Development {
@@ -235,7 +236,7 @@ async fn development_bond(
         [(token, mint.abi_encode()), (token, approve.abi_encode()), (bonds, deposit.abi_encode())]
     {
         let action = "making the coordinator's service bond";
-        let out = Outgoing { action, to: Some(to), data: data.into(), value: U256::ZERO };
+        let out = Outgoing { action, to: Some(to), data: data.into(), value: U256::ZERO, sidecar: None };
         costs.extend(cost_of(&sender.send(node, out).await?));
     }
     Ok(costs)
@@ -248,7 +249,7 @@ async fn create(
     code: Vec<u8>,
     costs: &mut Vec<Cost>,
 ) -> Result<Address, ChainError> {
-    let out = Outgoing { action, to: None, data: code.into(), value: U256::ZERO };
+    let out = Outgoing { action, to: None, data: code.into(), value: U256::ZERO, sidecar: None };
     let receipt = sender.send(node, out).await?;
     costs.extend(cost_of(&receipt));
     let created = receipt.contract_address;

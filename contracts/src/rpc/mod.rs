@@ -1,9 +1,11 @@
 //! A base layer behind any Ethereum JSON-RPC address: the development chain, anvil, a real node.
 //!
-//! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `send` gets one transaction
-//! into a block exactly once, `deploy` makes a rollup, `challenge` proves batches wrong, `bonds` answers for promises,
-//! `stakes` holds workers to one result a task, `exit` gets money out of a frozen rollup.
+//! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `blobs` finds the bytes of
+//! batches that stand in blobs, `send` gets one transaction into a block exactly once, `deploy` makes a rollup,
+//! `challenge` proves batches wrong, `bonds` answers for promises, `stakes` holds workers to one result a task, `exit`
+//! gets money out of a frozen rollup.
 
+mod blobs;
 mod bonds;
 mod challenge;
 mod deploy;
@@ -25,6 +27,7 @@ use alloy::transports::{TransportError, TransportErrorKind};
 use protocol::ids::Address;
 use reqwest::Url;
 
+pub use blobs::BlobSource;
 pub use deploy::{Deployed, FRAUD_BOND_WEI, Quote, TokenChoice, Windows, deploy, quote};
 pub use read::RpcChain;
 pub use stakes::{RpcRegistry, RpcRegistryWriter};

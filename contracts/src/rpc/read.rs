@@ -11,9 +11,11 @@ use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId};
 use protocol::ledger::batch::summarise;
-use protocol::ledger::{BatchHeader, BatchMode, PostedBatch};
+use protocol::ledger::blob::blobs_of;
+use protocol::ledger::{BatchHeader, BatchMode, InBlobs, PostedBatch, VersionedHash};
 use protocol::sign::EthKey;
 
+use super::blobs::BlobSource;
 use super::write::RpcWriter;
 use super::{At, Node};
 use crate::artifact::{CHALLENGES, ROLLUP, SERVICE_BONDS};
@@ -34,6 +36,7 @@ pub struct RpcChain {
     pub(super) contract: Address,
     pub(super) config: RollupConfig,
     deployed_block: u64,
+    blobs: BlobSource,
 }
 
 impl RpcChain {
@@ -79,7 +82,13 @@ impl RpcChain {
             data_window: config.dataWindow,
             bond_exit: config.bondExit,
         };
-        Ok(Self { node, contract: rollup, config, deployed_block })
+        Ok(Self { node, contract: rollup, config, deployed_block, blobs: BlobSource::default() })
+    }
+
+    /// The same connection, asking for blobs there before it asks the node.
+    pub fn with_blobs(mut self, blobs: BlobSource) -> Self {
+        self.blobs = blobs;
+        self
     }
 
     /// The same connection with a key that signs transactions.
@@ -171,10 +180,29 @@ impl RpcChain {
         if found.to() != Some(to_evm(self.contract)) {
             return Err(bad("not sent to the rollup itself"));
         }
+        let proposer = from_evm(found.inner.signer());
+        if found.input().starts_with(&Rollup::postBlobsCall::SELECTOR) {
+            let call =
+                Rollup::postBlobsCall::abi_decode(found.input()).map_err(|_| bad("not a postBlobs call"))?;
+            let hashes = found.blob_versioned_hashes().unwrap_or_default();
+            let hashes =
+                hashes.get(..blobs_of(call.chunks as usize)).ok_or_else(|| bad("blobs are missing"))?;
+            let hashes: Vec<_> = hashes.iter().map(|hash| VersionedHash(hash.0)).collect();
+            let blobs = self.blobs.fetch(&self.node, event.number, &hashes, &place.block).await?;
+            let blobs = InBlobs { count: call.chunks, credits: call.credits, hashes, blobs };
+            let header = BatchHeader::from(&call.header);
+            let (payload, commitment) = (Vec::new(), from_word(event.commitment));
+            let posted = PostedBatch { header, proposer, payload, blobs: Some(blobs), commitment };
+            let hashed = posted.expected_commitment().map_err(|error| bad(&error.to_string()))?;
+            if hashed != commitment {
+                return Err(bad("its blobs are not those of the commitment"));
+            }
+            let chunks = posted.summary().map_err(|error| bad(&error.to_string()))?;
+            return Ok(BatchOnChain { posted, chunks, place });
+        }
         let call =
             Rollup::postBatchCall::abi_decode(found.input()).map_err(|_| bad("not a postBatch call"))?;
         let header = BatchHeader::from(&call.header);
-        let proposer = from_evm(found.inner.signer());
         let chunks = protocol::ledger::batch::decode_payload(&call.payload)
             .map_err(|error| bad(&format!("its payload cannot have been accepted: {error}")))?;
         let chunks = summarise(header.pre_root, &chunks);
@@ -328,6 +356,12 @@ pub(super) fn cost_of(receipt: &TransactionReceipt) -> Option<Cost> {
 }
 
 impl Node {
+    /// Wei of a blob's gas to offer: twice what it costs at the moment.
+    pub(super) async fn blob_fee(&self) -> Result<u128, ChainError> {
+        let fee: U128 = self.ask("eth_blobBaseFee", ()).await?;
+        Ok(fee.to::<u128>().saturating_mul(2).max(1))
+    }
+
     /// Twice the coming base fee, so that several full blocks cannot outrun it, plus what others offered of late.
     pub(super) async fn fees(&self) -> Result<FeeEstimate, ChainError> {
         let history: FeeHistory = self.ask("eth_feeHistory", (U64::from(10), "latest", [20.0])).await?;

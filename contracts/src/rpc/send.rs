@@ -6,8 +6,11 @@
 
 use core::time::Duration;
 
-use alloy::consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
+use alloy::consensus::{
+    SignableTransaction as _, TxEip1559, TxEip4844, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope,
+};
 use alloy::eips::eip2718::Encodable2718 as _;
+use alloy::eips::eip7594::{BlobTransactionSidecarEip7594, BlobTransactionSidecarVariant};
 use alloy::primitives::{Address as EvmAddress, B256, Bytes, Signature, TxKind, U64, U256, keccak256};
 use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
 use protocol::hash::Keccak;
@@ -25,10 +28,15 @@ use crate::error::{ChainError, Reason};
 pub const MINED_TIMEOUT: Duration = Duration::from_secs(180);
 /// Gas of one transaction at most (EIP-7825).
 const GAS_MAX: u64 = 16_777_216;
+/// Wei of a blob's gas that an estimate offers, which pays nothing.
+const BLOB_FEE_ESTIMATE: u128 = 1_000_000_000_000;
 /// How often a transaction's fees are raised, or its nonce read again, within one attempt.
 const ATTEMPTS_MAX: u32 = 8;
 /// A replacement must offer an eighth more than what it replaces; a quarter is safe.
 const RAISE: (u128, u128) = (5, 4);
+
+/// Twice what it replaces is what pools ask for each fee of a transaction with blobs (EIP-4844).
+const RAISE_BLOBS: (u128, u128) = (2, 1);
 
 /// What to send.
 #[derive(Clone, Debug)]
@@ -38,16 +46,29 @@ pub(super) struct Outgoing {
     pub(super) to: Option<Address>,
     pub(super) data: Bytes,
     pub(super) value: U256,
+    /// What it brings beside its data; none makes it a plain transaction.
+    pub(super) sidecar: Option<BlobTransactionSidecarEip7594>,
 }
 
 impl Outgoing {
+    /// What its blobs are known by; none without.
+    fn hashes(&self) -> Vec<B256> {
+        self.sidecar.as_ref().map(|sidecar| sidecar.versioned_hashes().collect()).unwrap_or_default()
+    }
+
+    /// What a replacement must offer of what it replaces: of a transaction with blobs, pools ask for twice.
+    const fn raise(&self) -> (u128, u128) {
+        if self.sidecar.is_some() { RAISE_BLOBS } else { RAISE }
+    }
+
     fn digest(&self) -> B256 {
         let to = self.to.map_or([0; 21], |to| {
             let mut bytes = [1; 21];
             bytes[1..].copy_from_slice(&to.0);
             bytes
         });
-        keccak256([&to[..], &self.value.to_be_bytes::<32>(), &self.data].concat())
+        let blobs: Vec<u8> = self.hashes().iter().flat_map(|hash| hash.0).collect();
+        keccak256([&to[..], &self.value.to_be_bytes::<32>(), &self.data, &blobs].concat())
     }
 }
 
@@ -108,9 +129,10 @@ impl Sender {
     ) -> Result<TransactionReceipt, ChainError> {
         let gas = self.gas(node, out).await?;
         let mut fees = node.fees().await?;
+        let mut blob_fee = if out.sidecar.is_some() { node.blob_fee().await? } else { 0 };
         let mut nonce = self.nonce(node).await?;
         for _ in 0..ATTEMPTS_MAX {
-            let (raw, hash) = self.sign(node.info().chain_id, out, gas, nonce, fees);
+            let (raw, hash) = self.sign(node.info().chain_id, out, gas, nonce, (fees, blob_fee));
             // Remembered before it leaves: an answer that is lost must not lose the transaction.
             if !attempts.contains(&hash) {
                 attempts.push(hash);
@@ -120,9 +142,13 @@ impl Sender {
                 Err(ChainError::Refused { message, .. })
                     if says(&message, &["already known", "known transaction", "already imported"]) => {}
                 Err(ChainError::Refused { message, .. })
-                    if says(&message, &["underpriced", "fee too low", "max fee per gas less than"]) =>
+                    if says(
+                        &message,
+                        &["underpriced", "fee too low", "max fee per gas less than", "max fee per blob gas"],
+                    ) =>
                 {
-                    fees = raised(fees);
+                    fees = raised(fees, out.raise());
+                    blob_fee = raised_fee(blob_fee, out.raise());
                     continue;
                 }
                 Err(ChainError::Refused { message, .. })
@@ -175,11 +201,41 @@ impl Sender {
             to: Some(kind(out)),
             value: Some(out.value),
             input: input(out.data.clone()),
+            // So that the contract finds the blobs' hashes where it runs for an estimate.
+            blob_versioned_hashes: out.sidecar.is_some().then(|| out.hashes()),
+            max_fee_per_blob_gas: out.sidecar.is_some().then_some(BLOB_FEE_ESTIMATE),
             ..TransactionRequest::default()
         }
     }
 
-    fn sign(&self, chain_id: u64, out: &Outgoing, gas: u64, nonce: u64, fees: FeeEstimate) -> (Bytes, B256) {
+    fn sign(
+        &self,
+        chain_id: u64,
+        out: &Outgoing,
+        gas: u64,
+        nonce: u64,
+        (fees, blob_fee): (FeeEstimate, u128),
+    ) -> (Bytes, B256) {
+        if let Some((sidecar, to)) = out.sidecar.as_ref().zip(out.to) {
+            let tx = TxEip4844 {
+                chain_id,
+                nonce,
+                gas_limit: gas,
+                max_fee_per_gas: fees.max_fee,
+                max_priority_fee_per_gas: fees.priority_fee.min(fees.max_fee),
+                to: to_evm(to),
+                value: out.value,
+                access_list: Default::default(),
+                blob_versioned_hashes: out.hashes(),
+                max_fee_per_blob_gas: blob_fee,
+                input: out.data.clone(),
+            };
+            let signature = self.signature(tx.signature_hash());
+            let sidecar = BlobTransactionSidecarVariant::Eip7594(sidecar.clone());
+            let tx = TxEip4844Variant::TxEip4844WithSidecar(TxEip4844WithSidecar { tx, sidecar });
+            let envelope = TxEnvelope::from(tx.into_signed(signature));
+            return (envelope.encoded_2718().into(), *envelope.tx_hash());
+        }
         let tx = TxEip1559 {
             chain_id,
             nonce,
@@ -191,14 +247,14 @@ impl Sender {
             access_list: Default::default(),
             input: out.data.clone(),
         };
-        let signature = self.key.sign(&from_word(tx.signature_hash()));
-        let signature = Signature::new(
-            U256::from_be_bytes(signature.r),
-            U256::from_be_bytes(signature.s),
-            signature.v == 28,
-        );
+        let signature = self.signature(tx.signature_hash());
         let envelope = TxEnvelope::from(tx.into_signed(signature));
         (envelope.encoded_2718().into(), *envelope.tx_hash())
+    }
+
+    fn signature(&self, hash: B256) -> Signature {
+        let signature = self.key.sign(&from_word(hash));
+        Signature::new(U256::from_be_bytes(signature.r), U256::from_be_bytes(signature.s), signature.v == 28)
     }
 
     async fn succeeded(
@@ -230,9 +286,12 @@ fn says(message: &str, words: &[&str]) -> bool {
     words.iter().any(|word| message.contains(word))
 }
 
-fn raised(fees: FeeEstimate) -> FeeEstimate {
-    let raise = |fee: u128| fee.saturating_mul(RAISE.0) / RAISE.1 + 1;
-    FeeEstimate { max_fee: raise(fees.max_fee), priority_fee: raise(fees.priority_fee) }
+fn raised(fees: FeeEstimate, by: (u128, u128)) -> FeeEstimate {
+    FeeEstimate { max_fee: raised_fee(fees.max_fee, by), priority_fee: raised_fee(fees.priority_fee, by) }
+}
+
+const fn raised_fee(fee: u128, by: (u128, u128)) -> u128 {
+    fee.saturating_mul(by.0) / by.1 + 1
 }
 
 async fn receipt(node: &Node, hash: B256) -> Result<Option<TransactionReceipt>, ChainError> {

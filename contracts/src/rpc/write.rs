@@ -8,7 +8,7 @@ use alloy::sol_types::{SolCall, SolEvent};
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash};
-use protocol::ledger::{Batch, Terms};
+use protocol::ledger::{Batch, BatchMode, Terms, VersionedHash};
 use protocol::sign::{EthKey, EthSignature};
 
 use super::At;
@@ -20,6 +20,7 @@ use crate::base_layer::{
 };
 use crate::bindings::{DevToken, Rollup, from_evm, siblings, to_evm, to_word};
 use crate::error::{ChainError, Reason};
+use crate::kzg;
 
 /// One rollup behind one JSON-RPC address, with a key. Cheap to clone; clones share their order of sending.
 #[derive(Clone, Debug)]
@@ -49,7 +50,13 @@ impl RpcWriter {
         call: &C,
         wei: u128,
     ) -> Result<TransactionReceipt, ChainError> {
-        let out = Outgoing { action, to: Some(to), data: call.abi_encode().into(), value: U256::from(wei) };
+        let out = Outgoing {
+            action,
+            to: Some(to),
+            data: call.abi_encode().into(),
+            value: U256::from(wei),
+            sidecar: None,
+        };
         self.sender.send(&self.chain.node, out).await
     }
 
@@ -156,12 +163,28 @@ impl BaseLayerWriter for RpcWriter {
     }
 
     async fn post_batch(&self, batch: &Batch) -> Result<PostOutcome, ChainError> {
-        let (number, commitment) = (batch.header.number, batch.commitment());
+        let sidecar = (batch.mode == BatchMode::Blobs).then(|| kzg::sidecar(&batch.blobs()));
+        let number = batch.header.number;
+        let commitment = match &sidecar {
+            None => batch.commitment(),
+            Some(sidecar) => {
+                let hashes: Vec<_> = sidecar.versioned_hashes().map(|hash| VersionedHash(hash.0)).collect();
+                batch.commitment_in_blobs(&hashes)
+            }
+        };
         if self.posted_before(number, commitment).await? {
             return Ok(PostOutcome::AlreadyThere);
         }
-        let call = Rollup::postBatchCall { header: (&batch.header).into(), payload: batch.payload().into() };
-        match self.to_rollup("posting a batch", &call).await {
+        let header = (&batch.header).into();
+        let data = if sidecar.is_some() {
+            let (chunks, credits) = (batch.chunks.len() as u32, batch.summary().credit_count);
+            Rollup::postBlobsCall { header, chunks, credits }.abi_encode()
+        } else {
+            Rollup::postBatchCall { header, payload: batch.payload().into() }.abi_encode()
+        };
+        let (to, value) = (Some(self.chain.contract), U256::ZERO);
+        let out = Outgoing { action: "posting a batch", to, data: data.into(), value, sidecar };
+        match self.sender.send(&self.chain.node, out).await {
             Ok(receipt) => mined(&receipt).map(PostOutcome::Posted),
             // An attempt from before a restart may have been mined in between.
             Err(ChainError::Reverted { action, reason }) => {
@@ -217,7 +240,8 @@ impl BaseLayerWriter for RpcWriter {
 
     async fn send_ether(&self, to: Address, wei: u128) -> Result<Cost, ChainError> {
         let value = U256::from(wei);
-        let out = Outgoing { action: "sending ether", to: Some(to), data: Bytes::new(), value };
+        let out =
+            Outgoing { action: "sending ether", to: Some(to), data: Bytes::new(), value, sidecar: None };
         mined(&self.sender.send(&self.chain.node, out).await?)
     }
 

@@ -324,8 +324,8 @@ pub fn measure(mix: &[(usize, Part)]) -> Result<Measured, Reverted> {
     lie.prove(&batch, opening, posting)
 }
 
-/// The same in blobs, six of them full: the chunk has another before it, and its room is filled with what means nothing.
-/// `None` if the mix does not fit.
+/// The same in blobs, six of them full: the chunk has another before it, and its room is filled with what means
+/// nothing. `None` if the mix does not fit.
 pub fn measure_in_blobs(mix: &[(usize, Part)]) -> Option<Result<Measured, Reverted>> {
     let mut lie = Lie::new(mix);
     if lie.bytes.len() > BLOB_OPS_BYTES_MAX {

@@ -10,7 +10,7 @@ use contracts::rpc::RpcWriter;
 use protocol::api::text;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::fraud::{ChunkFraud, ResultFraud, challenge_hash, wrong_chunk};
+use protocol::ledger::fraud::{ChunkFraud, Misfit, ResultFraud, challenge_hash, misfit, wrong_chunk};
 use serde::Serialize;
 
 use crate::keys::random_secret;
@@ -70,6 +70,8 @@ pub enum Challenged {
 pub enum Part {
     /// A chunk does not lead to its root.
     Chunk(u32),
+    /// A chunk in a blob does not go on from the one before it, or does not end as the batch says.
+    Misfit(u32),
     /// A result is not about its credit.
     Result(u32),
 }
@@ -78,6 +80,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chunk(index) => write!(f, "chunk {index}"),
+            Self::Misfit(index) => write!(f, "the fit of chunk {index}"),
             Self::Result(index) => write!(f, "result {index}"),
         }
     }
@@ -102,6 +105,7 @@ impl fmt::Display for Challenged {
 /// A proof that the contract takes.
 enum Fraud<'a> {
     Chunk(Box<ChunkFraud>),
+    Misfit(Box<Misfit>),
     Result(&'a ResultFraud),
 }
 
@@ -109,6 +113,7 @@ impl Fraud<'_> {
     fn part(&self) -> Part {
         match self {
             Self::Chunk(fraud) => Part::Chunk(fraud.opening.index),
+            Self::Misfit(misfit) => Part::Misfit(misfit.opening.index),
             Self::Result(fraud) => Part::Result(fraud.result.index),
         }
     }
@@ -116,6 +121,7 @@ impl Fraud<'_> {
     fn subject(&self) -> Keccak {
         match self {
             Self::Chunk(fraud) => fraud.subject(),
+            Self::Misfit(misfit) => misfit.subject(),
             Self::Result(fraud) => fraud.subject(),
         }
     }
@@ -143,8 +149,9 @@ pub async fn first_fault(
     let (wrong, fraud) = match (in_results.filter(comes_first), in_chunks) {
         (Some((replayed, fraud)), _) => (replayed, Some(Fraud::Result(fraud))),
         (None, Some(first)) => {
-            let fraud = wrong_chunk(&replay.deriver, &first.batch.posted);
-            (first, fraud.map(|fraud| Fraud::Chunk(Box::new(fraud))))
+            let posted = &first.batch.posted;
+            let fraud = wrong_chunk(&replay.deriver, posted).map(|fraud| Fraud::Chunk(Box::new(fraud)));
+            (first, fraud.or_else(|| misfit(posted).map(|misfit| Fraud::Misfit(Box::new(misfit)))))
         }
         (None, None) => return Ok(None),
     };
@@ -162,6 +169,7 @@ pub async fn first_fault(
     out.note(format_args!("proving {part} of batch {number} wrong"));
     let proven = match &fraud {
         Fraud::Chunk(fraud) => chain.prove_fraud(&wrong.batch, fraud, &salt).await,
+        Fraud::Misfit(misfit) => chain.prove_misfit(&wrong.batch, misfit, &salt).await,
         Fraud::Result(fraud) => chain.prove_result(&wrong.batch, fraud, &salt).await,
     };
     match proven {

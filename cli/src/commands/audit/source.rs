@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::api::Evidence;
 use protocol::ids::BatchId;
+use protocol::ledger::PostedBatch;
 
 use crate::client::Client;
 use crate::error::{CliError, file};
@@ -51,6 +52,20 @@ pub fn keep(directory: &Path, batch: BatchId, evidence: &Evidence) -> Result<(),
     files::make_dir(files::parent(&path))?;
     let bytes = serde_json::to_vec(evidence).expect("evidence is plain data");
     files::write(&path, &bytes)
+}
+
+/// Keeps a batch's blobs, which the base layer forgets after some 18 days, where `--blobs DIR/blobs` finds them.
+pub fn keep_blobs(directory: &Path, posted: &PostedBatch) -> Result<(), CliError> {
+    let Some(blobs) = &posted.blobs else { return Ok(()) };
+    let folder = directory.join("blobs");
+    files::make_dir(&folder)?;
+    for (hash, blob) in blobs.hashes.iter().zip(&blobs.blobs) {
+        let path = folder.join(hash.to_string());
+        if !path.exists() {
+            files::write(&path, blob.bytes())?;
+        }
+    }
+    Ok(())
 }
 
 fn place(directory: &Path, batch: BatchId) -> PathBuf {

@@ -80,6 +80,7 @@ struct Watcher<'a> {
     told: BTreeSet<Keccak>,
     challenged: BTreeSet<Keccak>,
     looking: Option<Looking>,
+    mirror: Option<PathBuf>,
     wrong_results: BTreeMap<BatchId, ResultFraud>,
     watched: Watched,
 }
@@ -114,8 +115,20 @@ pub async fn run(
     };
     let replay = replay::replay(&chain, &out.spinner("reading the base layer")).await?;
     let (told, challenged, wrong_results, watched) = Default::default();
-    let mut watcher =
-        Watcher { chain, key, out, metrics, replay, told, challenged, looking, wrong_results, watched };
+    let mirror = args.mirror.clone();
+    let mut watcher = Watcher {
+        chain,
+        key,
+        out,
+        metrics,
+        replay,
+        told,
+        challenged,
+        looking,
+        mirror,
+        wrong_results,
+        watched,
+    };
     let pause = Duration::from_millis(args.poll_ms.max(POLL_MS_MIN));
     loop {
         let looked = tokio::select! {
@@ -180,6 +193,9 @@ impl Watcher<'_> {
             wrong_before = wrong_before.or_else(|| fault.as_ref().map(|_| batch));
             if !self.told.insert(commitment) {
                 continue;
+            }
+            if let Some(mirror) = &self.mirror {
+                source::keep_blobs(mirror, &replayed.batch.posted)?;
             }
             self.watched.audited += 1;
             self.metrics.batches.inc();

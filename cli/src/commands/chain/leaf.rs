@@ -98,7 +98,7 @@ pub async fn run(command: &Leaf, out: &Output) -> anyhow::Result<ExitStatus> {
     let (Leaf::Show(which) | Leaf::Ask(Sent { which, .. }) | Leaf::End(Sent { which, .. })) = command;
     let network = Network::find(&which.network)?;
     let (rpc, rollup) = network.base_layer()?;
-    let chain = RpcChain::connect(&rpc, rollup).await?;
+    let chain = RpcChain::connect(&rpc, rollup).await?.with_blobs(network.blobs()?);
     let batch = find(&chain, which.batch, out).await?;
     let cost = match command {
         Leaf::Show(_) => None,

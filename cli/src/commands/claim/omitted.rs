@@ -134,7 +134,7 @@ pub async fn run(args: &Claim, file: &Path, out: &Output) -> anyhow::Result<Exit
     let acceptances = read(file)?;
     let network = Network::find(&args.network)?;
     let (rpc, rollup) = network.base_layer()?;
-    let chain = RpcChain::connect(&rpc, rollup).await?;
+    let chain = RpcChain::connect(&rpc, rollup).await?.with_blobs(network.blobs()?);
     let spinner = out.spinner("reading the base layer");
     let findings = compare(&chain, acceptances).await?;
     spinner.finish_and_clear();
