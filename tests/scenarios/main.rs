@@ -9,6 +9,7 @@ mod disk;
 mod escape;
 mod evidence;
 mod kills;
+mod leaves;
 mod mutations;
 mod network;
 mod omissions;

@@ -29,7 +29,7 @@ use reqwest::Url;
 
 pub use blobs::BlobSource;
 pub use deploy::{Deployed, FRAUD_BOND_WEI, Quote, TokenChoice, Windows, deploy, quote};
-pub use read::RpcChain;
+pub use read::{HISTORY_BLOCKS_MAX, RpcChain};
 pub use stakes::{RpcRegistry, RpcRegistryWriter};
 pub use write::RpcWriter;
 

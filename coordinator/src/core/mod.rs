@@ -15,6 +15,7 @@ pub mod invariants;
 pub mod jobs;
 pub mod limits;
 mod receipts;
+mod results;
 mod rounds;
 mod schedule;
 mod sealing;

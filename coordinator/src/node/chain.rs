@@ -20,7 +20,7 @@ use crate::core::batches::SealedBatch;
 use crate::error::NodeError;
 
 /// Milliseconds before a call that failed for a passing reason is made again: the first time, and at most.
-const RETRY_MS: (u64, u64) = (250, 15_000);
+pub(super) const RETRY_MS: (u64, u64) = (250, 15_000);
 
 /// Milliseconds after which the core is told again of a clock that stands still.
 const TIME_AGAIN_MS: u64 = 60_000;
@@ -331,7 +331,9 @@ enum Failure {
     Fatal(NodeError),
 }
 
-enum Look {
+/// Why a look at the base layer ended.
+#[derive(Debug)]
+pub(super) enum Look {
     Stopped,
     Chain(ChainError),
 }

@@ -6,6 +6,7 @@ pub mod chain;
 pub mod clock;
 pub mod event_loop;
 pub mod http;
+mod leaves;
 pub mod metrics;
 pub mod peers;
 pub mod stakes;
@@ -72,7 +73,8 @@ impl Node {
         // Derived from the identity, so that a restart knows its own nonces and nobody else does.
         let secret = node_key.derive("fedroll 1 assignment nonces");
         let operator = Arc::new(read_key(&config.key_file)?);
-        let layer = RpcChain::connect(&config.rpc, config.rollup).await?.with_key(&operator);
+        let reader = RpcChain::connect(&config.rpc, config.rollup).await?;
+        let layer = reader.clone().with_key(&operator);
         let proposer = layer.config().proposer;
         if proposer != operator.address() {
             return Err(NodeError::NotProposer { proposer, operator: operator.address() });
@@ -141,6 +143,7 @@ impl Node {
         });
         let (failed, chain_failure) = oneshot::channel();
         tokio::spawn(chain.clone().post(requests, failed));
+        tokio::spawn(chain.clone().answer());
         tokio::spawn(chain.watch());
         tokio::spawn(peers.accept(server.clone()));
         let api = http::Api {
@@ -150,6 +153,7 @@ impl Node {
             clock,
             domain,
             key: operator,
+            base_layer: reader,
             info: info.clone(),
             uploads: tokio::sync::Semaphore::new(http::BLOB_UPLOADS_MAX),
         };

@@ -191,6 +191,12 @@ impl JobSpec {
         self.with_fee(pay)
     }
 
+    /// Units of its coordinator's service bond that the base layer locks when the whole budget is paid in: two
+    /// settlements' pay.
+    pub fn bond(&self) -> u128 {
+        (2 * u128::from(self.price_cap()) * u128::from(self.task_cap())).min(self.budget())
+    }
+
     /// The numbers of the spec that the ledger enforces.
     pub fn terms(&self) -> Terms {
         Terms {
@@ -361,6 +367,7 @@ mod tests {
         assert_eq!(spec.budget(), 5 * (5_000_000 + 125_000));
         let short = with(|fields, _| fields.settlement_rounds = 9).unwrap();
         assert_eq!((short.settlements(), short.task_cap()), (1, 25));
+        assert_eq!((spec.bond(), short.bond()), (20_000_000, short.budget()));
     }
 
     #[test]

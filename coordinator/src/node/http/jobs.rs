@@ -26,6 +26,9 @@ use crate::node::aggregate::check_model;
 const WAIT_MS_MAX: u64 = 30_000;
 /// Milliseconds between two looks of a long poll.
 const LOOK_MS: u64 = 100;
+/// What to do about a bond that does not cover a job.
+const BOND_FIX: &str = "lower [settlement] rounds or the price, or ask the operator to add with `fedroll chain bond \
+                        deposit`";
 
 fn parse_spec(bytes: &[u8]) -> Result<JobSpec, Refusal> {
     let fields: SpecFields = codec::decode_within(bytes, SPEC_BYTES_MAX).map_err(|error| {
@@ -44,7 +47,10 @@ fn parse_spec(bytes: &[u8]) -> Result<JobSpec, Refusal> {
 /// `POST /v1/plan`.
 pub async fn plan(State(api): State<Arc<Api>>, body: Bytes) -> Result<Json<Plan>, Refusal> {
     let spec = parse_spec(&body)?;
-    Ok(Json(api.core.read(move |core| views::plan(core, &spec)).await?))
+    let uncovered = api.uncovered(&spec).await;
+    let mut plan = api.core.read(move |core| views::plan(core, &spec)).await?;
+    plan.problems.extend(uncovered.map(|why| format!("{why}; {BOND_FIX}")));
+    Ok(Json(plan))
 }
 
 /// `POST /v1/jobs`: hands a spec in. Signed.
@@ -68,6 +74,11 @@ pub async fn submit(
         return Err(Refusal::bad("other-registry", what, fix));
     }
     let hash = spec.hash();
+    // A spec that is known may be funded already, and its lock taken.
+    let known = api.core.read(move |core| core.specs().contains_key(&hash)).await?;
+    if !known && let Some(why) = api.uncovered(&spec).await {
+        return Err(Refusal::new(StatusCode::CONFLICT, "bond-too-small", why, BOND_FIX));
+    }
     let mut here = Job::needed_blobs(&spec);
     here.sort_unstable();
     here.dedup();

@@ -14,8 +14,11 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
+use contracts::bonds::ServiceBonds as _;
+use contracts::rpc::RpcChain;
+use protocol::amount::Amount;
 use protocol::api::{ApiError, Info, SCHEMA};
-use protocol::job::{Acceptance, SignedAcceptance};
+use protocol::job::{Acceptance, JobSpec, SignedAcceptance};
 use protocol::limits::SPEC_BYTES_MAX;
 use protocol::sign::EthKey;
 use protocol::sign::eip712::Domain;
@@ -40,6 +43,8 @@ pub struct Api {
     pub domain: Domain,
     /// The operator's key, which signs acceptances.
     pub key: Arc<EthKey>,
+    /// Where the operator's bond is.
+    pub base_layer: RpcChain,
     /// Who this coordinator is.
     pub info: Info,
     /// Blobs arriving at once.
@@ -47,6 +52,26 @@ pub struct Api {
 }
 
 impl Api {
+    /// Why the operator's bond does not cover a job that is still to be funded; `None` if it does. The contract decides
+    /// when the job is funded: nobody answering is no reason to refuse it here.
+    pub async fn uncovered(&self, spec: &JobSpec) -> Option<String> {
+        let bond = self.base_layer.bond_of(self.info.operator).await;
+        let free = match bond {
+            Ok(bond) => bond.free(),
+            Err(error) => {
+                tracing::warn!(%error, "could not ask for the operator's bond");
+                return None;
+            }
+        };
+        let needed = Amount::units(spec.bond());
+        (free < needed).then(|| {
+            format!(
+                "the job locks {needed} tokens of the coordinator's service bond (two settlements' pay), of which \
+                 {free} are free"
+            )
+        })
+    }
+
     /// An acceptance as it was, or would have been, sent: the signature is deterministic.
     pub fn sign(&self, acceptance: Acceptance) -> SignedAcceptance {
         acceptance.sign(&self.domain, &self.key)

@@ -1,0 +1,134 @@
+//! Answering data challenges: whoever asks on the base layer for a leaf of our batches' results gets it there.
+//!
+//! What is open is read from the base layer, so a restart forgets nothing; each challenge is looked at again right before
+//! it is answered, so that none is answered twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::base_layer::{BatchOnChain, ChainEvent};
+use contracts::bonds::{DataChallenge, LeafState, ServiceBondsWriter};
+use contracts::error::ChainError;
+use contracts::rpc::HISTORY_BLOCKS_MAX;
+use protocol::hash::Keccak;
+use protocol::ledger::fraud::ResultOpening;
+use protocol::ledger::results::results_tree;
+
+use super::chain::{Chain, Look, RETRY_MS};
+
+/// A leaf of a batch, by the batch's commitment.
+type LeafName = (Keccak, u32);
+
+/// What the base layer asks for.
+#[derive(Debug, Default)]
+struct Asked {
+    /// The block to read next: all before it are final and read.
+    next: u64,
+    /// To be answered.
+    open: BTreeMap<LeafName, DataChallenge>,
+    /// That cannot be answered: others' batches, or results that are gone.
+    hopeless: BTreeSet<LeafName>,
+}
+
+impl<B: ServiceBondsWriter + 'static> Chain<B> {
+    /// Answers whatever is asked, until the node stops.
+    pub async fn answer(self: Arc<Self>) {
+        let mut asked = Asked { next: self.layer.deployed_block(), ..Asked::default() };
+        let mut wait = RETRY_MS.0;
+        loop {
+            match self.answer_open(&mut asked).await {
+                Ok(()) => {
+                    wait = RETRY_MS.0;
+                    tokio::time::sleep(self.poll).await;
+                }
+                Err(Look::Stopped) => return,
+                Err(Look::Chain(error)) => {
+                    tracing::warn!(%error, retry_ms = wait, "cannot answer what is asked on the base layer");
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                    wait = (wait * 2).min(RETRY_MS.1);
+                }
+            }
+        }
+    }
+
+    async fn answer_open(&self, asked: &mut Asked) -> Result<(), Look> {
+        self.read_challenges(asked).await?;
+        while let Some((name, challenge)) = asked.open.first_key_value().map(|(name, one)| (*name, *one)) {
+            // An error leaves it open: it is tried again.
+            if !self.answer_one(&challenge).await? {
+                asked.hopeless.insert(name);
+            }
+            asked.open.remove(&name);
+        }
+        Ok(())
+    }
+
+    /// Blocks that may still be taken back are read each time.
+    async fn read_challenges(&self, asked: &mut Asked) -> Result<(), Look> {
+        let (settled, head) = (self.layer.finalized().await?.number, self.layer.head().await?.number);
+        if head + 1 < asked.next {
+            asked.next = self.layer.deployed_block(); // a development chain was set back
+        }
+        let mut from = asked.next;
+        while from <= head {
+            let to = head.min(from + (HISTORY_BLOCKS_MAX.get() - 1));
+            for challenge in self.layer.open_challenges(from, to).await? {
+                let name = (challenge.commitment, challenge.index);
+                if !asked.hopeless.contains(&name) {
+                    asked.open.insert(name, challenge);
+                }
+            }
+            asked.next = asked.next.max(to.min(settled) + 1);
+            from = to + 1;
+        }
+        Ok(())
+    }
+
+    /// Whether it is answered, by us or by others, or needs no answer.
+    async fn answer_one(&self, challenge: &DataChallenge) -> Result<bool, Look> {
+        let (number, leaf) = (challenge.batch, challenge.index);
+        let Some(batch) = self.batch_of(challenge.commitment).await? else {
+            return Ok(true); // it was rolled back, and owes no answer
+        };
+        if batch.posted.proposer != self.operator {
+            return Ok(false);
+        }
+        if !matches!(self.layer.leaf_state(&batch, leaf).await?, LeafState::Open { .. }) {
+            return Ok(true);
+        }
+        if self.layer.now().await? > challenge.until {
+            tracing::error!(%number, leaf, until = challenge.until, "a result was asked for, and it is too late");
+            return Ok(false);
+        }
+        let leaves = self.core.read(move |core| core.results_of(number)).await?.unwrap_or_default();
+        let tree = results_tree(&leaves).ok();
+        let opening = tree.and_then(|tree| {
+            let (count, proof) = (tree.count(), tree.proof(leaf)?);
+            Some(ResultOpening { index: leaf, count, leaf: *leaves.get(leaf as usize)?, proof })
+        });
+        let Some(opening) = opening else {
+            tracing::error!(%number, leaf, "a result is asked for on the base layer, and its receipts are not here");
+            return Ok(false);
+        };
+        let cost = self.layer.answer_data(&batch, &opening).await?;
+        tracing::info!(%number, leaf, gas = cost.gas, "published a result that was asked for");
+        Ok(true)
+    }
+
+    async fn batch_of(&self, commitment: Keccak) -> Result<Option<BatchOnChain>, ChainError> {
+        let (mut next, head) = (self.layer.deployed_block(), self.layer.head().await?.number);
+        while next <= head {
+            let history = self.layer.history(next, head).await?;
+            for event in history.events {
+                if let ChainEvent::Posted(batch) = event
+                    && batch.posted.commitment == commitment
+                {
+                    return Ok(Some(*batch));
+                }
+            }
+            next = history.next_block;
+        }
+        Ok(None)
+    }
+}
