@@ -72,10 +72,11 @@ impl Coordinator {
         {
             return self.fail_job(id, why, effects);
         }
-        if job.next == 0 && !self.missing_blobs(&spec).is_empty() {
+        self.close_due_settlements(id, &spec, effects);
+        let idle = self.jobs[&id].running().next().is_none();
+        if idle && !self.missing_blobs(&spec).is_empty() {
             return;
         }
-        self.close_due_settlements(id, &spec, effects);
         match &spec.work {
             Work::Train(train) => self.advance_training(id, &spec, train, effects),
             Work::Infer(infer) => self.advance_inference(id, &spec, infer, effects),

@@ -57,7 +57,7 @@ impl Coordinator {
         }
         let Some(spec) = &job.spec else { return job.why.clone() };
         let missing = self.missing_blobs(spec);
-        if job.next == 0 && !missing.is_empty() {
+        if job.running().next().is_none() && !missing.is_empty() {
             return format!(
                 "{} blobs that the spec names have not been uploaded; the first is {}",
                 missing.len(),
