@@ -1,7 +1,7 @@
 //! Answering data challenges: whoever asks on the base layer for a leaf of our batches' results gets it there.
 //!
-//! What is open is read from the base layer, so a restart forgets nothing; each challenge is looked at again right before
-//! it is answered, so that none is answered twice.
+//! What is open is read from the base layer, so a restart forgets nothing; each challenge is looked at again right
+//! before it is answered, so that none is answered twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
