@@ -1,9 +1,9 @@
 //! A dispute over one task: who computed it wrongly, found with a few messages and by doing one operator again.
 //!
-//! Both parties ran the same program on the same inputs, with arithmetic that gives the same bits everywhere, and came to
-//! different results. A task is a *trace* of states: before it, after every so many steps, after the last, and what it
-//! returns. Each party commits to its trace by a Merkle root; the referee has them open the two trees from the top, always
-//! into the first child that differs, down to the first leaf that does. Both agree on the leaf before it, so the
+//! Both parties ran the same program on the same inputs, with arithmetic that gives the same bits everywhere, and came
+//! to different results. A task is a *trace* of states: before it, after every so many steps, after the last, and what
+//! it returns. Each party commits to its trace by a Merkle root; the referee has them open the two trees from the top,
+//! always into the first child that differs, down to the first leaf that does. Both agree on the leaf before it, so the
 //! first error lies between the two. The same again within that interval, step by step; within that step, operator
 //! by operator. What is left is one operator with agreed inputs, which the referee runs itself.
 //!

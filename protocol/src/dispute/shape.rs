@@ -1,4 +1,4 @@
-//! What the traces of a task consist of: it follows from the job and the shard, so both parties and the referee know it.
+//! What the traces of a task consist of: it follows from the job and the shard, so both parties and the referee know.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub enum Trace {
     Task,
     /// From one of those to the next (this one, from 1): the state before, and after each step.
     Interval(u32),
-    /// One step of it (this one, from 1): the state before, and what each operator makes; the last makes the state after.
+    /// One step of it (this one, from 1): the state before, and what each operator makes, the last the state after.
     Step {
         /// The interval.
         interval: u32,
@@ -34,8 +34,8 @@ impl Trace {
     }
 }
 
-/// The operators of a step in their canonical order. Leaf 0 of the step's trace is the state before it; operator i makes
-/// leaf i from the leaves that it names, all of them before it.
+/// The operators of a step in their canonical order. Leaf 0 of the step's trace is the state before it; operator i
+/// makes leaf i from the leaves that it names, all of them before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Vec<u32>>", into = "Vec<Vec<u32>>")]
 pub struct Operators(Vec<Vec<u32>>);
@@ -109,8 +109,8 @@ struct Plain {
 }
 
 impl Shape {
-    /// A task of `steps` steps, each of the operators `step`, with a checkpoint after every `every` of them; `finish` makes
-    /// what the task returns from the last state.
+    /// A task of `steps` steps, each of the operators `step`, with a checkpoint after every `every` of them; `finish`
+    /// makes what the task returns from the last state.
     pub fn new(steps: u32, every: u32, step: Operators, finish: Operators) -> Result<Self, ShapeError> {
         Self::try_from(Plain { steps, every, step, finish })
     }
