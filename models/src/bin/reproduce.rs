@@ -20,9 +20,12 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut differs = false;
     for isa in Isa::available() {
         for threads in THREADS {
-            // Where there are no threads, a pool of several is a pool of one: say so.
-            let real = Machine::with(isa, threads).pool.threads();
-            let name = format!("{} {}, {real} of {threads} threads", std::env::consts::ARCH, isa.name());
+            let name = format!("{} {}, {threads} threads", std::env::consts::ARCH, isa.name());
+            // Where there are no threads, a pool of several is a pool of one, which was run already.
+            if Machine::with(isa, threads).pool.threads() < threads {
+                writeln!(stdout(), "{name}: SKIPPED, the system gives no threads")?;
+                continue;
+            }
             let got = proof::lines(&|| Machine::with(isa, threads))?;
             for (got, want) in got.lines().zip(proof::VECTORS.lines()).filter(|(got, want)| got != want) {
                 differs = true;

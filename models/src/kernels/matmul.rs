@@ -78,10 +78,46 @@ pub fn matmul(machine: &Machine, m: usize, n: usize, k: usize, a: View<'_>, b: V
     }
 }
 
+/// `count` products of one size, whose factors and results begin `apart` values (of a, b and c) after one another.
+///
+/// # Panics
+/// If a factor or a result lies outside its slice, or results overlap.
+#[expect(clippy::too_many_arguments, reason = "a product, and how many of it where")]
+pub fn batched(
+    machine: &Machine,
+    count: usize,
+    [m, n, k]: [usize; 3],
+    a: View<'_>,
+    b: View<'_>,
+    c: ViewMut<'_>,
+    apart: [usize; 3],
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    let extent = (m - 1) * c.row + (n - 1) * c.column + 1;
+    assert!(count < 2 || extent <= apart[2], "results overlap");
+    let into = Parts::new(c.data);
+    let one = |at: usize| {
+        let (left, right) = (&a.data[at * apart[0]..], &b.data[at * apart[1]..]);
+        // SAFETY: results do not overlap.
+        let data = unsafe { into.slice(at * apart[2]..at * apart[2] + extent) };
+        let into = ViewMut { data, row: c.row, column: c.column };
+        matmul(machine, m, n, k, View { data: left, ..a }, View { data: right, ..b }, into);
+    };
+    if count < machine.pool.threads() {
+        (0..count).for_each(one);
+    } else {
+        machine.pool.run(count, &one);
+    }
+}
+
 /// Multiplications that are worth waking a thread for.
 const THREADED_MIN: usize = 1 << 17;
 /// Rows whose sums of one panel stay in the first cache while the blocks of terms go by.
 const CHUNK_ROWS: usize = 14 * ROWS;
+/// From one copied row to the next: a block and a line of the cache.
+const APART: usize = BLOCK + 16;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -92,6 +128,8 @@ thread_local! {
 struct Scratch {
     panel: Vec<f32>,
     fold: Fold,
+    /// One block of a tile's rows, where they lie badly in place.
+    rows: Vec<f32>,
 }
 
 /// A result that several tasks write, each its own rows and columns.
@@ -113,7 +151,10 @@ fn region(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
-    let Scratch { panel, fold } = scratch;
+    let Scratch { panel, fold, rows: copy } = scratch;
+    copy.resize(ROWS * APART, 0.0);
+    // Rows whole pages apart would push each other out of the first cache.
+    let aliased = a.column == 1 && a.row.is_multiple_of(512);
     if panel.len() < k * PANEL {
         panel.resize(k * PANEL, 0.0);
     }
@@ -134,7 +175,15 @@ fn region(
                 for row in (start..end).step_by(chunk) {
                     let tile = chunk.min(end - row);
                     let from = &a.data[row * a.row + block * BLOCK * a.column..];
-                    block_part(isa, from, a.row, steps, 0, panel, tile, wide, &mut part);
+                    if aliased {
+                        let terms = panel.len() / PANEL;
+                        for (row, copy) in copy.chunks_exact_mut(APART).take(tile).enumerate() {
+                            copy[..terms].copy_from_slice(&from[row * a.row..][..terms]);
+                        }
+                        block_part(isa, copy, APART, steps, 0, panel, tile, wide, &mut part);
+                    } else {
+                        block_part(isa, from, a.row, steps, 0, panel, tile, wide, &mut part);
+                    }
                     if blocks > 1 {
                         fold.add((row - start) * PANEL, block, &part[..tile * PANEL]);
                     } else {
@@ -210,6 +259,40 @@ mod tests {
         let into = ViewMut { data: &mut c, row: 3, column: 1 };
         matmul(&Machine::new(1), 12, 3, 0, View::rows(&[], 0), View::rows(&[], 3), into);
         assert_eq!(c, vec![0.0; 12 * 3]);
+    }
+
+    #[test]
+    fn a_batch_is_its_products_one_by_one() {
+        let (count, m, n, k) = (9, 5, 33, 300);
+        let a: Vec<f32> = (0..count * m * k).map(|at| (at % 991) as f32 * 0.001 - 0.4).collect();
+        let b: Vec<f32> = (0..count * k * n).map(|at| (at % 787) as f32 * 0.001 - 0.3).collect();
+        for machine in Machine::all(&[1, 2, 20]) {
+            let (mut c, mut want) = (vec![1.0; count * m * n], vec![0.0; count * m * n]);
+            let (left, right) = (View::rows(&a, k), View::rows(&b, k).transposed());
+            let into = ViewMut { data: &mut c, row: n, column: 1 };
+            batched(&machine, count, [m, n, k], left, right, into, [m * k, k * n, m * n]);
+            for (at, want) in want.chunks_mut(m * n).enumerate() {
+                let (left, right) = (View::rows(&a[at * m * k..], k), View::rows(&b[at * k * n..], k));
+                let into = ViewMut { data: want, row: n, column: 1 };
+                matmul(&machine, m, n, k, left, right.transposed(), into);
+            }
+            assert_eq!(c, want);
+        }
+    }
+
+    #[test]
+    fn rows_that_are_copied_give_the_same_bits() {
+        let (m, n, k) = (31, 40, 1024);
+        let a: Vec<f32> = (0..m * k).map(|at| (at % 991) as f32 * 0.001 - 0.4).collect();
+        let b: Vec<f32> = (0..k * n).map(|at| (at % 787) as f32 * 0.001 - 0.3).collect();
+        let apart: Vec<f32> = a.chunks(k).flat_map(|row| [row, &[0.0; 7]].concat()).collect();
+        for machine in Machine::all(&[1, 2]) {
+            let (mut c, mut d) = (vec![0.0; m * n], vec![1.0; m * n]);
+            let into = |data| ViewMut { data, row: n, column: 1 };
+            matmul(&machine, m, n, k, View::rows(&a, k), View::rows(&b, n), into(&mut c));
+            matmul(&machine, m, n, k, View::rows(&apart, k + 7), View::rows(&b, n), into(&mut d));
+            assert_eq!(c, d);
+        }
     }
 
     #[test]
