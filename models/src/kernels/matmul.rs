@@ -82,7 +82,6 @@ pub fn matmul(machine: &Machine, m: usize, n: usize, k: usize, a: View<'_>, b: V
 ///
 /// # Panics
 /// If a factor or a result lies outside its slice, or results overlap.
-#[expect(clippy::too_many_arguments, reason = "a product, and how many of it where")]
 pub fn batched(
     machine: &Machine,
     count: usize,
