@@ -20,7 +20,7 @@ build: ## build the three programs, optimised
 demo: build ## train, settle, audit, claim and infer on this machine, in under three minutes
 	$(RELEASE)/fedroll demo $(ARGS)
 
-test: verify tests ## verify, then every test: what CI runs
+test: verify reproduce tests ## verify, compare architectures, then every test: what CI runs
 
 # The runner's summary is the last line that this prints.
 tests: $(NPM)
