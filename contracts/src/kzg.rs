@@ -4,7 +4,7 @@ use alloy::eips::eip4844::c_kzg::{self, Bytes32, KzgSettings};
 use alloy::eips::eip4844::env_settings::EnvKzgSettings;
 use alloy::eips::eip4844::kzg_to_versioned_hash;
 use alloy::eips::eip7594::BlobTransactionSidecarEip7594;
-use alloy::primitives::{U256, uint};
+use alloy::primitives::{B256, U256, uint};
 use protocol::ledger::blob::{BLOB_CHUNKS, Blob, CHUNK_ELEMENTS, VersionedHash};
 
 const MODULUS: U256 = uint!(0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001_U256);
@@ -37,6 +37,13 @@ pub(crate) fn sidecar(blobs: &[Blob]) -> BlobTransactionSidecarEip7594 {
     let blobs = blobs.iter().map(|blob| alloy::eips::eip4844::Blob::from_slice(blob.bytes())).collect();
     BlobTransactionSidecarEip7594::try_from_blobs_with_settings(blobs, settings())
         .expect("every element of a blob is in the field")
+}
+
+/// Whether these blobs are those of the hashes, and their cells those of the proofs.
+///
+/// # Errors What is wrong, in words.
+pub(crate) fn check(sidecar: &BlobTransactionSidecarEip7594, hashes: &[B256]) -> Result<(), String> {
+    sidecar.validate(hashes, settings()).map_err(|error| error.to_string())
 }
 
 fn commitment(blob: &Blob) -> [u8; 48] {

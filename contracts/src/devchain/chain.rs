@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use alloy::consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
 use alloy::consensus::transaction::Recovered;
 use alloy::consensus::{
-    Eip658Value, Header, Receipt, ReceiptEnvelope, Sealable as _, Sealed, Transaction as _, TxEnvelope,
-    TxReceipt as _,
+    EMPTY_ROOT_HASH, Eip658Value, Header, Receipt, ReceiptEnvelope, Sealable as _, Sealed, Transaction as _,
+    TxEnvelope, TxReceipt as _,
 };
+use alloy::eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy::primitives::{Address, B256, Bytes, Keccak256, Log, TxKind, U256};
 use alloy::rpc::types::TransactionRequest;
 use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction, Output, ResultAndState};
@@ -20,6 +21,7 @@ use revm::{
     Context, Database as _, DatabaseCommit as _, ExecuteEvm as _, MainBuilder as _, MainContext as _,
 };
 
+use super::blobs::{self, Brought};
 use super::error::Refusal;
 use super::tx::{decode, envelope, invalid, tx_env};
 use crate::base_layer::DEVELOPMENT_CHAIN_ID;
@@ -53,6 +55,7 @@ pub(super) struct Mined {
 #[derive(Debug)]
 pub(super) struct Prepared {
     block: Mined,
+    blobs: Vec<Brought>,
     changes: EvmState,
 }
 
@@ -75,6 +78,7 @@ pub(super) struct Chain {
     blocks: Vec<Mined>,
     block_by_hash: BTreeMap<B256, u64>,
     block_by_tx: BTreeMap<B256, u64>,
+    blobs: BTreeMap<B256, Bytes>,
     /// Seconds the clock was put forward.
     forward: u64,
     /// The digest of the changes so far, those outside transactions included.
@@ -89,13 +93,14 @@ impl Chain {
             gas_limit: BLOCK_GAS,
             base_fee_per_gas: Some(BASE_FEE),
             extra_data: Bytes::from_static(b"fedroll development chain"),
-            ..Header::default()
+            ..osaka_header()
         };
         let mut chain = Self {
             db: CacheDB::default(),
             blocks: Vec::new(),
             block_by_hash: BTreeMap::new(),
             block_by_tx: BTreeMap::new(),
+            blobs: BTreeMap::new(),
             forward: 0,
             state,
         };
@@ -120,6 +125,11 @@ impl Chain {
     pub(super) fn transaction(&self, hash: &B256) -> Option<(&Mined, &Executed)> {
         let block = self.block_by_tx.get(hash).and_then(|number| self.block(*number))?;
         block.executed.as_ref().map(|executed| (block, executed))
+    }
+
+    /// The blob with this versioned hash.
+    pub(super) fn blob(&self, hash: &B256) -> Option<&Bytes> {
+        self.blobs.get(hash)
     }
 
     pub(super) fn account(&mut self, address: Address) -> AccountInfo {
@@ -147,26 +157,28 @@ impl Chain {
 
     /// Executes a signed transaction in a block of its own; [`Chain::commit`] makes it part of the chain.
     pub(super) fn prepare(&mut self, raw: &[u8], time: u64) -> Result<(B256, Prepared), Refusal> {
-        let tx = decode(raw)?;
+        let (tx, blobs) = decode(raw)?;
         let hash = *tx.tx_hash();
         if self.block_by_tx.contains_key(&hash) {
             return Err(Refusal::server("already known"));
         }
-        let env = self.block_env(time, BASE_FEE);
+        let env = self.block_env(time, BASE_FEE, blobs::price(blobs::next_excess(&self.head().header)));
         let ran = self.run(tx_env(&tx)?, env).map_err(|error| self.refusal(&tx, &error))?;
         let (block, changes) = self.seal(tx, ran, time);
-        Ok((hash, Prepared { block, changes }))
+        Ok((hash, Prepared { block, blobs, changes }))
     }
 
     /// A block without a transaction.
     pub(super) fn prepare_empty(&self, time: u64) -> Prepared {
         let header = self.header(time, self.state);
-        Prepared { block: Mined { header: header.seal_slow(), executed: None }, changes: EvmState::default() }
+        let block = Mined { header: header.seal_slow(), executed: None };
+        Prepared { block, blobs: Vec::new(), changes: EvmState::default() }
     }
 
     pub(super) fn commit(&mut self, prepared: Prepared) {
         self.state = prepared.state();
         self.db.commit(prepared.changes);
+        self.blobs.extend(prepared.blobs.into_iter().map(|blob| (blob.hash, blob.bytes)));
         self.append(prepared.block);
     }
 
@@ -232,7 +244,7 @@ impl Chain {
     ) -> Result<ExecutionResult, Refusal> {
         let caller = request.from.unwrap_or_default();
         let nonce = self.account(caller).nonce;
-        // A price of nothing, in a block that asks for nothing: a rehearsal needs no ether for gas.
+        // A price of nothing, in a block that asks for nothing: a rehearsal needs no ether for gas, nor for blobs.
         let tx = TxEnv::builder()
             .caller(caller)
             .nonce(nonce)
@@ -242,10 +254,11 @@ impl Chain {
             .value(request.value.unwrap_or_default())
             .data(request.input.input().cloned().unwrap_or_default())
             .access_list(request.access_list.clone().unwrap_or_default())
+            .blob_hashes(request.blob_versioned_hashes.clone().unwrap_or_default())
             .chain_id(Some(DEVELOPMENT_CHAIN_ID))
             .build()
             .map_err(|error| Refusal::params(format!("not a call: {error:?}")))?;
-        let env = self.block_env(time, 0);
+        let env = self.block_env(time, 0, 0);
         self.run(tx, env).map(|ran| ran.result).map_err(|error| invalid(&error))
     }
 
@@ -256,20 +269,22 @@ impl Chain {
         tx: TxEnv,
         block: BlockEnv,
     ) -> Result<ResultAndState, EVMError<core::convert::Infallible, InvalidTransaction>> {
-        let cfg = CfgEnv::new_with_spec(SpecId::OSAKA).with_chain_id(DEVELOPMENT_CHAIN_ID);
+        let mut cfg = CfgEnv::new_with_spec(SpecId::OSAKA).with_chain_id(DEVELOPMENT_CHAIN_ID);
+        cfg.max_blobs_per_tx = Some(blobs::RULES.max_blobs_per_tx);
         let mut evm =
             Context::mainnet().with_db(&mut self.db).with_cfg(cfg).with_block(block).build_mainnet();
         evm.transact(tx)
     }
 
-    fn block_env(&self, time: u64, basefee: u64) -> BlockEnv {
+    fn block_env(&self, time: u64, basefee: u64, blob_gasprice: u128) -> BlockEnv {
+        let excess_blob_gas = blobs::next_excess(&self.head().header);
         BlockEnv {
             number: U256::from(self.head().header.number + 1),
             timestamp: U256::from(time),
             gas_limit: BLOCK_GAS,
             basefee,
             prevrandao: Some(self.head().header.hash()),
-            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice::new(0, 1)),
+            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice { excess_blob_gas, blob_gasprice }),
             ..BlockEnv::default()
         }
     }
@@ -284,7 +299,8 @@ impl Chain {
             base_fee_per_gas: Some(BASE_FEE),
             mix_hash: parent.hash(),
             state_root: state,
-            ..Header::default()
+            excess_blob_gas: Some(blobs::next_excess(parent)),
+            ..osaka_header()
         }
     }
 
@@ -302,6 +318,7 @@ impl Chain {
             gas_used,
             logs_bloom: receipt.bloom(),
             transactions_root: calculate_transaction_root(std::slice::from_ref(tx.inner())),
+            blob_gas_used: Some(tx.blob_gas_used().unwrap_or_default()),
             receipts_root: calculate_receipt_root(std::slice::from_ref(&receipt)),
             ..self.header(time, digest(self.state, &ran.state))
         };
@@ -333,6 +350,18 @@ impl Chain {
             )),
             error => invalid(error),
         }
+    }
+}
+
+/// An empty header with every field that osaka's have.
+fn osaka_header() -> Header {
+    Header {
+        withdrawals_root: Some(EMPTY_ROOT_HASH),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        parent_beacon_block_root: Some(B256::ZERO),
+        requests_hash: Some(EMPTY_REQUESTS_HASH),
+        ..Header::default()
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::DevChainError;
 
 /// Version of the journal's lines.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::chain::{BASE_FEE, Chain, Mined, PRIORITY_FEE, Prepared};
 use super::error::Refusal;
 use super::journal::{Journal, Record};
-use super::{CLIENT, clock, views};
+use super::{CLIENT, blobs, clock, views};
 use crate::base_layer::DEVELOPMENT_CHAIN_ID;
 
 /// Blocks that one question for logs may cover.
@@ -99,6 +99,12 @@ impl Service {
             "eth_blockNumber" => json(U64::from(self.chain.head().header.number)),
             "eth_gasPrice" => json(U128::from(u128::from(BASE_FEE) + PRIORITY_FEE)),
             "eth_maxPriorityFeePerGas" => json(U128::from(PRIORITY_FEE)),
+            "eth_blobBaseFee" => {
+                let excess = blobs::next_excess(&self.chain.head().header);
+                json(U128::from(blobs::price(excess)))
+            }
+            // In anvil's words: there is no beacon node to ask.
+            "anvil_getBlobByHash" => json(self.chain.blob(&params.get(0)?)),
             "eth_feeHistory" => self.fee_history(&params),
             "eth_getBlockByNumber" if params.get(0).is_ok_and(|tag: BlockNumberOrTag| tag.is_pending()) => {
                 // Nothing ever waits: it is empty, and says what time it is.
@@ -299,14 +305,21 @@ impl Service {
         let count = params.number(0)?.min(FEE_BLOCKS_MAX).min(newest + 1);
         let percentiles = params.optional::<Vec<f64>>(2)?.unwrap_or_default().len().min(100);
         let oldest_block = newest + 1 - count;
-        let blocks = (oldest_block..=newest).filter_map(|number| self.chain.block(number));
+        let blocks: Vec<_> = (oldest_block..=newest).filter_map(|number| self.chain.block(number)).collect();
+        let of_blobs = |block: &&Mined| {
+            let used = block.header.blob_gas_used.unwrap_or_default();
+            used as f64 / blobs::RULES.max_blob_gas_per_block() as f64
+        };
+        let blob_prices = blocks.iter().map(|block| blobs::price_in(&block.header));
+        let after = blocks.last().map(|block| blobs::price(blobs::next_excess(&block.header)));
         json(FeeHistory {
             base_fee_per_gas: vec![BASE_FEE.into(); usize::try_from(count).unwrap_or(0) + 1],
             gas_used_ratio: blocks
+                .iter()
                 .map(|block| block.header.gas_used as f64 / block.header.gas_limit as f64)
                 .collect(),
-            base_fee_per_blob_gas: Vec::new(),
-            blob_gas_used_ratio: Vec::new(),
+            base_fee_per_blob_gas: blob_prices.chain(after).collect(),
+            blob_gas_used_ratio: blocks.iter().map(of_blobs).collect(),
             oldest_block,
             reward: Some(vec![vec![PRIORITY_FEE; percentiles]; usize::try_from(count).unwrap_or(0)]),
         })

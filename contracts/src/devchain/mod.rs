@@ -4,8 +4,9 @@
 //! outside is Ethereum JSON-RPC on loopback, so `cast` and every other tool can look. There is no consensus, no
 //! history of states and no security: its money is worth nothing, and it says so wherever it names itself.
 //!
-//! `chain` executes (`tx` reads what it executes) and asks no clock, `journal` remembers, `methods` answers, this file serves HTTP.
+//! `chain` executes (`tx` reads what it executes, `blobs` what comes with it) and asks no clock, `journal` remembers, `methods` answers, this file serves HTTP.
 
+mod blobs;
 mod chain;
 mod clock;
 mod error;
@@ -39,7 +40,7 @@ use methods::{Service, Timing};
 
 /// What the chain calls itself.
 pub const CLIENT: &str = concat!("fedroll development chain/", env!("CARGO_PKG_VERSION"));
-/// Bytes of one HTTP request: the largest batch as hexadecimal text fits many times over.
+/// Bytes of one HTTP request: six blobs as hexadecimal text fit twice over.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 /// Requests in one JSON-RPC batch.
 pub const REQUESTS_MAX: usize = 100;

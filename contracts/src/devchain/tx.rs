@@ -7,27 +7,27 @@ use protocol::sign::EthSignature;
 use revm::context::TxEnv;
 use revm::context::result::{EVMError, InvalidTransaction};
 
+use super::blobs::{Brought, unpack};
 use super::chain::BASE_FEE;
 use super::error::Refusal;
 use crate::base_layer::DEVELOPMENT_CHAIN_ID;
 use crate::bindings::{from_word, to_evm};
 
-/// Decodes a raw transaction and recovers its sender.
-pub(super) fn decode(raw: &[u8]) -> Result<Recovered<TxEnvelope>, Refusal> {
+/// Decodes a raw transaction, recovers its sender and checks the blobs that it brings.
+pub(super) fn decode(raw: &[u8]) -> Result<(Recovered<TxEnvelope>, Vec<Brought>), Refusal> {
     let mut rest = raw;
     let tx = TxEnvelope::decode_2718(&mut rest)
         .map_err(|error| Refusal::params(format!("not a signed transaction: {error}")))?;
     if !rest.is_empty() {
         return Err(Refusal::params("bytes follow the transaction"));
     }
-    if matches!(tx.tx_type(), TxType::Eip4844 | TxType::Eip7702) {
-        return Err(Refusal::server(
-            "transaction type not supported: blobs and authorisations are not served here",
-        ));
+    if tx.tx_type() == TxType::Eip7702 {
+        return Err(Refusal::server("transaction type not supported: authorisations are not served here"));
     }
     if tx.chain_id().is_some_and(|id| id != DEVELOPMENT_CHAIN_ID) {
         return Err(Refusal::server("invalid chain id for signer"));
     }
+    let (tx, blobs) = unpack(tx)?;
     let signature = EthSignature {
         r: tx.signature().r().to_be_bytes(),
         s: tx.signature().s().to_be_bytes(),
@@ -35,7 +35,7 @@ pub(super) fn decode(raw: &[u8]) -> Result<Recovered<TxEnvelope>, Refusal> {
     };
     let sender = signature.recover(&from_word(tx.signature_hash()));
     let sender = sender.ok_or_else(|| Refusal::server("invalid sender: the signature recovers to nobody"))?;
-    Ok(Recovered::new_unchecked(tx, to_evm(sender)))
+    Ok((Recovered::new_unchecked(tx, to_evm(sender)), blobs))
 }
 
 pub(super) fn tx_env(tx: &Recovered<TxEnvelope>) -> Result<TxEnv, Refusal> {
@@ -50,6 +50,8 @@ pub(super) fn tx_env(tx: &Recovered<TxEnvelope>) -> Result<TxEnv, Refusal> {
         .value(tx.value())
         .data(tx.input().clone())
         .access_list(tx.access_list().cloned().unwrap_or_default())
+        .blob_hashes(tx.blob_versioned_hashes().unwrap_or_default().to_vec())
+        .max_fee_per_blob_gas(tx.max_fee_per_blob_gas().unwrap_or_default())
         .chain_id(tx.chain_id())
         .build()
         .map_err(|error| Refusal::params(format!("not a transaction: {error:?}")))
@@ -78,6 +80,9 @@ pub(super) fn invalid(error: &EVMError<core::convert::Infallible, InvalidTransac
         }
         EVMError::Transaction(I::GasPriceLessThanBasefee) => {
             format!("max fee per gas less than block base fee: {BASE_FEE} wei")
+        }
+        EVMError::Transaction(I::BlobGasPriceGreaterThanMax { block_blob_gas_price, .. }) => {
+            format!("max fee per blob gas less than block blob base fee: {block_blob_gas_price} wei")
         }
         EVMError::Transaction(I::CallGasCostMoreThanGasLimit { .. } | I::GasFloorMoreThanGasLimit { .. }) => {
             format!("intrinsic gas too low: {error:?}")

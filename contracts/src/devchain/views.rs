@@ -2,10 +2,12 @@
 
 use alloy::consensus::Transaction as _;
 use alloy::eips::eip2718::Encodable2718 as _;
+use alloy::eips::eip4895::Withdrawals;
 use alloy::primitives::U256;
 use alloy::rlp::Encodable as _;
 use alloy::rpc::types::{Block, BlockTransactions, Filter, Header, Log, Transaction, TransactionReceipt};
 
+use super::blobs;
 use super::chain::{Executed, Mined};
 
 pub(super) fn block(mined: &Mined, whole: bool) -> Block {
@@ -23,7 +25,7 @@ pub(super) fn block(mined: &Mined, whole: bool) -> Block {
         }
     };
     let header = Header::from_consensus(mined.header.clone(), Some(U256::ZERO), Some(U256::from(size)));
-    Block { header, uncles: Vec::new(), transactions, withdrawals: None }
+    Block { header, uncles: Vec::new(), transactions, withdrawals: Some(Withdrawals::default()) }
 }
 
 pub(super) fn transaction(mined: &Mined, executed: &Executed) -> Transaction {
@@ -52,8 +54,8 @@ pub(super) fn receipt(mined: &Mined, executed: &Executed) -> TransactionReceipt 
         block_number: Some(mined.header.number),
         gas_used: mined.header.gas_used,
         effective_gas_price: executed.gas_price,
-        blob_gas_used: None,
-        blob_gas_price: None,
+        blob_gas_used: executed.tx.blob_gas_used(),
+        blob_gas_price: executed.tx.blob_gas_used().map(|_| blobs::price_in(&mined.header)),
         from: executed.tx.signer(),
         to: executed.tx.to(),
         contract_address: executed.contract,

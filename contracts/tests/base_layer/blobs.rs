@@ -1,5 +1,12 @@
-//! Batches in blobs on anvil: posted, read back, judged, and proven wrong.
+//! Batches in blobs on anvil and on the development chain: posted, read back, judged, and proven wrong.
 
+use std::path::Path;
+
+use alloy::consensus::{
+    SignableTransaction as _, TxEip4844, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope,
+};
+use alloy::eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
+use alloy::eips::eip7594::{BlobTransactionSidecarEip7594, BlobTransactionSidecarVariant};
 use contracts::base_layer::{
     BaseLayer as _, BaseLayerWriter as _, BatchOnChain, Challenger as _, PostOutcome,
 };
@@ -11,7 +18,7 @@ use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, BatchId, JobId, WorkerId};
 use protocol::ledger::fraud::{challenge_hash, misfit, wrong_chunk};
 use protocol::ledger::{Batch, BatchBuilder, BatchMode, BatchStart, Deriver, Settlement};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::nodes::Node;
 use crate::story::{Parties, credit, derive, fund, history, key, proven, set_up};
@@ -50,9 +57,18 @@ async fn post(parties: &Parties, batch: &Batch) -> BatchOnChain {
 
 #[tokio::test]
 async fn a_batch_in_blobs_is_proven_wrong_or_paid_by_as_any_other() {
-    let node = Node::anvil();
+    told(&Node::anvil()).await;
+}
+
+#[tokio::test]
+async fn the_same_on_the_development_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    told(&Node::devchain(dir.path())).await;
+}
+
+async fn told(node: &Node) {
     let mut gas = Vec::new();
-    let parties = set_up(&node, &mut gas).await;
+    let parties = set_up(node, &mut gas).await;
     fund(&parties, &mut gas).await;
     let Parties { anyone, proposer, .. } = &parties;
 
@@ -98,4 +114,94 @@ async fn a_batch_in_blobs_is_proven_wrong_or_paid_by_as_any_other() {
     let head = chain.head().await.unwrap().number;
     let read: Result<_, ChainError> = chain.history(on_chain.place.block.number, head).await;
     assert_eq!(read.unwrap().events.len(), 1);
+}
+
+async fn blob(node: &Node, hash: &str) -> Value {
+    node.ask("anvil_getBlobByHash", json!([hash])).await
+}
+
+#[tokio::test]
+async fn the_development_chain_keeps_blobs_and_charges_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::devchain(dir.path());
+    let mut gas = Vec::new();
+    let parties = set_up(&node, &mut gas).await;
+    fund(&parties, &mut gas).await;
+    let (_, batch) = honest(&parties).await;
+    post(&parties, &batch).await;
+
+    let want = batch.blobs().remove(0);
+    let hash = kzg::versioned_hash(&want).to_string();
+    let kept = blob(&node, &hash).await;
+    assert_eq!(kept, json!(format!("0x{}", hex::encode(want.bytes()))));
+    assert_eq!(blob(&node, &format!("0x{}", "01".repeat(32))).await, Value::Null);
+    let block = node.ask("eth_getBlockByNumber", json!(["latest", true])).await;
+    let tx = &block["transactions"][0];
+    assert_eq!((&tx["type"], &tx["blobVersionedHashes"]), (&json!("0x3"), &json!([hash])));
+    assert_eq!(block["blobGasUsed"], json!("0x20000"));
+    let receipt = node.ask("eth_getTransactionReceipt", json!([tx["hash"]])).await;
+    assert_eq!((&receipt["blobGasUsed"], &receipt["blobGasPrice"]), (&json!("0x20000"), &json!("0x1")));
+    node.ask("evm_mine", json!([])).await;
+    let next = node.ask("eth_getBlockByNumber", json!(["latest", false])).await;
+    assert_eq!(next["excessBlobGas"], json!("0x0"), "one blob is below the target");
+    let fees = node.ask("eth_feeHistory", json!(["0x2", "latest", []])).await;
+    assert_eq!(fees["baseFeePerBlobGas"], json!(["0x1", "0x1", "0x1"]));
+    assert_eq!(node.ask("eth_blobBaseFee", json!([])).await, json!("0x1"));
+
+    let head = node.ask("eth_getBlockByNumber", json!(["latest", true])).await;
+    node.kill();
+    let node = Node::devchain(dir.path());
+    assert_eq!(blob(&node, &hash).await, kept);
+    assert_eq!(node.ask("eth_getBlockByNumber", json!(["latest", true])).await, head);
+}
+
+/// The transaction with blobs, as the journal in this directory has it.
+fn sent(dir: &Path) -> Vec<u8> {
+    let journal = std::fs::read_to_string(dir.join("journal")).unwrap();
+    let records = journal.lines().map(|line| serde_json::from_str::<Value>(&line[17..]).unwrap());
+    let mut raw =
+        records.filter_map(|record| record["raw"].as_str().map(|raw| hex::decode(&raw[2..]).unwrap()));
+    raw.find(|raw| raw[0] == 3).unwrap()
+}
+
+#[tokio::test]
+async fn blobs_that_are_not_what_their_transaction_names_are_refused_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::devchain(dir.path());
+    let mut gas = Vec::new();
+    let parties = set_up(&node, &mut gas).await;
+    fund(&parties, &mut gas).await;
+    let (_, batch) = honest(&parties).await;
+    post(&parties, &batch).await;
+    let raw = sent(dir.path());
+    let TxEnvelope::Eip4844(signed) = TxEnvelope::decode_2718(&mut &raw[..]).unwrap() else { panic!() };
+    let (tx, signature, _) = signed.into_parts();
+    let again = |change: &dyn Fn(&mut TxEip4844, &mut BlobTransactionSidecarEip7594)| {
+        let (mut tx, sidecar) = tx.clone().try_into_4844_with_sidecar().unwrap().into_parts();
+        let mut sidecar = sidecar.into_eip7594().unwrap();
+        change(&mut tx, &mut sidecar);
+        let sidecar = BlobTransactionSidecarVariant::Eip7594(sidecar);
+        let tx = TxEip4844Variant::TxEip4844WithSidecar(TxEip4844WithSidecar { tx, sidecar });
+        TxEnvelope::Eip4844(tx.into_signed(signature)).encoded_2718()
+    };
+    let bare = TxEip4844Variant::TxEip4844(TxEip4844::from(tx.clone())).into_signed(signature);
+    let cases = [
+        (raw.clone(), "already known"),
+        (TxEnvelope::Eip4844(bare).encoded_2718(), "the blobs are missing"),
+        (again(&|_, with| with.blobs[0].0[40] ^= 1), "invalid blobs"),
+        (again(&|_, with| with.blobs[0].0[32] = 0xff), "invalid blobs"),
+        (again(&|_, with| with.cell_proofs.swap(0, 1)), "invalid blobs"),
+        (again(&|_, with| with.cell_proofs.truncate(127)), "invalid blobs"),
+        (again(&|_, with| with.commitments[0].0[9] ^= 1), "invalid blobs"),
+        (again(&|_, with| with.blobs.clear()), "0 blobs come with a transaction that names 1"),
+        (again(&|_, with| with.blobs = vec![with.blobs[0]; 7]), "too many blobs: 7, at most 6"),
+        (again(&|tx, _| tx.blob_versioned_hashes.clear()), "1 blobs come with a transaction that names 0"),
+    ];
+    let before = node.ask("eth_blockNumber", json!([])).await;
+    for (raw, want) in cases {
+        let raw = format!("0x{}", hex::encode(raw));
+        let said = node.refusal("eth_sendRawTransaction", json!([raw])).await;
+        assert!(said.contains(want), "{want}: {said}");
+    }
+    assert_eq!(node.ask("eth_blockNumber", json!([])).await, before);
 }

@@ -51,6 +51,12 @@ impl Node {
         let client = RpcClient::new_http(self.url.parse().unwrap());
         client.request(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
+
+    /// Why it does not do that.
+    pub async fn refusal(&self, method: &'static str, params: Value) -> String {
+        let client = RpcClient::new_http(self.url.parse().unwrap());
+        client.request::<_, Value>(method, params).await.unwrap_err().to_string()
+    }
 }
 
 impl Drop for Node {
