@@ -3,7 +3,7 @@
 use contracts::base_layer::{BaseLayer, BatchOnChain, Block, ChainEvent};
 use indicatif::ProgressBar;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::{Deriver, Point, State, Verdict};
+use protocol::ledger::{Deriver, Fault, Point, State, Verdict};
 
 use crate::error::CliError;
 
@@ -18,6 +18,13 @@ pub struct Replayed {
     pub is_final: bool,
     /// Where the deriver stood before it, for as long as it can be rolled back.
     before: Option<Point>,
+}
+
+impl Replayed {
+    /// Whether its blobs are not to be had, all of them.
+    pub fn unreadable(&self) -> bool {
+        matches!(self.verdict.fault, Some(Fault::Missing(_)))
+    }
 }
 
 /// A batch that was proven wrong, or was built on one, and is gone.

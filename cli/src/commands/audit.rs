@@ -76,6 +76,7 @@ pub async fn audit(
     key: Option<&EthKey>,
     out: &Output,
 ) -> anyhow::Result<AuditReport> {
+    let chain = &chain.clone().with_gaps();
     let spinner = out.spinner("reading the base layer");
     let replay = replay::replay(chain, &spinner).await?;
     spinner.finish_and_clear();
@@ -86,6 +87,13 @@ pub async fn audit(
             source::keep_blobs(mirror, &replayed.batch.posted)?;
         }
         let mut line = BatchLine::new(replayed);
+        if let Some(first) = report.unread_from {
+            line.fault = None;
+            line.unknown = Some(format!("it builds on batch {first}, which cannot be read"));
+        } else if replayed.unreadable() {
+            line.unknown = line.fault.take();
+            report.unread_from = Some(line.batch);
+        }
         if let (Some(fault), Some(first)) = (&mut line.fault, first_wrong) {
             // Without it the state that this one builds on cannot be derived.
             *fault = format!("it builds on batch {first}, which does not hold");
@@ -97,6 +105,7 @@ pub async fn audit(
         }
         report.batches.push(line);
     }
+    name_missing(chain, &replay, &mut report).await;
     check_contract(chain, &replay, &mut report).await?;
     check_flow(chain, &replay, &mut report).await?;
     let mut wrong_results = BTreeMap::new();
@@ -113,6 +122,21 @@ pub async fn audit(
     }
     report.conclude();
     Ok(report)
+}
+
+/// Every blob that is not to be had, and what cannot be said for want of it.
+async fn name_missing(chain: &RpcChain, replay: &Replay, report: &mut AuditReport) {
+    let Some(first) = report.unread_from else { return };
+    for replayed in &replay.batches {
+        for (hash, said) in chain.missing_blobs(&replayed.batch).await {
+            let batch = replayed.batch.number();
+            report.not_checked.push(format!("batch {batch}: blob {hash} is not to be had: {said}"));
+        }
+    }
+    report.not_checked.push(format!(
+        "batch {first} and all after it: what they lead to cannot be derived without its blobs; name a beacon node (a \
+         URL) or a mirror (a folder) with --blobs"
+    ));
 }
 
 /// The ops of a wrong batch that change nothing, with the rules that they break: what its poster may have applied.
@@ -143,11 +167,12 @@ async fn check_contract(chain: &RpcChain, replay: &Replay, report: &mut AuditRep
     if newest.is_some() && replay.first_fault().is_none() && newest != report.state_root {
         report.problems.push("the state rebuilt is not the one the newest batch states".to_owned());
     }
+    let derived = || replay.batches.iter().take_while(|replayed| !replayed.unreadable());
     report.checked.push(format!(
         "{} ({} of payload): every operation applied again, \
          every state root, queue hash and commitment compared",
-        count(replay.batches.len() as u64, "batch", "batches"),
-        bytes(replay.batches.iter().map(|replayed| replayed.batch.posted.data_bytes() as u64).sum())
+        count(derived().count() as u64, "batch", "batches"),
+        bytes(derived().map(|replayed| replayed.batch.posted.data_bytes() as u64).sum())
     ));
     report
         .checked
@@ -169,6 +194,12 @@ async fn check_flow(chain: &RpcChain, replay: &Replay, report: &mut AuditReport)
     report
         .checked
         .push("what workers and coordinators were credited adds up to what jobs were debited".to_owned());
+    if report.unread_from.is_some() {
+        report
+            .not_checked
+            .push("tokens claimed so far: the balances that they rest on are not known".to_owned());
+        return Ok(());
+    }
     if state.accounts().count() + state.jobs().count() > FLOW_LEAVES_MAX {
         report
             .not_checked

@@ -9,8 +9,8 @@ use protocol::ledger::{Blob, VersionedHash};
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::{Node, http_client};
-use crate::base_layer::Block;
+use super::{Node, RpcChain, http_client};
+use crate::base_layer::{BatchOnChain, Block};
 use crate::error::ChainError;
 use crate::kzg;
 
@@ -53,28 +53,36 @@ impl BlobSource {
         if folder.is_dir() { Ok(Self::Mirror(folder)) } else { Err(format!("{text}: no such folder")) }
     }
 
-    /// The blobs of a batch, each compared with its hash.
+    /// The blobs of a batch, each compared with its hash. With `gaps`, those before the first that is not to be had.
     pub(super) async fn fetch(
         &self,
         node: &Node,
         batch: u64,
         hashes: &[VersionedHash],
         block: &Block,
+        gaps: bool,
     ) -> Result<Vec<Blob>, ChainError> {
         let mut blobs = Vec::with_capacity(hashes.len());
         for hash in hashes {
-            let mut said = Vec::new();
-            let found = match self.first(hash, block).await {
-                Ok(blob) => Some(blob),
-                Err(why) => {
-                    said.extend(why);
-                    from_node(node, hash).await.map_err(|why| said.push(why)).ok()
+            match self.one(node, hash, block).await {
+                Ok(blob) => blobs.push(blob),
+                Err(_) if gaps => break,
+                Err(detail) => {
+                    return Err(ChainError::NoBlob { batch: BatchId(batch), hash: *hash, detail });
                 }
-            };
-            let batch = BatchId(batch);
-            blobs.push(found.ok_or(ChainError::NoBlob { batch, hash: *hash, detail: said.join("; ") })?);
+            }
         }
         Ok(blobs)
+    }
+
+    /// A blob, or who was asked for it and what they said.
+    async fn one(&self, node: &Node, hash: &VersionedHash, block: &Block) -> Result<Blob, String> {
+        let said = match self.first(hash, block).await {
+            Ok(blob) => return Ok(blob),
+            Err(said) => said,
+        };
+        let asked = from_node(node, hash).await;
+        asked.map_err(|why| said.into_iter().chain([why]).collect::<Vec<_>>().join("; "))
     }
 
     async fn first(&self, hash: &VersionedHash, block: &Block) -> Result<Blob, Option<String>> {
@@ -90,6 +98,19 @@ impl BlobSource {
                 beacon(url, hash, block).await.map_err(|why| Some(format!("the beacon node: {why}")))
             }
         }
+    }
+}
+
+impl RpcChain {
+    /// The blobs of a batch that are not to be had, each with who was asked and what they said.
+    pub async fn missing_blobs(&self, batch: &BatchOnChain) -> Vec<(VersionedHash, String)> {
+        let mut missing = Vec::new();
+        for hash in batch.posted.blobs.iter().flat_map(|blobs| &blobs.hashes) {
+            if let Err(said) = self.blobs.one(&self.node, hash, &batch.place.block).await {
+                missing.push((*hash, said));
+            }
+        }
+        missing
     }
 }
 

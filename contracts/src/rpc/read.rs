@@ -36,7 +36,8 @@ pub struct RpcChain {
     pub(super) contract: Address,
     pub(super) config: RollupConfig,
     deployed_block: u64,
-    blobs: BlobSource,
+    pub(super) blobs: BlobSource,
+    gaps: bool,
 }
 
 impl RpcChain {
@@ -82,12 +83,19 @@ impl RpcChain {
             data_window: config.dataWindow,
             bond_exit: config.bondExit,
         };
-        Ok(Self { node, contract: rollup, config, deployed_block, blobs: BlobSource::default() })
+        Ok(Self { node, contract: rollup, config, deployed_block, blobs: BlobSource::default(), gaps: false })
     }
 
     /// The same connection, asking for blobs there before it asks the node.
     pub fn with_blobs(mut self, blobs: BlobSource) -> Self {
         self.blobs = blobs;
+        self
+    }
+
+    /// The same connection, whose history goes on past a blob that is not to be had: such a batch lacks the blobs from
+    /// there on, and cannot be judged.
+    pub fn with_gaps(mut self) -> Self {
+        self.gaps = true;
         self
     }
 
@@ -188,7 +196,7 @@ impl RpcChain {
             let hashes =
                 hashes.get(..blobs_of(call.chunks as usize)).ok_or_else(|| bad("blobs are missing"))?;
             let hashes: Vec<_> = hashes.iter().map(|hash| VersionedHash(hash.0)).collect();
-            let blobs = self.blobs.fetch(&self.node, event.number, &hashes, &place.block).await?;
+            let blobs = self.blobs.fetch(&self.node, event.number, &hashes, &place.block, self.gaps).await?;
             let blobs = InBlobs { count: call.chunks, credits: call.credits, hashes, blobs };
             let header = BatchHeader::from(&call.header);
             let (payload, commitment) = (Vec::new(), from_word(event.commitment));

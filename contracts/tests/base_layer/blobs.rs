@@ -8,7 +8,7 @@ use alloy::consensus::{
 use alloy::eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy::eips::eip7594::{BlobTransactionSidecarEip7594, BlobTransactionSidecarVariant};
 use contracts::base_layer::{
-    BaseLayer as _, BaseLayerWriter as _, BatchOnChain, Challenger as _, PostOutcome,
+    BaseLayer as _, BaseLayerWriter as _, BatchOnChain, ChainEvent, Challenger as _, PostOutcome,
 };
 use contracts::error::ChainError;
 use contracts::kzg;
@@ -17,7 +17,7 @@ use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, BatchId, JobId, WorkerId};
 use protocol::ledger::fraud::{challenge_hash, misfit, wrong_chunk};
-use protocol::ledger::{Batch, BatchBuilder, BatchMode, BatchStart, Deriver, Settlement};
+use protocol::ledger::{Batch, BatchBuilder, BatchMode, BatchStart, Deriver, Fault, Settlement};
 use serde_json::{Value, json};
 
 use crate::nodes::Node;
@@ -204,4 +204,51 @@ async fn blobs_that_are_not_what_their_transaction_names_are_refused_in_words() 
         assert!(said.contains(want), "{want}: {said}");
     }
     assert_eq!(node.ask("eth_blockNumber", json!([])).await, before);
+}
+
+/// A node that forwards to another and has no blobs.
+async fn without_blobs(node: &Node) -> String {
+    let (http, to) = (reqwest::Client::new(), node.url.clone());
+    let forward = move |body: String| {
+        let (http, to) = (http.clone(), to.clone());
+        async move {
+            let body = body.replace("anvil_getBlobByHash", "anvil_getNothing");
+            let sent = http.post(to).header("content-type", "application/json").body(body).send().await;
+            ([("content-type", "application/json")], sent.unwrap().text().await.unwrap())
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().route("/", axum::routing::post(forward));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+#[tokio::test]
+async fn a_blob_that_is_not_to_be_had_ends_a_history_or_leaves_a_gap_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::devchain(dir.path());
+    let mut gas = Vec::new();
+    let parties = set_up(&node, &mut gas).await;
+    fund(&parties, &mut gas).await;
+    let (mut deriver, batch) = honest(&parties).await;
+    let there = post(&parties, &batch).await;
+    let url = without_blobs(&node).await;
+    let chain = RpcChain::connect(&url, parties.anyone.contract()).await.unwrap();
+    let at = there.place.block.number;
+    let error = chain.history(at, at).await.unwrap_err();
+    assert!(matches!(error, ChainError::NoBlob { batch: BatchId(1), .. }), "{error}");
+
+    let chain = chain.with_gaps();
+    let [ChainEvent::Posted(read)] = &chain.history(at, at).await.unwrap().events[..] else { panic!() };
+    assert_eq!(read.posted.commitment, there.posted.commitment);
+    assert_eq!(deriver.batch(&read.posted, None).fault, Some(Fault::Missing(0)));
+    assert!(wrong_chunk(&deriver, &read.posted).is_none() && misfit(&read.posted).is_none());
+    let missing = chain.missing_blobs(read).await;
+    assert_eq!(missing.len(), 1);
+    assert_eq!(missing[0].0, kzg::versioned_hash(&batch.blobs()[0]));
+    assert!(missing[0].1.contains("no method anvil_getNothing"), "{}", missing[0].1);
+    let direct = RpcChain::connect(&node.url, chain.contract()).await.unwrap();
+    assert!(direct.missing_blobs(read).await.is_empty());
+    assert!(deriver.batch(&there.posted, None).holds());
 }

@@ -138,7 +138,7 @@ pub struct InBlobs {
     pub credits: u32,
     /// What the posting transaction names the blobs by.
     pub hashes: Vec<VersionedHash>,
-    /// The blobs; whoever fetched them has compared them with the hashes.
+    /// The blobs; whoever fetched them has compared them with the hashes. Where one was not to be had, those before it.
     pub blobs: Vec<Blob>,
 }
 

@@ -140,6 +140,9 @@ pub enum Fault {
         /// How many it says.
         got: u32,
     },
+    /// Not all of its blobs were to be had: what the others say cannot be judged.
+    #[error("its blobs are not to be had from chunk {0} on")]
+    Missing(usize),
     /// Its chunks in blobs declare other credits than were stated when it was posted.
     #[error("its chunks declare {want} credits, it was posted with {got}")]
     Credits {
@@ -340,6 +343,9 @@ impl Deriver {
             if want != got {
                 return Err(Fault::Chunk { index, want, got });
             }
+        }
+        if posted.blobs.as_ref().is_some_and(|blobs| chunks.len() < blobs.count as usize) {
+            return Err(Fault::Missing(chunks.len()));
         }
         if state.parts() != header.post {
             return Err(Fault::Post { want: state.parts().into(), got: header.post.into() });

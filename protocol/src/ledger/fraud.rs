@@ -134,7 +134,7 @@ pub fn misfit(posted: &PostedBatch) -> Option<Misfit> {
     let blobs = posted.blobs.as_ref()?;
     let chunks = blobs.chunks();
     let mut credits = 0;
-    let last = chunks.len().checked_sub(1)?;
+    let last = (blobs.count as usize).checked_sub(1)?;
     let index = chunks.iter().enumerate().position(|(index, StatedChunk { first_credit, chunk })| {
         let counts_on = *first_credit == credits;
         credits += u32::from(chunk.declared);

@@ -148,6 +148,8 @@ pub async fn first_fault(
     };
     let (wrong, fraud) = match (in_results.filter(comes_first), in_chunks) {
         (Some((replayed, fraud)), _) => (replayed, Some(Fraud::Result(fraud))),
+        // Nothing is known to be wrong there.
+        (None, Some(first)) if first.unreadable() => return Ok(None),
         (None, Some(first)) => {
             let posted = &first.batch.posted;
             let fraud = wrong_chunk(&replay.deriver, posted).map(|fraud| Fraud::Chunk(Box::new(fraud)));

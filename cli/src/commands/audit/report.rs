@@ -41,6 +41,9 @@ pub struct AuditReport {
     to_block: u64,
     #[serde(with = "text::option")]
     pub(super) state_root: Option<Keccak>,
+    /// The first batch whose blobs are not to be had: from there on there is no answer.
+    #[serde(with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub(super) unread_from: Option<BatchId>,
     /// What does not match.
     pub problems: Vec<String>,
     pub(super) checked: Vec<String>,
@@ -95,6 +98,9 @@ pub struct BatchLine {
     is_final: bool,
     /// The first thing that is wrong with it.
     pub fault: Option<String>,
+    /// Why it cannot be said whether it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unknown: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -165,6 +171,17 @@ impl BatchLine {
             state_root: header.post.root(),
             is_final: replayed.is_final,
             fault: replayed.verdict.fault.as_ref().map(ToString::to_string),
+            unknown: None,
+        }
+    }
+}
+
+impl BatchLine {
+    const fn holds(&self) -> &'static str {
+        match (&self.fault, &self.unknown) {
+            (Some(_), _) => "NO",
+            (None, Some(_)) => "unknown",
+            (None, None) => "yes",
         }
     }
 }
@@ -197,6 +214,7 @@ impl AuditReport {
             from_block: chain.deployed_block(),
             to_block: replay.head.number,
             state_root: None,
+            unread_from: None,
             problems: Vec::new(),
             checked: Vec::new(),
             not_checked: Vec::new(),
@@ -212,7 +230,7 @@ impl AuditReport {
 
     pub(super) fn conclude(&mut self) {
         self.not_checked.extend(TRUSTED.map(str::to_owned));
-        self.ok = self.problems.is_empty();
+        self.ok = self.problems.is_empty() && self.unread_from.is_none();
     }
 }
 
@@ -243,7 +261,7 @@ impl Report for AuditReport {
                 bytes(line.payload_bytes as u64),
                 short(line.state_root),
                 if line.is_final { "yes" } else { "not yet" }.to_owned(),
-                if line.fault.is_none() { "yes" } else { "NO" }.to_owned(),
+                line.holds().to_owned(),
             ]
         });
         page.table(&columns, rows, "none has been posted");
@@ -261,22 +279,27 @@ impl Report for AuditReport {
         if let Some(challenge) = &self.challenge {
             page.line(challenge);
         }
-        let conclusion = if self.ok {
-            page.good("everything that was checked holds")
-        } else {
-            page.bad("the audit does not hold")
+        let conclusion = match self.unread_from {
+            None if self.ok => page.good("everything that was checked holds"),
+            Some(first) if self.problems.is_empty() => {
+                page.bad(format_args!("no answer: from batch {first} on, blobs are not to be had"))
+            }
+            _ => page.bad("the audit does not hold"),
         };
         page.line(conclusion);
     }
 
     fn status(&self) -> ExitStatus {
-        ExitStatus::from_answer(self.ok)
+        match self.unread_from {
+            Some(_) if self.problems.is_empty() => ExitStatus::Error,
+            _ => ExitStatus::from_answer(self.ok),
+        }
     }
 }
 
 impl AuditReport {
     fn balances(&self, page: &mut Page) {
-        match self.batches.iter().find(|line| line.fault.is_some()) {
+        match self.batches.iter().find(|line| line.holds() != "yes") {
             None => page.heading("Balances"),
             Some(wrong) => page.heading(format_args!("Balances before batch {}", wrong.batch)),
         }
