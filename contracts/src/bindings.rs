@@ -12,7 +12,7 @@ use protocol::ledger::state::empty_nodes;
 
 use crate::base_layer::{BatchOnChain, ProvenAccount, ProvenJob};
 
-pub use generated::{Challenges, DevToken, Rollup, ServiceBonds, WorkerRegistry};
+pub use generated::{Challenges, DevToken, FundingRelay, Rollup, ServiceBonds, WorkerRegistry};
 
 #[expect(clippy::too_many_arguments, reason = "the macro writes a function with one argument a field")]
 mod generated {
@@ -38,6 +38,12 @@ mod generated {
         #[derive(Debug)]
         WorkerRegistry,
         "artifacts/WorkerRegistry.json"
+    );
+
+    alloy::sol!(
+        #[derive(Debug)]
+        FundingRelay,
+        "artifacts/FundingRelay.json"
     );
 
     alloy::sol!(
@@ -71,8 +77,8 @@ fn units(amount: Amount) -> u128 {
     amount.as_units()
 }
 
-/// Each contract's bindings have their own copy of a struct that several contracts take: the same conversions for each.
-macro_rules! shared_structs {
+/// The terms of a job, in each contract's bindings that take them.
+macro_rules! terms {
     ($contract:ident) => {
         impl From<ours::Terms> for $contract::Terms {
             fn from(terms: ours::Terms) -> Self {
@@ -88,7 +94,16 @@ macro_rules! shared_structs {
                 }
             }
         }
+    };
+}
 
+terms!(Rollup);
+terms!(Challenges);
+terms!(FundingRelay);
+
+/// Each contract's bindings have their own copy of a struct that several contracts take: the same conversions for each.
+macro_rules! shared_structs {
+    ($contract:ident) => {
         impl From<&ours::StateParts> for $contract::StateParts {
             fn from(parts: &ours::StateParts) -> Self {
                 Self {

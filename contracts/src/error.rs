@@ -11,6 +11,7 @@ use protocol::ledger::VersionedHash;
 
 use crate::bindings::Challenges::ChallengesErrors;
 use crate::bindings::DevToken::DevTokenErrors;
+use crate::bindings::FundingRelay::FundingRelayErrors;
 use crate::bindings::Rollup::RollupErrors;
 use crate::bindings::ServiceBonds::ServiceBondsErrors;
 use crate::bindings::WorkerRegistry::WorkerRegistryErrors;
@@ -80,6 +81,16 @@ pub enum ChainError {
     /// The address holds no registry for this rollup's workers of this version.
     #[error("there is no registry of this rollup's workers at {address} on chain {chain_id}: {detail}")]
     NoRegistry {
+        /// The address.
+        address: Address,
+        /// The chain.
+        chain_id: u64,
+        /// What was found instead.
+        detail: String,
+    },
+    /// The address holds no relay of this version for this rollup.
+    #[error("there is no relay that funds this rollup's jobs at {address} on chain {chain_id}: {detail}")]
+    NoRelay {
         /// The address.
         address: Address,
         /// The chain.
@@ -172,6 +183,8 @@ pub enum Reason {
     Bonds(Box<ServiceBondsErrors>),
     /// One of the worker registry's.
     Registry(Box<WorkerRegistryErrors>),
+    /// One of the funding relay's.
+    Relay(Box<FundingRelayErrors>),
     /// One of the token's.
     Token(Box<DevTokenErrors>),
     /// A reason in words.
@@ -197,6 +210,9 @@ impl Reason {
         if let Ok(error) = WorkerRegistryErrors::abi_decode(data) {
             return Self::Registry(Box::new(error));
         }
+        if let Ok(error) = FundingRelayErrors::abi_decode(data) {
+            return Self::Relay(Box::new(error));
+        }
         if let Ok(error) = DevTokenErrors::abi_decode(data) {
             return Self::Token(Box::new(error));
         }
@@ -215,6 +231,7 @@ impl fmt::Display for Reason {
             Self::Challenges(error) => write!(f, "{}", crate::reason::challenges(error)),
             Self::Bonds(error) => write!(f, "{}", crate::reason::bonds(error)),
             Self::Registry(error) => write!(f, "{}", crate::reason::registry(error)),
+            Self::Relay(error) => write!(f, "{}", crate::reason::relay(error)),
             Self::Token(error) => write!(f, "{}", crate::reason::token(error)),
             Self::Text(text) | Self::Panic(text) => f.write_str(text),
             Self::Unknown(data) if data.is_empty() => f.write_str("no reason given"),

@@ -2,6 +2,7 @@
 
 use crate::bindings::Challenges::ChallengesErrors as C;
 use crate::bindings::DevToken::DevTokenErrors as T;
+use crate::bindings::FundingRelay::FundingRelayErrors as F;
 use crate::bindings::Rollup::RollupErrors as R;
 use crate::bindings::ServiceBonds::ServiceBondsErrors as B;
 use crate::bindings::WorkerRegistry::WorkerRegistryErrors as W;
@@ -55,6 +56,7 @@ pub(crate) fn rollup(error: &R) -> String {
 fn job_or_claim(error: &R) -> String {
     match error {
         R::NoCoordinator(_) => "a job needs a coordinator".into(),
+        R::NoRequester(_) => "a job needs a requester".into(),
         R::NoPrice(_) => "a job's price cap must not be zero".into(),
         R::NoTasks(_) => "a job's task cap must not be zero".into(),
         R::NoSettlements(_) => "a job must have at least one settlement".into(),
@@ -69,6 +71,7 @@ fn job_or_claim(error: &R) -> String {
         R::TooManyJobs(_) => "there is no room for another job".into(),
         R::UnknownJob(e) => format!("there is no job {}", e.job),
         R::NotRequester(e) => format!("{} is not the requester of job {}", e.sender, e.job),
+        R::Expired(e) => format!("what was signed held until time {}: have it signed again", e.deadline),
         R::AlreadyClosing(e) => format!("job {} is being closed already", e.job),
         R::NotPosted(e) => format!("batch {} does not stand: it was rolled back, or never posted", e.batch),
         R::IsFrozen(_) => "the rollup is frozen: nothing can be posted or paid in, only claimed".into(),
@@ -210,6 +213,23 @@ pub(crate) fn registry(error: &W) -> String {
     }
 }
 
+/// A reason of the funding relay. What it shares with the contracts above is read as theirs.
+pub(crate) fn relay(error: &F) -> String {
+    match error {
+        F::WrongNonce(e) if e.got < e.next => {
+            format!("order {} of {} was sent already: the next is {}", e.got, e.requester, e.next)
+        }
+        F::WrongNonce(e) => {
+            format!("order {} of {} comes too early: the next is {}", e.got, e.requester, e.next)
+        }
+        F::NotSignedByRequester(e) => format!(
+            "the order is not signed by {}, or was changed, or is for another relay: {} signed",
+            e.requester, e.signer
+        ),
+        other => format!("the funding relay reported {}", plain(&format!("{other:?}"))),
+    }
+}
+
 /// A reason of the token.
 pub(crate) fn token(error: &T) -> String {
     match error {
@@ -272,6 +292,16 @@ mod tests {
             data.resize(4 + 32 * 4, 0);
             let text = Reason::decode(&data).to_string();
             assert!(text.contains(' ') && !text.contains("the worker registry reported"), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_relay_has_a_sentence() {
+        for selector in F::SELECTORS {
+            let mut data = selector.to_vec();
+            data.resize(4 + 32 * 4, 0);
+            let text = Reason::decode(&data).to_string();
+            assert!(text.contains(' ') && !text.contains("the funding relay reported"), "{text}");
         }
     }
 

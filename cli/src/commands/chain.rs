@@ -81,6 +81,8 @@ struct Deployed {
     #[serde(with = "text")]
     worker_registry: Address,
     #[serde(with = "text")]
+    funding_relay: Address,
+    #[serde(with = "text")]
     token: Address,
     #[serde(with = "text")]
     operator: Address,
@@ -96,6 +98,7 @@ impl Report for Deployed {
             ("challenges", &self.challenges),
             ("service bonds", &self.service_bonds),
             ("worker registry", &self.worker_registry),
+            ("funding relay", &self.funding_relay),
             ("token", &self.token),
             ("operator", &self.operator),
         ]);
@@ -150,6 +153,7 @@ async fn deploy(args: &Deploy, out: &Output) -> anyhow::Result<ExitStatus> {
         challenges: deployed.challenges,
         service_bonds: deployed.service_bonds,
         worker_registry: deployed.worker_registry,
+        funding_relay: deployed.funding_relay,
         token: deployed.token,
         operator: args.operator,
         gas: deployed.costs.iter().map(|cost| cost.gas).sum(),

@@ -18,7 +18,7 @@ import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "./types/State.so
 
 /// @title The base layer's side of fedroll. {IRollup} says what each function does.
 /// @dev Here: money out. {RollupQueue} takes money in, {RollupBatches} keeps batches.
-contract Rollup is RollupQueue, RollupBatches, EIP712 {
+contract Rollup is RollupQueue, RollupBatches {
     using SafeERC20 for IERC20;
     using StateTree for AccountLeaf;
     using StateTree for JobLeaf;

@@ -10,7 +10,9 @@ use super::Node;
 use super::read::cost_of;
 use super::send::{Outgoing, Sender};
 use crate::base_layer::Cost;
-use crate::bindings::{Challenges, DevToken, Rollup, ServiceBonds, WorkerRegistry, from_evm, to_evm};
+use crate::bindings::{
+    Challenges, DevToken, FundingRelay, Rollup, ServiceBonds, WorkerRegistry, from_evm, to_evm,
+};
 use crate::error::ChainError;
 
 /// Which money a rollup holds.
@@ -90,6 +92,8 @@ pub struct Deployed {
     pub service_bonds: Address,
     /// The `WorkerRegistry` where its workers may stake.
     pub worker_registry: Address,
+    /// The `FundingRelay` that funds its jobs by signature.
+    pub funding_relay: Address,
     /// Its token.
     pub token: Address,
     /// What each deployment cost.
@@ -123,6 +127,7 @@ pub async fn quote(url: &str, token: TokenChoice) -> Result<Quote, ChainError> {
         &ServiceBonds::BYTECODE[..],
         &Rollup::BYTECODE[..],
         &WorkerRegistry::BYTECODE[..],
+        &FundingRelay::BYTECODE[..],
     ];
     let mut gas = contracts.into_iter().map(creation_gas).sum::<u64>() + DEPOSIT_GAS;
     if token == TokenChoice::Development {
@@ -205,6 +210,9 @@ pub async fn deploy(
     let mut code = WorkerRegistry::BYTECODE.to_vec();
     code.extend((to_evm(rollup),).abi_encode_params());
     let worker_registry = create(&node, &sender, "deploying the worker registry", code, &mut costs).await?;
+    let mut code = FundingRelay::BYTECODE.to_vec();
+    code.extend((to_evm(rollup),).abi_encode_params());
+    let funding_relay = create(&node, &sender, "deploying the funding relay", code, &mut costs).await?;
     let out = Outgoing {
         action: "making the proposer's fraud bond",
         to: Some(challenges),
@@ -216,7 +224,7 @@ pub async fn deploy(
     if choice == TokenChoice::Development {
         costs.extend(development_bond(&node, &sender, token, service_bonds, proposer).await?);
     }
-    Ok(Deployed { rollup, challenges, service_bonds, worker_registry, token, costs })
+    Ok(Deployed { rollup, challenges, service_bonds, worker_registry, funding_relay, token, costs })
 }
 
 /// Development tokens cost nothing: a service bond that covers every job.

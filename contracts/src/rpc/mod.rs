@@ -2,8 +2,8 @@
 //!
 //! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `blobs` finds the bytes of
 //! batches that stand in blobs, `send` gets one transaction into a block exactly once, `deploy` makes a rollup,
-//! `challenge` proves batches wrong, `bonds` answers for promises, `stakes` holds workers to one result a task, `exit`
-//! gets money out of a frozen rollup.
+//! `challenge` proves batches wrong, `bonds` answers for promises, `stakes` holds workers to one result a task, `relay`
+//! acts for requesters by their signature, `exit` gets money out of a frozen rollup.
 
 mod blobs;
 mod bonds;
@@ -11,6 +11,7 @@ mod challenge;
 mod deploy;
 mod exit;
 mod read;
+mod relay;
 mod send;
 mod stakes;
 mod write;
@@ -30,6 +31,7 @@ use reqwest::Url;
 pub use blobs::BlobSource;
 pub use deploy::{Deployed, FRAUD_BOND_WEI, Quote, TokenChoice, Windows, deploy, quote};
 pub use read::{HISTORY_BLOCKS_MAX, RpcChain};
+pub use relay::{GasQuote, RpcRelay};
 pub use stakes::{RpcRegistry, RpcRegistryWriter};
 pub use write::RpcWriter;
 

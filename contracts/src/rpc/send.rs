@@ -175,7 +175,7 @@ impl Sender {
     }
 
     /// The gas to allow: a fifth above the estimate, because the state may move on until it is mined.
-    async fn gas(&self, node: &Node, out: &Outgoing) -> Result<u64, ChainError> {
+    pub(super) async fn gas(&self, node: &Node, out: &Outgoing) -> Result<u64, ChainError> {
         let estimate = node.ask::<_, U64>("eth_estimateGas", (self.request(out),)).await;
         let estimate = estimate.map_err(|error| match error {
             ChainError::Reverted { reason, .. } => ChainError::Reverted { action: out.action, reason },

@@ -26,7 +26,7 @@ use crate::kzg;
 #[derive(Clone, Debug)]
 pub struct RpcWriter {
     pub(super) chain: RpcChain,
-    sender: Arc<Sender>,
+    pub(super) sender: Arc<Sender>,
 }
 
 impl RpcWriter {

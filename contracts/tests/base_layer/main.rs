@@ -7,6 +7,7 @@ mod bonds;
 mod durability;
 mod fraud;
 mod nodes;
+mod relay;
 mod stakes;
 mod story;
 mod tools;

@@ -7,7 +7,7 @@ use contracts::base_layer::{
 use contracts::bindings::Rollup::RollupErrors as E;
 use contracts::devchain::faucet_key;
 use contracts::error::{ChainError, Reason};
-use contracts::rpc::{RpcChain, RpcWriter, TokenChoice, Windows, deploy, quote};
+use contracts::rpc::{Deployed, RpcChain, RpcWriter, TokenChoice, Windows, deploy, quote};
 use protocol::amount::Amount;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
@@ -114,11 +114,17 @@ pub struct Parties {
 }
 
 pub async fn set_up(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> Parties {
-    set_up_with_registry(node, gas).await.0
+    set_up_with_deployment(node, gas).await.0
 }
 
 /// The same, and where its workers may stake.
 pub async fn set_up_with_registry(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> (Parties, Address) {
+    let (parties, deployed) = set_up_with_deployment(node, gas).await;
+    (parties, deployed.worker_registry)
+}
+
+/// The same, and where all its contracts are.
+pub async fn set_up_with_deployment(node: &Node, gas: &mut Vec<(&'static str, u64)>) -> (Parties, Deployed) {
     // Both nodes at the same times, so that both hash the same bytes.
     node.ask("evm_setNextBlockTimestamp", json!([START])).await;
     node.ask("anvil_setBlockTimestampInterval", json!([1])).await;
@@ -141,7 +147,7 @@ pub async fn set_up_with_registry(node: &Node, gas: &mut Vec<(&'static str, u64)
     }
     let (proposer, requester) = (chain.clone().with_key(&key(1)), chain.with_key(&key(2)));
     gas.push(("mint", anyone.mint(requester.sender(), Amount::units(1_000_000_000)).await.unwrap().gas));
-    (Parties { proposer, requester, anyone }, deployed.worker_registry)
+    (Parties { proposer, requester, anyone }, deployed)
 }
 
 pub async fn fund(parties: &Parties, gas: &mut Vec<(&'static str, u64)>) {

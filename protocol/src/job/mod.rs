@@ -2,6 +2,7 @@
 //! the acceptance that answers it.
 
 pub mod acceptance;
+pub mod funding;
 pub mod model;
 pub mod receipt;
 pub mod request;
@@ -11,6 +12,7 @@ pub mod task;
 pub mod work;
 
 pub use acceptance::{Acceptance, SignedAcceptance};
+pub use funding::{ClosingOrder, FundingOrder, SignedOrder};
 pub use model::{ModelKind, ModelSpec};
 pub use receipt::{Evaluated, Receipt};
 pub use spec::{JobSpec, SpecError, SpecFields};

@@ -108,6 +108,7 @@ interface IRollup {
     // --- errors: the queue
 
     error NoCoordinator();
+    error NoRequester();
     error NoPrice();
     error NoTasks();
     error NoSettlements();
@@ -119,7 +120,10 @@ interface IRollup {
     error TransferMismatch(uint256 received, uint256 expected);
     error TooManyJobs();
     error UnknownJob(uint32 job);
+    /// @dev `sender` sent it or, as far as that can be said, signed it.
     error NotRequester(uint32 job, address sender);
+    /// @dev What was signed held until `deadline`.
+    error Expired(uint64 deadline);
     error AlreadyClosing(uint32 job);
 
     // --- errors: freezing
@@ -156,12 +160,26 @@ interface IRollup {
         external
         returns (uint32 job);
 
+    /// @notice The same, with the sender's money and in another's name: `requester` closes the job and is paid what it
+    /// gives back. Nobody's consent is asked for a gift.
+    function fundJobFor(
+        address requester,
+        address coordinator,
+        bytes32 specHash,
+        Terms calldata terms,
+        uint128 amount
+    ) external returns (uint32 job);
+
     /// @notice Adds escrow to a job. Anyone may; a job already closed keeps it for its requester to claim back.
     function topUp(uint32 job, uint128 amount) external;
 
     /// @notice Asks the ledger to close a job: after a grace, nothing more is paid and the rest goes back. Once,
     /// by the requester.
     function closeJob(uint32 job) external;
+
+    /// @notice The same by whoever has the requester's signature of `CloseJob(uint32 job,uint64 deadline)`, until then.
+    /// A job closes once, so there is nothing to repeat.
+    function closeJobFor(uint32 job, uint64 deadline, bytes calldata signature) external;
 
     // --- batches
 

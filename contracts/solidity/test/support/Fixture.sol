@@ -151,6 +151,23 @@ abstract contract Fixture {
         return rollup.fundJob(proposer, keccak256("spec"), terms(), amount);
     }
 
+    /// @dev The key's EIP-712 signature of a struct's hash, for this contract.
+    function sign(uint256 key, address verifier, bytes32 hash) internal view returns (bytes memory) {
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256(
+                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+                ),
+                keccak256("fedroll"),
+                keccak256("1"),
+                block.chainid,
+                verifier
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, keccak256(abi.encodePacked(hex"1901", domain, hash)));
+        return abi.encodePacked(r, s, v);
+    }
+
     /// @dev The siblings of a tree's only leaf: all empty.
     function lone() internal pure returns (bytes32[] memory) { }
 

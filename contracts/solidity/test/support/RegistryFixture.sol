@@ -95,20 +95,4 @@ abstract contract RegistryFixture is Fixture {
             )
         );
     }
-
-    function sign(uint256 key, address verifier, bytes32 hash) internal view returns (bytes memory) {
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256(
-                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-                ),
-                keccak256("fedroll"),
-                keccak256("1"),
-                block.chainid,
-                verifier
-            )
-        );
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, keccak256(abi.encodePacked(hex"1901", domain, hash)));
-        return abi.encodePacked(r, s, v);
-    }
 }
