@@ -22,6 +22,8 @@ pub const BLOBS: &str = "FEDROLL_BLOBS";
 pub const ROLLUP: &str = "FEDROLL_ROLLUP";
 /// The address of the `WorkerRegistry` contract.
 pub const REGISTRY: &str = "FEDROLL_REGISTRY";
+/// The address of the `FundingRelay` contract.
+pub const RELAY: &str = "FEDROLL_RELAY";
 /// The file that holds the secp256k1 key to sign with.
 pub const KEY_FILE: &str = "FEDROLL_KEY_FILE";
 /// Where the MNIST files lie that `up` and `demo` split among their workers.

@@ -10,8 +10,8 @@ use contracts::rpc::RpcChain;
 use protocol::amount::Amount;
 use protocol::api::Info;
 use protocol::hash::Digest;
-use protocol::ids::JobId;
-use protocol::job::JobSpec;
+use protocol::ids::{Address, JobId};
+use protocol::job::{FundingOrder, JobSpec};
 use protocol::limits::BLOB_BYTES_MAX;
 use protocol::sign::EthKey;
 use protocol::sign::eip712::Domain;
@@ -22,6 +22,7 @@ use crate::clock::Stopwatch;
 use crate::error::CliError;
 use crate::files;
 use crate::network::Network;
+use crate::order::Order as Relayable;
 use crate::output::Output;
 use crate::page::bytes;
 
@@ -72,38 +73,22 @@ pub struct Requester<'a> {
     pub network: &'a Network,
 }
 
+/// What a job costs, where.
+struct Offer {
+    info: Info,
+    chain: RpcChain,
+    budget: Amount,
+}
+
 impl Requester<'_> {
     /// Shows the price and whatever stands in the way, asks unless `yes`, and places the job.
     pub async fn place(&self, order: Order, yes: bool, out: &Output) -> anyhow::Result<Placed> {
-        let info = self.client.info().await?;
-        let chain = self.chain(&info).await?;
-        if let Some(asked) = order.spec.stake {
-            // Whoever named it: it holds this rollup's workers, by this version's rules.
-            chain.registry(asked.registry).await?;
-        }
-        let plan = self.client.plan(&order.spec).await?;
-        for problem in &plan.problems {
-            out.warn(problem);
-        }
-        let budget = Amount::units(order.spec.budget());
-        let held = chain.token_balance(self.key.address()).await?;
-        let label = if info.development_chain { " (development tokens)" } else { "" };
-        out.note(format_args!(
-            "{} costs at most {budget} tokens{label}; {} holds {held}; {} of its workers could do it",
-            order.spec.name,
-            self.key.address(),
-            plan.eligible.len()
-        ));
-        if held < budget {
-            let (has, needs) = (held.to_string(), budget.to_string());
-            return Err(CliError::Poor { who: self.key.address(), has, needs }.into());
-        }
+        let Offer { info, chain, budget } = self.offer(&order.spec, out).await?;
         if !yes {
             out.confirm(&format!("Pay {budget} tokens into escrow?"))?;
         }
-        let domain = Domain { chain_id: info.chain_id, contract: info.rollup };
         let spec = order.spec.clone();
-        self.hand_in(order, &Signer { key: self.key, domain }, out).await?;
+        self.hand_in(order, &self.signer(&info), out).await?;
         let spinner = out.spinner("funding the job on the base layer");
         let chain = chain.with_key(self.key);
         let (job, cost) = chain.fund_job(info.operator, spec.hash(), spec.terms(), budget).await?;
@@ -111,6 +96,76 @@ impl Requester<'_> {
         self.wait_until_seen(job).await?;
         spinner.finish_and_clear();
         Ok(Placed { job, funded: budget, gas: cost.gas })
+    }
+
+    /// The same but for the transaction: signs, for `lifetime_s` seconds, what makes it anybody's. Returns the rollup that
+    /// the order is for, too.
+    pub async fn sign(
+        &self,
+        order: Order,
+        relay: Address,
+        lifetime_s: u64,
+        yes: bool,
+        out: &Output,
+    ) -> anyhow::Result<(Domain, Relayable)> {
+        let Offer { info, chain, budget } = self.offer(&order.spec, out).await?;
+        let at = chain.relay(relay).await?;
+        if !yes {
+            out.confirm(&format!("Have anyone pay {budget} tokens of yours into escrow?"))?;
+        }
+        let spec = order.spec.clone();
+        self.hand_in(order, &self.signer(&info), out).await?;
+        let requester = self.key.address();
+        let asked = FundingOrder {
+            requester,
+            coordinator: info.operator,
+            spec: spec.hash(),
+            terms: spec.terms(),
+            amount: budget,
+            nonce: at.next_nonce(requester).await?,
+            deadline: chain.now().await?.saturating_add(lifetime_s),
+        };
+        let mut signed = asked.sign(&at.domain(), self.key);
+        signed.permit = at.permit(&asked, self.key).await?;
+        if signed.permit.is_none() && !at.is_allowed(requester, budget).await? {
+            let what =
+                format!("the token takes no permits, and the relay {relay} may not take {budget} tokens");
+            let fix = "have the requester's wallet allow the relay to take them (the token's approve)";
+            return Err(CliError::Mismatch { what, fix }.into());
+        }
+        Ok((chain.domain(), Relayable::Fund { relay, signed: Box::new(signed) }))
+    }
+
+    const fn signer(&self, info: &Info) -> Signer<'_> {
+        Signer { key: self.key, domain: Domain { chain_id: info.chain_id, contract: info.rollup } }
+    }
+
+    /// Finds out what a job costs and whether its requester can pay.
+    async fn offer(&self, spec: &JobSpec, out: &Output) -> anyhow::Result<Offer> {
+        let info = self.client.info().await?;
+        let chain = self.chain(&info).await?;
+        if let Some(asked) = spec.stake {
+            // Whoever named it: it holds this rollup's workers, by this version's rules.
+            chain.registry(asked.registry).await?;
+        }
+        let plan = self.client.plan(spec).await?;
+        for problem in &plan.problems {
+            out.warn(problem);
+        }
+        let budget = Amount::units(spec.budget());
+        let held = chain.token_balance(self.key.address()).await?;
+        let label = if info.development_chain { " (development tokens)" } else { "" };
+        out.note(format_args!(
+            "{} costs at most {budget} tokens{label}; {} holds {held}; {} of its workers could do it",
+            spec.name,
+            self.key.address(),
+            plan.eligible.len()
+        ));
+        if held < budget {
+            let (has, needs) = (held.to_string(), budget.to_string());
+            return Err(CliError::Poor { who: self.key.address(), has, needs }.into());
+        }
+        Ok(Offer { info, chain, budget })
     }
 
     /// The base layer, once it is the one that the coordinator settles on.

@@ -145,6 +145,7 @@ impl Local {
             rpc,
             rollup: deployed.rollup,
             registry: deployed.registry,
+            relay: deployed.relay,
             deployed_at: deployed.block,
             coordinator: ready.http,
             worker_address: ready.worker_address,

@@ -28,6 +28,7 @@ mod jobfile;
 mod keys;
 mod local;
 mod network;
+mod order;
 mod output;
 mod page;
 mod replay;

@@ -36,6 +36,9 @@ pub struct NetworkFile {
     /// The `WorkerRegistry` where its workers may stake.
     #[serde(default, with = "protocol::api::text::option", skip_serializing_if = "Option::is_none")]
     pub registry: Option<Address>,
+    /// The `FundingRelay` that funds its jobs by signature.
+    #[serde(default, with = "protocol::api::text::option", skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Address>,
     /// The rollup's first block.
     pub deployed_at: u64,
     /// The coordinator's HTTP API.
@@ -113,6 +116,11 @@ impl Network {
         self.file().and_then(|file| file.registry)
     }
 
+    /// The funding relay, if the directory knows it.
+    pub fn relay(&self) -> Option<Address> {
+        self.file().and_then(|file| file.relay)
+    }
+
     /// Chain and rollup, both of which must be known without asking a coordinator.
     pub fn base_layer(&self) -> Result<(String, Address), CliError> {
         let missing = |what, flag: &str| CliError::Unknown {
@@ -166,6 +174,7 @@ mod tests {
             rpc: "http://127.0.0.1:1".to_owned(),
             rollup: Address([7; 20]),
             registry: Some(Address([8; 20])),
+            relay: Some(Address([9; 20])),
             deployed_at: 3,
             coordinator: "http://127.0.0.1:2".to_owned(),
             worker_address: "0x00@127.0.0.1:3".to_owned(),

@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use protocol::amount::Amount;
-use protocol::ids::{JobId, SpecHash};
+use protocol::ids::{Address, JobId, SpecHash};
 
-use super::{CoordinatorArgs, KeyArgs};
+use super::{CoordinatorArgs, KeyArgs, NetworkArgs};
+use crate::env;
 use crate::jobfile::Duration;
 
 /// `fedroll job …`
@@ -18,7 +19,9 @@ Examples:
   fedroll job plan job.toml             what it would cost and who could do it; spends nothing
   fedroll job submit job.toml           shows the cost, asks, submits and funds it
   fedroll job watch 0                   progress by round
-  fedroll job fetch 0 -o model.safetensors")]
+  fedroll job fetch 0 -o model.safetensors
+  fedroll job submit job.toml --sign-only order.json    with a key that holds tokens and no ether;
+  fedroll job relay order.json --key-file other.key     whoever has ether sends it")]
 pub enum Job {
     /// Write a commented job file to start from
     Init(Init),
@@ -36,6 +39,11 @@ pub enum Job {
     Logs(Logs),
     /// Close a job before its end; what it has not spent comes back
     Cancel(Cancel),
+    /// Send what somebody without gas has signed: fund their job with their tokens, or close it
+    ///
+    /// `job submit --sign-only` and `job cancel --sign-only` write the file. It is checked before anything is sent, and
+    /// can take nothing from the key but gas.
+    Relay(Relay),
     /// Write a training job's model as safetensors
     Fetch(Fetch),
 }
@@ -97,8 +105,41 @@ pub struct Submit {
     #[command(flatten)]
     pub pay: Pay,
     /// Follow the job to its end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "sign_only")]
     pub watch: bool,
+    /// Whether to send it.
+    #[command(flatten)]
+    pub sign: SignOnly,
+    /// The address of the FundingRelay contract to sign for [default: the network directory's]
+    #[arg(long, value_name = "ADDRESS", env = env::RELAY, hide_env_values = true, requires = "sign_only")]
+    pub relay: Option<Address>,
+}
+
+/// What a command that can leave sending to others takes.
+#[derive(Clone, Debug, Args)]
+pub struct SignOnly {
+    /// Send nothing on the base layer: sign, and write into this file what anyone can send with `fedroll job relay`
+    #[arg(long, value_name = "FILE")]
+    pub sign_only: Option<PathBuf>,
+    /// How long what is signed can be sent
+    #[arg(long, value_name = "TIME", default_value = "12h", requires = "sign_only")]
+    pub valid_for: Duration,
+}
+
+/// `fedroll job relay`
+#[derive(Debug, Args)]
+pub struct Relay {
+    /// The file that was signed
+    pub file: PathBuf,
+    /// Which network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Who pays the gas.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Do not ask before gas is spent
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// What a command that spends takes.
@@ -157,6 +198,9 @@ pub struct Cancel {
     /// Who closes it.
     #[command(flatten)]
     pub pay: Pay,
+    /// Whether to send it.
+    #[command(flatten)]
+    pub sign: SignOnly,
 }
 
 /// `fedroll job fetch`

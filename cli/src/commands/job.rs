@@ -5,6 +5,7 @@ mod fetch;
 mod init;
 mod logs;
 mod plan;
+mod relay;
 pub mod show;
 pub mod submit;
 pub mod watch;
@@ -24,6 +25,7 @@ pub async fn run(command: &Job, out: &Output) -> anyhow::Result<ExitStatus> {
         Job::Logs(args) => logs::run(args, out).await,
         Job::Submit(args) => submit::run(args, out).await,
         Job::Cancel(args) => cancel::run(args, out).await,
+        Job::Relay(args) => relay::run(args, out).await,
         Job::Fetch(args) => fetch::run(args, out).await,
     }
 }

@@ -69,6 +69,8 @@ pub struct Rollup {
     pub rollup: Address,
     /// Where its workers may stake; `None` in a directory of an earlier version.
     pub registry: Option<Address>,
+    /// What funds its jobs by signature; `None` in a directory of an earlier version.
+    pub relay: Option<Address>,
     /// Its first block.
     pub block: u64,
 }
@@ -84,8 +86,8 @@ pub async fn rollup(
     if let Ok(network) = NetworkFile::read(root) {
         let chain = RpcChain::connect(rpc, network.rollup).await?;
         if chain.config().proposer == operator.address() {
-            let (rollup, registry) = (network.rollup, network.registry);
-            return Ok(Rollup { rollup, registry, block: chain.deployed_block() });
+            let (rollup, registry, relay) = (network.rollup, network.registry, network.relay);
+            return Ok(Rollup { rollup, registry, relay, block: chain.deployed_block() });
         }
     }
     spinner.set_prefix("deploying the rollup");
@@ -97,6 +99,6 @@ pub async fn rollup(
         chain.send_ether(receiver, ETHER).await?;
     }
     chain.mint(requester.address(), Amount::units(REQUESTER_TOKENS * UNITS_PER_TOKEN)).await?;
-    let registry = Some(deployed.worker_registry);
-    Ok(Rollup { rollup: deployed.rollup, registry, block: chain.deployed_block() })
+    let (registry, relay) = (Some(deployed.worker_registry), Some(deployed.funding_relay));
+    Ok(Rollup { rollup: deployed.rollup, registry, relay, block: chain.deployed_block() })
 }

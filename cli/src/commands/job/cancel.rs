@@ -5,13 +5,16 @@ use protocol::amount::Amount;
 use protocol::api::JobPhase;
 use protocol::hash::Keccak;
 use protocol::ids::JobId;
+use protocol::job::ClosingOrder;
 use serde::Serialize;
 
+use super::relay::Signed;
 use crate::args::job::Cancel;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::funding::Requester;
 use crate::network;
+use crate::order::Order;
 use crate::output::{Output, Report};
 use crate::page::Page;
 
@@ -69,6 +72,13 @@ pub async fn run(args: &Cancel, out: &Output) -> anyhow::Result<ExitStatus> {
             "Close job {job} ({}) for good? At most {unspent} tokens come back.",
             status.name
         ))?;
+    }
+    if let Some(file) = &args.sign.sign_only {
+        let deadline = chain.now().await?.saturating_add(args.sign.valid_for.0 / 1_000);
+        let (order, rollup) = (ClosingOrder { job, deadline }, chain.domain());
+        let signature = key.sign(&order.digest(&rollup));
+        let order = Order::Close { order, requester: key.address(), signature };
+        return out.answer(&Signed::write(&order, file, &rollup)?);
     }
     let chain = chain.with_key(&key);
     let cost = chain.close_job(job).await?;

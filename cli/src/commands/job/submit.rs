@@ -4,8 +4,10 @@ use protocol::amount::Amount;
 use protocol::ids::{JobId, SpecHash};
 use serde::Serialize;
 
+use super::relay::Signed;
 use super::watch;
 use crate::args::job::{JobRef, Submit};
+use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::follow;
 use crate::funding::{Order, Requester, Source};
@@ -56,6 +58,15 @@ pub async fn run(args: &Submit, out: &Output) -> anyhow::Result<ExitStatus> {
     let key = network.key(&args.pay.key)?;
     let spec = job.spec.hash();
     let requester = Requester { client: &client, key: &key, network: &network };
+    if let Some(file) = &args.sign.sign_only {
+        let relay = args.relay.or_else(|| network.relay()).ok_or_else(|| CliError::Unknown {
+            what: "the funding relay's address",
+            fix: "name it with --relay ADDRESS (`fedroll chain deploy` shows it)".to_owned(),
+        })?;
+        let lifetime_s = args.sign.valid_for.0 / 1_000;
+        let (rollup, signed) = requester.sign(order(job), relay, lifetime_s, args.pay.yes, out).await?;
+        return out.answer(&Signed::write(&signed, file, &rollup)?);
+    }
     let placed = requester.place(order(job), args.pay.yes, out).await?;
     let status =
         if args.watch { Some(watch::watch(&client, out, JobRef::Id(placed.job)).await?) } else { None };
