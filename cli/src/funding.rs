@@ -98,7 +98,7 @@ impl Requester<'_> {
         Ok(Placed { job, funded: budget, gas: cost.gas })
     }
 
-    /// The same but for the transaction: signs, for `lifetime_s` seconds, what makes it anybody's. Returns the rollup that
+    /// The same but for the transaction: signs, for `lifetime_s` seconds, what anyone can send. Returns the rollup that
     /// the order is for, too.
     pub async fn sign(
         &self,
