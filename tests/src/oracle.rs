@@ -82,6 +82,8 @@ pub struct Oracle {
     pub models: BTreeMap<JobId, (Option<u32>, Digest)>,
     /// Sealed batches that were not taken back, by number: the hash of their payload.
     pub sealed: BTreeMap<u64, Keccak>,
+    /// Payloads that were ever sealed: one whose place a stranger took may still be on its way out.
+    pub sealed_ever: BTreeSet<Keccak>,
     /// Assignments that reached a worker.
     pub reached: BTreeSet<(WorkerId, TaskId, Nonce)>,
     /// Assignments under way.
@@ -132,6 +134,7 @@ impl Oracle {
             done: BTreeSet::new(),
             models: BTreeMap::new(),
             sealed: BTreeMap::new(),
+            sealed_ever: BTreeSet::new(),
             reached: BTreeSet::new(),
             live: BTreeMap::new(),
             given_at: BTreeMap::new(),
@@ -270,6 +273,7 @@ impl Oracle {
                 paid_once::batch(self, batch)?;
                 let hash = protocol::hash::keccak(&[&batch.payload]);
                 self.sealed.insert(batch.header.number.0, hash);
+                self.sealed_ever.insert(hash);
             }
             Fact::Unsealed { number } => {
                 self.sealed.split_off(&number.0);

@@ -259,6 +259,23 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         Ok(())
     }
 
+    /// One of ours that was posted is not there if somebody else's stands in its place: a reorganisation took it back.
+    async fn tell_replaced(&self, theirs: &BatchOnChain) -> Result<(), Look> {
+        let (number, header) = (theirs.number(), theirs.posted.header);
+        let replaced = self
+            .core
+            .read(move |core| {
+                let ours = core.batches().records().get(number.0 as usize - 1);
+                ours.is_some_and(|ours| ours.posted.is_some() && ours.header != header)
+            })
+            .await?;
+        if replaced {
+            tracing::warn!(%number, "a reorganisation put another's batch in the place of ours");
+            self.core.tell(Event::BatchMissing { number }).await?;
+        }
+        Ok(())
+    }
+
     /// The base layer's clock, unless nothing can be true of it: ours bounds by how far it may be ahead.
     async fn tell_time(&self, seen: &mut Seen) -> Result<(), Look> {
         let mut secs = self.layer.now().await?;
@@ -295,6 +312,7 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
                         let event = if batch.posted.proposer == self.operator {
                             self.posted(number, tx, gas, batch.posted_at())
                         } else {
+                            self.tell_replaced(&batch).await?;
                             self.adopted(&batch, gas).await?
                         };
                         self.core.tell(event).await?;

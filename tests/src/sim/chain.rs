@@ -10,7 +10,8 @@ use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId};
 use protocol::ledger::batch::{decode_payload, summarise};
 use protocol::ledger::{
-    BatchMode, Deployment, Deriver, FramingError, PostedBatch, Queue, QueueAction, QueueItem, State,
+    BatchBuilder, BatchMode, BatchStart, Deployment, Deriver, FramingError, PostedBatch, Queue, QueueAction,
+    QueueItem, State,
 };
 use protocol::limits::BATCH_LAG_S_MAX;
 use protocol::rng::Rng;
@@ -24,6 +25,20 @@ use crate::oracle::Oracle;
 
 /// Seconds after which a queue item may not be skipped any more.
 const INCLUSION_S: u64 = 24 * 3_600;
+
+/// Seconds without a batch after which strangers may post.
+const QUIET_S: u64 = 60;
+/// Who posts in the operator's place.
+const STRANGER: Address = Address([0x57; 20]);
+
+/// What strangers do in a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strangers {
+    /// One posts a batch that consumes the queue; whether it is right.
+    pub posts: Option<bool>,
+    /// One proves a wrong batch wrong, if there is one.
+    pub proves: bool,
+}
 
 /// A transaction.
 #[derive(Clone, Debug)]
@@ -85,6 +100,11 @@ pub struct Ledger {
     closed: BTreeSet<(JobId, u32)>,
     /// The most that each requester could have taken back so far.
     refunds: BTreeMap<JobId, u128>,
+    /// Batches of strangers that are right.
+    foreign: BTreeMap<BatchId, Rc<SealedBatch>>,
+    /// Whether a stranger's wrong batch stands after all others.
+    wrong: bool,
+    deployment: Deployment,
     bug: Option<Bug>,
 }
 
@@ -104,9 +124,24 @@ impl Ledger {
         self.deriver.time()
     }
 
-    /// Batches posted.
+    /// Batches posted, one that is wrong included.
     pub fn posts(&self) -> u64 {
-        self.posted_at.len() as u64
+        self.posted_at.len() as u64 + u64::from(self.wrong)
+    }
+
+    /// Whether the newest batch is wrong.
+    pub const fn is_wrong(&self) -> bool {
+        self.wrong
+    }
+
+    /// A batch that a stranger posted, and that is right.
+    pub fn foreign(&self, number: BatchId) -> Option<&SealedBatch> {
+        self.foreign.get(&number).map(Rc::as_ref)
+    }
+
+    /// Who posted it in the operator's place.
+    pub const fn stranger() -> Address {
+        STRANGER
     }
 
     /// Unix seconds of the block that has this batch.
@@ -167,6 +202,9 @@ impl Chain {
             settlements: BTreeMap::new(),
             closed: BTreeSet::new(),
             refunds: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            wrong: false,
+            deployment,
             bug,
         };
         Self {
@@ -237,13 +275,22 @@ impl Chain {
     }
 
     /// Makes a block of what waits.
-    pub(super) fn make_block(&mut self, now: Millis, oracle: &Oracle, clients: &[Client]) -> Checked {
+    pub(super) fn make_block(
+        &mut self,
+        now: Millis,
+        strangers: Strangers,
+        oracle: &Oracle,
+        clients: &[Client],
+    ) -> Checked {
         if self.is_out(now) {
             return Ok(());
         }
         let newest = self.head_time();
         let time = (now.secs() + self.ahead_s - self.lag_s).max(newest);
         let mut after = self.blocks.back().map_or(&self.settled, |block| &block.after).clone();
+        if strangers != Strangers::default() {
+            Rc::make_mut(&mut after).enter_strangers(strangers, time, oracle)?;
+        }
         let (mut txs, mut waiting) = (Vec::new(), Vec::new());
         if !self.mempool.is_empty() {
             let ledger = Rc::make_mut(&mut after);
@@ -312,6 +359,32 @@ impl Ledger {
         Ok(Entered::Yes)
     }
 
+    /// Strangers come first in a block: what the operator sends finds their batch in its place.
+    fn enter_strangers(&mut self, strangers: Strangers, time: u64, oracle: &Oracle) -> Checked {
+        self.wrong &= !strangers.proves;
+        let is_quiet = self.posted_at.last().is_none_or(|last| last + QUIET_S < time);
+        let Some(right) = strangers.posts.filter(|_| !self.wrong && is_quiet) else { return Ok(()) };
+        if !right {
+            // What it says does not matter: nobody who looks builds on it.
+            self.wrong = true;
+            return Ok(());
+        }
+        let start = BatchStart {
+            number: BatchId(self.posts() + 1),
+            time: time.max(self.batch_time()),
+            proposer: STRANGER,
+            queue_end: self.queue().len(),
+        };
+        let builder = BatchBuilder::new(self.state().clone(), start, self.deployment, self.queue());
+        let mut builder = builder.expect("it starts where the last batch ended");
+        builder.consume_queue().expect("what waits can be consumed");
+        let batch = builder.seal().0;
+        let sealed = SealedBatch { header: batch.header, payload: batch.payload() };
+        self.enter_post(&sealed, time, STRANGER, oracle)?;
+        self.foreign.insert(start.number, Rc::new(sealed));
+        Ok(())
+    }
+
     fn enter_post(
         &mut self,
         batch: &SealedBatch,
@@ -359,6 +432,12 @@ impl Ledger {
             return Err(Revert::Late);
         }
         let wrong = |held: bool, why| if held { Ok(()) } else { Err(Revert::Wrong(why)) };
+        let replaced =
+            self.foreign.contains_key(&BatchId(self.posts())) && header.pre_root != self.state().root();
+        if self.wrong || replaced {
+            // What it builds on was taken back, and a stranger's batch stands there.
+            return Err(Revert::Number);
+        }
         wrong(header.pre_root == self.state().root(), "it builds on another state")?;
         wrong(header.time >= self.batch_time(), "its time runs back")?;
         let known: Option<Keccak> = self.queue().hash_at(header.queue_end);

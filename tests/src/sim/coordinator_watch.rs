@@ -7,7 +7,7 @@ use protocol::ids::BatchId;
 use protocol::limits::BATCH_LAG_S_MAX;
 
 use super::bugs::Bug;
-use super::chain::Tx;
+use super::chain::{Ledger, Strangers, Tx};
 use super::coordinator::CoordinatorDue;
 use super::{Due, Sim};
 use crate::invariants::{Checked, Violation};
@@ -28,6 +28,7 @@ impl Sim {
         }
         self.tell_missing()?;
         self.tell_queue()?;
+        self.tell_settled()?;
         // Blocks and finality are read separately: either may be seen first.
         if self.rng.chance(1, 2) {
             self.tell_posted()?;
@@ -55,6 +56,47 @@ impl Sim {
             self.coordinator_input(Event::QueueItem { index, item })?;
         }
         Ok(())
+    }
+
+    /// What is in final blocks is told one batch after another; a stranger's may stand where one of ours was.
+    fn tell_settled(&mut self) -> Checked {
+        let Some(core) = self.coordinator.core() else { return Ok(()) };
+        for number in core.batches().finalised() as u64 + 1..=self.chain.settled().posts() {
+            let number = BatchId(number);
+            let Some(event) = self.adopted_event(number) else {
+                let Some(core) = self.coordinator.core() else { return Ok(()) };
+                if let Some(event) = self.posted_event(number).filter(|_| core.batches().awaits_post(number))
+                {
+                    self.coordinator_input(event)?;
+                }
+                continue;
+            };
+            let Some(core) = self.coordinator.core() else { return Ok(()) };
+            let record = core.batches().records().get(number.0 as usize - 1);
+            let posted = record.filter(|record| record.posted.is_some()).map(|record| record.header);
+            let theirs = self.chain.settled().foreign(number).map(|batch| batch.header);
+            if posted == theirs {
+                continue;
+            }
+            if posted.is_some() {
+                self.coordinator_input(Event::BatchMissing { number })?;
+            }
+            self.coordinator_input(event)?;
+        }
+        Ok(())
+    }
+
+    fn adopted_event(&self, number: BatchId) -> Option<Event> {
+        let ledger = self.chain.settled();
+        let (batch, posted_at) = (ledger.foreign(number)?.clone(), ledger.posted_at(number)?);
+        Some(Event::BatchAdopted {
+            batch: Box::new(batch),
+            proposer: Ledger::stranger(),
+            transaction: Keccak([number.0 as u8; 32]),
+            gas: 21_000,
+            posted_at,
+            final_at: posted_at + self.params.window_s,
+        })
     }
 
     fn tell_missing(&mut self) -> Checked {
@@ -96,6 +138,9 @@ impl Sim {
     }
 
     fn posted_event(&self, number: BatchId) -> Option<Event> {
+        if self.chain.head().foreign(number).is_some() {
+            return None;
+        }
         let posted_at = self.chain.head().posted_at(number)?;
         let (transaction, gas) = (Keccak([number.0 as u8; 32]), 21_000);
         let final_at = posted_at + self.params.window_s;
@@ -109,7 +154,8 @@ impl Sim {
             return Ok(());
         }
         let number = BatchId(1 + self.rng.below(posts));
-        self.posted_event(number).map_or(Ok(()), |event| self.coordinator_input(event))
+        let event = self.posted_event(number).or_else(|| self.adopted_event(number));
+        event.map_or(Ok(()), |event| self.coordinator_input(event))
     }
 
     fn tell_final(&mut self) -> Checked {
@@ -118,6 +164,10 @@ impl Sim {
         let mut upto = self.chain.final_upto();
         if self.planted(Bug::BelieveEarly) {
             upto = self.chain.head().posts();
+        }
+        let theirs = |number| self.chain.settled().foreign(BatchId(number)).is_some();
+        if (sealed + 1..=upto).all(theirs) {
+            upto = upto.min(sealed);
         }
         if upto > sealed {
             let what = format!("the base layer has {upto} batches, the coordinator knows of {sealed}");
@@ -144,8 +194,9 @@ impl Sim {
         }
         let in_hand = self.coordinator.posting.clone().filter(|batch| batch.header.number == next);
         // What the base layer has is no longer in hand: the core asks again if it is taken back.
-        let wanted = self.coordinator.core().is_some_and(|core| core.batches().awaits_post(next));
-        if let Some(batch) = in_hand.filter(|_| wanted) {
+        let wanted = self.coordinator.core().and_then(|core| core.batches().unposted());
+        // One that was sealed anew, after a stranger's took its place, is on its way from the core.
+        if let Some(batch) = in_hand.filter(|batch| wanted == Some(batch)) {
             self.submit_post(batch);
         }
     }
@@ -164,6 +215,13 @@ impl Sim {
         self.after(wait, Due::Submit(Box::new(tx)));
     }
 
+    fn strangers(&mut self) -> Strangers {
+        // Whoever watches is always in time: a wrong batch stands for a few blocks.
+        let proves = self.chain.head().is_wrong() && self.rng.chance(1, 3);
+        let posts = self.fault(self.params.strangers).then(|| self.rng.chance(2, 3));
+        Strangers { posts, proves }
+    }
+
     /// A block: transactions enter it, older ones become final, and sometimes the newest are replaced.
     pub(super) fn on_block(&mut self) -> Checked {
         // Once the faults are over, empty blocks only take time to simulate: most are left out.
@@ -174,7 +232,8 @@ impl Sim {
             let seconds = 1 + self.up_to(self.params.outage_s_max);
             self.chain.begin_outage(self.now.plus(seconds * 1_000));
         }
-        self.chain.make_block(self.now, &self.oracle, &self.clients)?;
+        let strangers = self.strangers();
+        self.chain.make_block(self.now, strangers, &self.oracle, &self.clients)?;
         if self.fault(self.params.reorganisations) {
             let depth = self.rng.below(self.params.finality_blocks + 1) as usize;
             self.chain.reorganise(depth, self.params.dropped_posts, &mut self.rng);

@@ -136,6 +136,8 @@ parameters! {
     stale_results,
     /// Whether jobs may come to the same models and updates.
     same_results,
+    /// A stranger posts a batch, in a block after a silence; a third of them are wrong, and proven so.
+    strangers,
 }
 
 impl Params {
@@ -207,6 +209,7 @@ impl Params {
             repeats: fault(&mut rng, 500, 3_000),
             stale_results: same_results * fault(&mut rng, 500, 5_000),
             same_results,
+            strangers: fault(&mut rng, 100, 2_000),
         }
     }
 
