@@ -357,7 +357,7 @@ fn spec_json_samples() -> Vec<Vec<u8>> {
     vec![serde_json::to_vec(&train_spec()).expect("a spec has a JSON form")]
 }
 
-fn ops() -> Vec<Op> {
+pub fn ops() -> Vec<Op> {
     let credit =
         |account, tasks, amount| Credit { account: protocol::ids::AccountIndex(account), tasks, amount };
     vec![
@@ -373,7 +373,7 @@ fn ops() -> Vec<Op> {
     ]
 }
 
-fn chunk_bytes(ops: &[Op]) -> Vec<u8> {
+pub fn chunk_bytes(ops: &[Op]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for op in ops {
         op.encode(&mut bytes);

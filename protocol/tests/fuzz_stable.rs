@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+#[path = "../../fuzz/src/blob_target.rs"]
+mod blob_target;
 #[path = "../../fuzz/src/protocol_targets.rs"]
 mod protocol_targets;
 #[path = "../../fuzz/src/target.rs"]
@@ -12,4 +14,5 @@ mod target;
 fn no_input_breaks_a_promise() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
     target::run_all(&protocol_targets::TARGETS, &seeds, 1, 10_000);
+    target::run_all(&blob_target::TARGETS, &seeds, 1, 1_000);
 }
