@@ -9,7 +9,7 @@ use protocol::time::Millis;
 
 use super::{Checked, require};
 use crate::oracle::Oracle;
-use crate::sim::chain::{Ledger, Paid};
+use crate::sim::ledger::{Ledger, Paid};
 
 const DATED: &str = "a settlement has one date, and closes in time for it";
 const PROPERTY: &str = "every acceptance that left is credited";

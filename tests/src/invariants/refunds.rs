@@ -6,7 +6,7 @@ use protocol::ledger::Job;
 use super::{Checked, require};
 use crate::sim::actors::client::Client;
 use crate::sim::bugs::Bug;
-use crate::sim::chain::Ledger;
+use crate::sim::ledger::Ledger;
 
 /// What the contract pays back over a job's life by a batch of this time: the rule in the contract's words, beside the
 /// ledger's own in `Job::refund_at`.

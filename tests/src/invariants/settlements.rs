@@ -9,7 +9,7 @@ use protocol::time::Millis;
 
 use super::{Checked, Violation, require};
 use crate::oracle::{OpenedRound, Oracle, Owed};
-use crate::sim::chain::{Ledger, Paid, Settled};
+use crate::sim::ledger::{Ledger, Paid, Settled};
 
 const WITHIN_TERMS: &str = "rounds begin once, in settlements that the job's terms know";
 const PROPERTY: &str = "credits are the accepted receipts, once";

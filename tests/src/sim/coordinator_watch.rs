@@ -7,8 +7,9 @@ use protocol::ids::BatchId;
 use protocol::limits::BATCH_LAG_S_MAX;
 
 use super::bugs::Bug;
-use super::chain::{Ledger, Strangers, Tx};
+use super::chain::{Strangers, Tx};
 use super::coordinator::CoordinatorDue;
+use super::ledger::Ledger;
 use super::{Due, Sim};
 use crate::invariants::{Checked, Violation};
 

@@ -12,6 +12,7 @@ mod coordinator;
 mod coordinator_watch;
 pub mod disk;
 pub mod event_log;
+pub mod ledger;
 mod network;
 mod settled;
 pub mod swarm;

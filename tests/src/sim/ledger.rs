@@ -1,0 +1,286 @@
+//! What follows from the base layer's blocks: a rollup contract that checks what the real one checks, and beside it an
+//! auditor that derives the state from every batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use coordinator::core::batches::SealedBatch;
+use protocol::amount::Amount;
+use protocol::hash::Keccak;
+use protocol::ids::{AccountIndex, Address, BatchId, JobId};
+use protocol::ledger::batch::{decode_payload, summarise};
+use protocol::ledger::{
+    BatchBuilder, BatchMode, BatchStart, Deployment, Deriver, FramingError, PostedBatch, Queue, QueueAction,
+    QueueItem, State,
+};
+use protocol::limits::BATCH_LAG_S_MAX;
+
+use super::actors::client::Client;
+use super::bugs::Bug;
+use super::chain::{Strangers, Tx};
+use crate::invariants::{Checked, Violation, refunds, roots, settlements};
+use crate::oracle::Oracle;
+
+/// Seconds after which a queue item may not be skipped any more.
+const INCLUSION_S: u64 = 24 * 3_600;
+
+/// Seconds without a batch after which strangers may post.
+const QUIET_S: u64 = 60;
+/// Who posts in the operator's place.
+const STRANGER: Address = Address([0x57; 20]);
+
+/// Why the contract refuses a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Revert {
+    /// Not the next number: posted twice, or its predecessor is gone.
+    Number,
+    /// Its time lies ahead of the block's.
+    Early,
+    /// Its time lies too far back.
+    Late,
+    /// Anything else: nothing that an honest operator sends.
+    Wrong(&'static str),
+}
+
+/// Tasks and units paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paid {
+    /// Tasks.
+    pub tasks: u32,
+    /// Units.
+    pub units: u64,
+}
+
+/// What a job's accounts got in one settlement.
+pub type Settled = BTreeMap<AccountIndex, Paid>;
+
+/// Everything that follows from the blocks so far.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    deriver: Deriver,
+    posted_at: Vec<u64>,
+    job_of: BTreeMap<usize, JobId>,
+    /// Settlements with credits, open or closed.
+    settlements: BTreeMap<(JobId, u32), Settled>,
+    closed: BTreeSet<(JobId, u32)>,
+    /// The most that each requester could have taken back so far.
+    refunds: BTreeMap<JobId, u128>,
+    /// Batches of strangers that are right.
+    foreign: BTreeMap<BatchId, Rc<SealedBatch>>,
+    /// Whether a stranger's wrong batch stands after all others.
+    wrong: bool,
+    deployment: Deployment,
+    bug: Option<Bug>,
+}
+
+impl Ledger {
+    pub(super) fn new(deployment: Deployment, bug: Option<Bug>) -> Self {
+        Self {
+            deriver: Deriver::new(deployment),
+            posted_at: Vec::new(),
+            job_of: BTreeMap::new(),
+            settlements: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            refunds: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            wrong: false,
+            deployment,
+            bug,
+        }
+    }
+
+    /// The state as the auditor derives it.
+    pub const fn state(&self) -> &State {
+        self.deriver.state()
+    }
+
+    /// What requesters did.
+    pub const fn queue(&self) -> &Queue {
+        self.deriver.queue()
+    }
+
+    /// Unix seconds of the newest batch's header.
+    pub const fn batch_time(&self) -> u64 {
+        self.deriver.time()
+    }
+
+    /// Batches posted, one that is wrong included.
+    pub fn posts(&self) -> u64 {
+        self.posted_at.len() as u64 + u64::from(self.wrong)
+    }
+
+    /// Whether the newest batch is wrong.
+    pub const fn is_wrong(&self) -> bool {
+        self.wrong
+    }
+
+    /// A batch that a stranger posted, and that is right.
+    pub fn foreign(&self, number: BatchId) -> Option<&SealedBatch> {
+        self.foreign.get(&number).map(Rc::as_ref)
+    }
+
+    /// Who posted it in the operator's place.
+    pub const fn stranger() -> Address {
+        STRANGER
+    }
+
+    /// Right batches, from the first, in blocks up to this time.
+    pub(super) fn posted_until(&self, time: Option<u64>) -> u64 {
+        self.posted_at.iter().take_while(|at| time.is_some_and(|time| **at <= time)).count() as u64
+    }
+
+    /// Unix seconds of the block that has this batch.
+    pub fn posted_at(&self, number: BatchId) -> Option<u64> {
+        self.posted_at.get((number.0 as usize).checked_sub(1)?).copied()
+    }
+
+    /// The job that a requester's funding opened.
+    pub fn job_of(&self, client: usize) -> Option<JobId> {
+        self.job_of.get(&client).copied()
+    }
+
+    /// What each settlement paid.
+    pub const fn settlements(&self) -> &BTreeMap<(JobId, u32), Settled> {
+        &self.settlements
+    }
+
+    /// Units that a job's requester may have claimed, by the batch that gives the most.
+    pub fn refund_of(&self, job: JobId) -> u128 {
+        self.refunds.get(&job).copied().unwrap_or(0)
+    }
+
+    /// Settlements that are closed.
+    pub const fn closed(&self) -> &BTreeSet<(JobId, u32)> {
+        &self.closed
+    }
+}
+
+/// What became of a transaction.
+pub(super) enum Entered {
+    Yes,
+    Later,
+    Never,
+}
+
+impl Ledger {
+    pub(super) fn enter(
+        &mut self,
+        tx: &Tx,
+        time: u64,
+        proposer: Address,
+        oracle: &Oracle,
+        clients: &[Client],
+    ) -> Result<Entered, Violation> {
+        let (client, action) = match tx {
+            Tx::Post(batch) => return self.enter_post(batch, time, proposer, oracle),
+            Tx::Fund { client } => (*client, clients[*client].funding()),
+            Tx::TopUp { client, units } => (*client, QueueAction::TopUp { amount: Amount::units(*units) }),
+            Tx::Close { client } => (*client, QueueAction::Close),
+        };
+        let job = match (self.job_of(client), &action) {
+            (None, QueueAction::Fund { .. }) => JobId(self.job_of.len() as u32),
+            (Some(_), QueueAction::Fund { .. }) => return Ok(Entered::Never),
+            (Some(job), _) => job,
+            (None, _) => return Ok(Entered::Later),
+        };
+        self.job_of.insert(client, job);
+        let item = QueueItem { job, time, sender: clients[client].requester, action };
+        let index = self.deriver.queue().len();
+        self.deriver.queue_item(index, item).expect("the index is the queue's length");
+        Ok(Entered::Yes)
+    }
+
+    /// Strangers come first in a block: what the operator sends finds their batch in its place.
+    pub(super) fn enter_strangers(&mut self, strangers: Strangers, time: u64, oracle: &Oracle) -> Checked {
+        self.wrong &= !strangers.proves;
+        let is_quiet = self.posted_at.last().is_none_or(|last| last + QUIET_S < time);
+        let Some(right) = strangers.posts.filter(|_| !self.wrong && is_quiet) else { return Ok(()) };
+        if !right {
+            // What it says does not matter: nobody who looks builds on it.
+            self.wrong = true;
+            return Ok(());
+        }
+        let start = BatchStart {
+            number: BatchId(self.posts() + 1),
+            time: time.max(self.batch_time()),
+            proposer: STRANGER,
+            queue_end: self.queue().len(),
+        };
+        let builder = BatchBuilder::new(self.state().clone(), start, self.deployment, self.queue());
+        let mut builder = builder.expect("it starts where the last batch ended");
+        builder.consume_queue().expect("what waits can be consumed");
+        let batch = builder.seal().0;
+        let sealed = SealedBatch { header: batch.header, payload: batch.payload() };
+        self.enter_post(&sealed, time, STRANGER, oracle)?;
+        self.foreign.insert(start.number, Rc::new(sealed));
+        Ok(())
+    }
+
+    fn enter_post(
+        &mut self,
+        batch: &SealedBatch,
+        time: u64,
+        proposer: Address,
+        oracle: &Oracle,
+    ) -> Result<Entered, Violation> {
+        match self.judge_post(batch, time) {
+            Ok(()) => {}
+            Err(Revert::Early) => return Ok(Entered::Later),
+            Err(Revert::Number | Revert::Late) => return Ok(Entered::Never),
+            Err(Revert::Wrong(why)) => {
+                let what = format!("batch {} is refused: {why}", batch.header.number);
+                return Err(Violation::new("what is posted can be posted", what));
+            }
+        }
+        let chunks = decode_payload(&batch.payload).expect("judged above");
+        let summary = summarise(batch.header.pre_root, &chunks);
+        let commitment = batch.header.commitment(proposer, &summary, BatchMode::Calldata);
+        let payload = batch.payload.clone();
+        let posted = PostedBatch { header: batch.header, proposer, payload, blobs: None, commitment };
+        let verdict = self.deriver.batch(&posted, None);
+        roots::rebuild(&verdict)?;
+        settlements::credit(oracle, &verdict, &mut self.settlements, &mut self.closed)?;
+        self.posted_at.push(time);
+        for (id, leaf) in self.deriver.state().jobs() {
+            let due = refunds::paid_back(leaf, batch.header.time, self.bug);
+            let taken = self.refunds.entry(id).or_default();
+            *taken = due.max(*taken);
+            refunds::not_spent(id, leaf, *taken)?;
+        }
+        Ok(Entered::Yes)
+    }
+
+    /// What the contract checks before it takes a batch.
+    fn judge_post(&self, batch: &SealedBatch, time: u64) -> Result<(), Revert> {
+        let header = &batch.header;
+        if header.number.0 != self.posts() + 1 {
+            return Err(Revert::Number);
+        }
+        if header.time > time {
+            return Err(Revert::Early);
+        }
+        if time - header.time > BATCH_LAG_S_MAX {
+            return Err(Revert::Late);
+        }
+        let wrong = |held: bool, why| if held { Ok(()) } else { Err(Revert::Wrong(why)) };
+        let replaced =
+            self.foreign.contains_key(&BatchId(self.posts())) && header.pre_root != self.state().root();
+        if self.wrong || replaced {
+            // What it builds on was taken back, and a stranger's batch stands there.
+            return Err(Revert::Number);
+        }
+        wrong(header.pre_root == self.state().root(), "it builds on another state")?;
+        wrong(header.time >= self.batch_time(), "its time runs back")?;
+        let known: Option<Keccak> = self.queue().hash_at(header.queue_end);
+        wrong(known == Some(header.queue_hash), "it saw another queue")?;
+        let chunks: Result<_, FramingError> = decode_payload(&batch.payload);
+        let chunks = chunks.map_err(|_| Revert::Wrong("its payload is malformed"))?;
+        let post_root = summarise(header.pre_root, &chunks).post_root;
+        wrong(post_root == header.post.root(), "its chunks lead elsewhere than its header says")?;
+        let due = (0..self.queue().len())
+            .filter_map(|index| self.queue().get(index))
+            .take_while(|item| item.time + INCLUSION_S <= time);
+        let due = (due.count() as u64).min(self.state().queue_position() + 32);
+        wrong(header.post.queue_position >= due, "it skips queue items that are overdue")
+    }
+}
