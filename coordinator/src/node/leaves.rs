@@ -13,7 +13,7 @@ use contracts::error::ChainError;
 use contracts::rpc::HISTORY_BLOCKS_MAX;
 use protocol::hash::Keccak;
 use protocol::ledger::fraud::ResultOpening;
-use protocol::ledger::results::results_tree;
+use protocol::ledger::results::{results_root, results_tree};
 
 use super::chain::{Chain, Look, RETRY_MS};
 
@@ -54,14 +54,24 @@ impl<B: ServiceBondsWriter + 'static> Chain<B> {
 
     async fn answer_open(&self, asked: &mut Asked) -> Result<(), Look> {
         self.read_challenges(asked).await?;
-        while let Some((name, challenge)) = asked.open.first_key_value().map(|(name, one)| (*name, *one)) {
-            // An error leaves it open: it is tried again.
-            if !self.answer_one(&challenge).await? {
-                asked.hopeless.insert(name);
+        let mut failed = None;
+        let open: Vec<_> = asked.open.iter().map(|(name, challenge)| (*name, *challenge)).collect();
+        for (name, challenge) in open {
+            match self.answer_one(&challenge).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    asked.hopeless.insert(name);
+                }
+                // It stays open and is tried again; whoever asks for the next one does not wait for it.
+                Err(error @ Look::Chain(_)) => {
+                    failed = Some(error);
+                    continue;
+                }
+                Err(error @ Look::Stopped) => return Err(error),
             }
             asked.open.remove(&name);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Blocks that may still be taken back are read each time.
@@ -102,7 +112,9 @@ impl<B: ServiceBondsWriter + 'static> Chain<B> {
             return Ok(false);
         }
         let leaves = self.core.read(move |core| core.results_of(number)).await?.unwrap_or_default();
+        // With receipts missing the tree is another, and the contract would refuse every leaf of it.
         let tree = results_tree(&leaves).ok();
+        let tree = tree.filter(|tree| results_root(tree) == batch.posted.header.results_root);
         let opening = tree.and_then(|tree| {
             let (count, proof) = (tree.count(), tree.proof(leaf)?);
             Some(ResultOpening { index: leaf, count, leaf: *leaves.get(leaf as usize)?, proof })

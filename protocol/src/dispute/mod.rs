@@ -101,7 +101,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether the worker's result is not to be paid for.
+    /// Whether this party is held to be at fault.
     pub const fn is_against(self, party: Party) -> bool {
         match self {
             Self::Wrong(loser) | Self::Silent(loser) => loser as u8 == party as u8,

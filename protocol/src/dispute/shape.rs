@@ -121,7 +121,7 @@ impl Shape {
         match trace {
             Trace::Task => steps.div_ceil(*every) + 2,
             Trace::Interval(interval) => {
-                let before = (interval - 1).saturating_mul(*every);
+                let before = interval.saturating_sub(1).saturating_mul(*every);
                 let steps = steps.saturating_sub(before);
                 // What the task returns comes after its last step, by a step of its own.
                 1 + if steps == 0 {

@@ -360,6 +360,17 @@ fn a_worker_shows_the_trace_that_its_receipt_commits_to() {
 }
 
 #[test]
+fn a_referee_that_asks_for_what_is_not_there_gets_no_move() {
+    let toy = toy(9, 2, 4, Lie::None);
+    let mut player = Player::new(toy.clone(), toy.shape());
+    for (height, index) in [(0, 0), (1, u32::MAX), (40, 0), (1, 1 << 20)] {
+        let asked = Asked::Children { trace: Trace::Task, height, index };
+        assert_eq!(player.answer(&asked).unwrap(), None, "{height} {index}");
+    }
+    assert_eq!(toy.shape().leaves(Trace::Interval(0)), 3);
+}
+
+#[test]
 fn there_is_no_dispute_without_two_parties_and_two_results() {
     let same = [toy(3, 1, 2, Lie::None), toy(3, 1, 2, Lie::None)];
     assert_eq!(open(&same).unwrap_err(), OpenError::SameResult);

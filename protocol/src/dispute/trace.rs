@@ -42,8 +42,11 @@ impl<C: Computation> Player<C> {
             Asked::Commit { trace } => self.commit(*trace).map(Some),
             Asked::Children { trace, height, index } => {
                 let opened = self.opened(*trace)?;
-                let child = |at| opened.tree.node(height - 1, at).unwrap_or_default();
-                Ok(Some(Move::Children { left: child(2 * index), right: child(2 * index + 1) }))
+                // A referee may ask for what is not there; there is no move then.
+                let child = |right| {
+                    opened.tree.node(height.checked_sub(1)?, index.checked_mul(2)?.checked_add(right)?)
+                };
+                Ok(child(0).zip(child(1)).map(|(left, right)| Move::Children { left, right }))
             }
             Asked::Inputs { trace, operator } => {
                 let wanted = self.shape.inputs(*trace, *operator).to_vec();
@@ -64,7 +67,10 @@ impl<C: Computation> Player<C> {
             Trace::Step { interval, step } => Some((Trace::Interval(interval), step)),
         };
         let above = match upper {
-            Some((above, leaf)) => self.opened(above)?.tree.proof(leaf - 1),
+            Some((above, leaf)) => {
+                let opened = self.opened(above)?;
+                leaf.checked_sub(1).and_then(|leaf| opened.tree.proof(leaf))
+            }
             None => None,
         };
         let opened = self.opened(trace)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::base_layer::BaseLayer as _;
+use contracts::error::ChainError;
 use contracts::rpc::RpcChain;
 use indicatif::ProgressBar;
 use protocol::api::text;
@@ -136,8 +137,9 @@ pub async fn run(
             () = &mut stop => break,
         };
         if let Err(error) = looked {
-            // A node that is away comes back; anything else is no passing trouble.
-            if !error.downcast_ref().is_some_and(contracts::error::ChainError::is_retry) {
+            // A node that is away comes back, and somebody may yet have the blob; anything else is no passing trouble.
+            let passes = |error: &ChainError| error.is_retry() || matches!(error, ChainError::NoBlob { .. });
+            if !error.downcast_ref().is_some_and(passes) {
                 return Err(error);
             }
             watcher.metrics.failed.inc();
