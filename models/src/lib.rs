@@ -6,6 +6,7 @@
 //! | [`zoo`] | the models, one file each, and the registry from a `ModelSpec` |
 //! | [`weights`] | values in canonical order; safetensors |
 //! | [`train`], [`infer`], [`verify`] | weights and examples in, weights or answers out; the same again, compared |
+//! | [`replay`] | a training as its commitments; traces of it, and one operator again |
 //! | [`update`], [`aggregate`] | a weight change as integers; the weighted mean of many |
 //! | [`engine`] | a model as a list of operators, and what runs it |
 //! | [`kernels`] | arithmetic with one defined order of operations |
@@ -20,6 +21,7 @@ pub mod error;
 pub mod infer;
 pub mod kernels;
 pub mod proof;
+pub mod replay;
 pub mod train;
 pub mod update;
 pub mod verify;

@@ -5,13 +5,11 @@
 
 use protocol::job::ModelSpec;
 use protocol::limits::{LOCAL_EPOCHS_MAX, MINIBATCH_MAX};
-use protocol::rng::Rng;
 
 use crate::data::Dataset;
-use crate::engine::{Batch, Session, Trace};
+use crate::engine::Trace;
 use crate::error::ModelError;
 use crate::kernels::Machine;
-use crate::kernels::optimiser::Optimiser;
 use crate::weights::Weights;
 use crate::zoo;
 
@@ -87,37 +85,24 @@ pub fn train_on(
     progress: &mut dyn FnMut(Progress) -> Control,
     mut trace: Option<Trace<'_>>,
 ) -> Result<Trained, ModelError> {
-    check_params(params)?;
-    check_data(weights.spec(), data)?;
-    let minibatch = params.minibatch as usize;
-    let steps_each = data.len().div_ceil(minibatch) as u64;
-    let steps = steps_each * u64::from(params.local_epochs);
-    let optimiser = Optimiser::Sgd { rate: params.learning_rate, momentum: params.momentum };
-    let program = zoo::program(weights.spec(), optimiser.moments())?;
-    let mut session = Session::new(program, weights.values(), optimiser, machine)?;
-    let mut order: Vec<u32> = (0..data.len() as u32).collect();
+    let mut training = Training::new(machine, weights, data, params)?;
+    let steps = training.steps();
     let mut loss = 0.0;
-    for epoch in 1..=params.local_epochs {
-        Rng::derive(&[params.seed, SHUFFLE, epoch.into()]).shuffle(&mut order);
-        loss = 0.0;
-        for chosen in order.chunks(minibatch) {
-            let batch = data.subset(chosen);
-            // The lifetime of what the trace borrows is cut to this step.
-            let trace: Option<Trace<'_>> = match &mut trace {
-                Some(trace) => Some(&mut **trace),
-                None => None,
-            };
-            let batch_loss = session.train(&[Batch::Floats(batch.inputs())], batch.labels(), trace)?;
-            loss += batch_loss * chosen.len() as f64;
-            let now = Progress { epoch, step: session.steps(), steps, loss: batch_loss };
-            if progress(now) == Control::Cancel {
-                return Err(ModelError::Cancelled { step: now.step });
-            }
+    while training.step() < steps {
+        // The lifetime of what the trace borrows is cut to this step.
+        let trace: Option<Trace<'_>> = match &mut trace {
+            Some(trace) => Some(&mut **trace),
+            None => None,
+        };
+        let batch_loss = training.advance(trace)?;
+        let step = training.step();
+        let epoch = training.epoch();
+        loss = training.mean_loss();
+        if progress(Progress { epoch, step, steps, loss: batch_loss }) == Control::Cancel {
+            return Err(ModelError::Cancelled { step });
         }
     }
-    let trained = Weights::new(weights.spec(), session.weights())?;
-    let loss = (loss / data.len() as f64) as f32;
-    Ok(Trained { weights: trained, examples: data.len() as u64, loss, steps })
+    Ok(Trained { weights: training.weights()?, examples: data.len() as u64, loss, steps })
 }
 
 /// About the bytes that training or inference with this minibatch takes beside the examples: the session's values
@@ -154,7 +139,9 @@ fn check_params(params: &TrainParams) -> Result<(), ModelError> {
     Ok(())
 }
 
-const SHUFFLE: u64 = 0x7368_7566_666c_6500;
-
 #[cfg(test)]
 mod tests;
+mod training;
+
+pub(crate) use training::optimiser;
+pub use training::{State, Training, chosen, steps};

@@ -56,6 +56,14 @@ pub enum Tag {
     BlobChunks = 0x0a,
     /// The canonical bytes of a job spec.
     Spec = 0x0b,
+    /// A training's state after a step (a leaf of its trace).
+    TrainingState = 0x0c,
+    /// What an operator of a training made (the same).
+    Outputs = 0x0d,
+    /// Where a training's numbers ran away (the same).
+    Wild = 0x0e,
+    /// What a training returned (the same).
+    Returned = 0x0f,
 }
 
 /// keccak-256 of `parts`, one after another.

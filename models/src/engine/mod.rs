@@ -9,9 +9,11 @@
 mod builder;
 mod execute;
 mod session;
+mod single;
 
 pub use builder::Builder;
 pub use session::{Batch, Session, Trace};
+pub use single::{Made, Source, Unfit};
 
 use crate::kernels::activation::Activation;
 use crate::kernels::attention::Attention;

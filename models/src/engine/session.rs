@@ -19,7 +19,7 @@ pub enum Batch<'a> {
 }
 
 /// Shown every output: the step (0 for a forward pass alone), the operator, which of its outputs, and the bytes of
-/// its elements, little-endian.
+/// its elements, little-endian; after the loss operator's outputs, as one more, the loss (`f64`).
 pub type Trace<'a> = &'a mut dyn FnMut(u64, &Node, usize, &[u8]);
 
 /// A program that runs.
@@ -54,10 +54,29 @@ impl Session {
         optimiser: Optimiser,
         machine: Machine,
     ) -> Result<Self, ModelError> {
+        let moments = vec![0.0; optimiser.moments() * weights.len()];
+        Self::resume(program, weights, &moments, 0, optimiser, machine)
+    }
+
+    /// A session that goes on after step `step`: weights in canonical order, and each one's moments
+    /// ([`Session::moments`]).
+    ///
+    /// Refuses what [`Session::new`] refuses, and moments of another number.
+    pub fn resume(
+        program: Program,
+        weights: &[f32],
+        moments: &[f32],
+        step: u64,
+        optimiser: Optimiser,
+        machine: Machine,
+    ) -> Result<Self, ModelError> {
         environment::check()?;
         let want = program.parameters().map(crate::zoo::Parameter::len).sum();
         if weights.len() != want {
             return Err(ModelError::ParameterCount { got: weights.len(), want });
+        }
+        if moments.len() != optimiser.moments() * want {
+            return Err(ModelError::ParameterCount { got: moments.len(), want: optimiser.moments() * want });
         }
         let empty = |value: &super::Value| match value.element {
             Element::Float => Data::Floats(Vec::new()),
@@ -66,17 +85,18 @@ impl Session {
         };
         let mut data: Vec<Data> = program.values.iter().map(empty).collect();
         let mut kept = vec![false; data.len()];
-        let mut rest = weights;
+        let mut rest = (weights, moments);
         for ((parameter, id), moments) in program.parameters.iter().zip(&program.moments) {
-            let (own, after) = rest.split_at(parameter.len());
-            rest = after;
+            let (own, after) = rest.0.split_at(parameter.len());
+            let (of_own, of_after) = rest.1.split_at(program.values[moments.at()].size.of(1));
+            rest = (after, of_after);
             data[id.at()] = Data::Floats(own.to_vec());
-            data[moments.at()] = Data::Floats(vec![0.0; program.values[moments.at()].size.of(1)]);
+            data[moments.at()] = Data::Floats(of_own.to_vec());
             (kept[id.at()], kept[moments.at()]) = (true, true);
         }
         program.inputs.iter().chain([&program.labels]).for_each(|id| kept[id.at()] = true);
         let last = [program.last_uses(program.nodes.len()), program.last_uses(program.forward)];
-        Ok(Self { program, machine, optimiser, data, free: Free::default(), last, kept, step: 0 })
+        Ok(Self { program, machine, optimiser, data, free: Free::default(), last, kept, step })
     }
 
     /// The program.
@@ -93,6 +113,22 @@ impl Session {
     pub fn weights(&self) -> Vec<f32> {
         let tensors = self.program.parameters.iter();
         tensors.flat_map(|(_, id)| self.data[id.at()].floats().iter().copied()).collect()
+    }
+
+    /// What the optimiser keeps, tensor by tensor in canonical order: of each all first moments, then all second.
+    pub fn moments(&self) -> Vec<f32> {
+        let tensors = self.program.moments.iter();
+        tensors.flat_map(|id| self.data[id.at()].floats().iter().copied()).collect()
+    }
+
+    /// Each tensor in canonical order with what the optimiser keeps for it.
+    pub fn tensors(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
+        let of = |id: ValueId| self.data[id.at()].floats();
+        self.program
+            .parameters
+            .iter()
+            .zip(&self.program.moments)
+            .map(move |((_, id), own)| (of(*id), of(*own)))
     }
 
     /// One optimiser step on a minibatch; its mean loss before it.
@@ -171,6 +207,9 @@ impl Session {
                     trace(step, node, place, &to_bytes(&data));
                 }
                 self.data[id.at()] = data;
+            }
+            if let (Said::Loss(loss), Some(trace)) = (&said, &mut trace) {
+                trace(step, node, node.outputs.len(), &loss.to_le_bytes());
             }
             let wild = match said {
                 Said::Loss(value) => {
@@ -269,7 +308,7 @@ fn load_words(data: &mut Data, words: &[u32]) {
     into.extend_from_slice(words);
 }
 
-fn to_bytes(data: &Data) -> Vec<u8> {
+pub(super) fn to_bytes(data: &Data) -> Vec<u8> {
     match data {
         Data::Floats(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         Data::Bytes(values) => values.clone(),

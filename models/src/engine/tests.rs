@@ -66,7 +66,7 @@ fn a_trace_shows_every_output_and_changes_nothing() {
         let loss = traced.train(&[Batch::Floats(&x)], &labels, Some(&mut trace)).unwrap();
         assert_eq!(loss, plain.train(&[Batch::Floats(&x)], &labels, None).unwrap());
         let outputs: usize = traced.program().nodes().iter().map(|node| node.outputs.len()).sum();
-        assert_eq!(seen.len(), outputs);
+        assert_eq!(seen.len(), outputs + 1, "and the loss");
         assert_eq!(seen[0], (step, "fc1".into(), 0, 2 * 5 * 4));
     }
     assert_eq!(traced.weights(), plain.weights());

@@ -71,7 +71,7 @@ impl ConvShape {
 }
 
 /// Which of the four pixels under a pooled one was taken, or that ReLU took none.
-pub(super) const NONE: u8 = 4;
+pub(crate) const NONE: u8 = 4;
 
 /// Bytes that one example's routes take: a byte for each pooled pixel and each (PANEL-padded) filter.
 pub fn routes_len(shape: ConvShape) -> usize {

@@ -1,6 +1,7 @@
 //! Training learns, repeats itself to the bit, and says what stopped it.
 
 use protocol::job::ModelKind;
+use protocol::rng::Rng;
 
 use super::*;
 use crate::infer::Loaded;

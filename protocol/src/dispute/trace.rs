@@ -36,6 +36,11 @@ impl<C: Computation> Player<C> {
         Self { computation, shape, open: Vec::new() }
     }
 
+    /// What it computes with.
+    pub const fn computation(&self) -> &C {
+        &self.computation
+    }
+
     /// The move that is asked for; `None` if none is.
     pub fn answer(&mut self, asked: &Asked) -> Result<Option<Move>, C::Error> {
         match asked {

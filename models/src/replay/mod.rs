@@ -1,0 +1,187 @@
+//! A training as its commitments: what a worker commits to, opens step by step and operator by operator in a dispute,
+//! and what the referee of one runs again ([`protocol::dispute`] has the game).
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mod.rs` | [`TrainingTask`]: all that a training's result follows from, and the shape of its traces |
+//! | [`checkpoints`] | where states of a training are kept |
+//! | [`leaf`] | what a trace's leaves are digests of |
+//! | [`party`] | who trained, or trains again: commitments on the way, traces afterwards |
+//! | [`referee`] | one operator again, on what both parties agree on |
+
+pub mod checkpoints;
+pub mod leaf;
+pub mod party;
+pub mod referee;
+#[cfg(test)]
+mod tests;
+
+use protocol::dispute::shape::{Operators, STEPS_MAX, Shape};
+use protocol::hash::{Digest, Keccak};
+use protocol::job::{ModelSpec, Real};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Program, Source};
+use crate::error::ModelError;
+use crate::train::{self, TrainParams};
+use crate::weights::Weights;
+use crate::zoo;
+use leaf::Leaf;
+
+/// The version of the arithmetic that commitments are made in (docs/REPRODUCIBILITY.md).
+pub const ARITHMETIC: u16 = 1;
+
+/// All that a training's result follows from: with [`ARITHMETIC`], which fixes the model's list of operators too, and
+/// the contents of the two blobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingTask {
+    /// The model.
+    pub model: ModelSpec,
+    /// The blob with the weights that it starts from; all moments are 0.
+    pub weights: Digest,
+    /// The blob with the examples.
+    pub shard: Digest,
+    /// How many they are.
+    pub examples: u64,
+    /// Passes over them.
+    pub local_epochs: u32,
+    /// Examples in one optimiser step.
+    pub minibatch: u32,
+    /// SGD step size.
+    pub learning_rate: Real,
+    /// SGD momentum.
+    pub momentum: Real,
+    /// What the order of the examples derives from.
+    pub seed: u64,
+    /// The update's values are multiples of 2^-scale_bits.
+    pub scale_bits: u8,
+    /// Steps between two commitments to the training's state.
+    pub checkpoint_steps: u32,
+}
+
+impl TrainingTask {
+    /// Names the task: part of every state.
+    pub fn digest(&self) -> Digest {
+        let mut bytes = b"fedroll training ".to_vec();
+        bytes.extend(ARITHMETIC.to_le_bytes());
+        bytes.extend(postcard::to_allocvec(self).expect("tasks are plain data"));
+        Digest::of(&bytes)
+    }
+
+    /// How to train.
+    pub fn params(&self) -> TrainParams {
+        TrainParams {
+            local_epochs: self.local_epochs,
+            minibatch: self.minibatch,
+            learning_rate: self.learning_rate.get(),
+            momentum: self.momentum.get(),
+            seed: self.seed,
+        }
+    }
+
+    /// Optimiser steps.
+    pub fn steps(&self) -> u64 {
+        let examples = usize::try_from(self.examples).unwrap_or(usize::MAX);
+        train::steps(examples, &self.params())
+    }
+
+    /// Examples of step `step`, from 1.
+    fn examples_of(&self, step: u64) -> usize {
+        let (examples, minibatch) = (self.examples, u64::from(self.minibatch.max(1)));
+        let first = (step - 1) % examples.div_ceil(minibatch).max(1) * minibatch;
+        minibatch.min(examples - first) as usize
+    }
+
+    /// Whether step `step` is the first of an epoch.
+    fn begins_epoch(&self, step: u64) -> bool {
+        (step - 1).is_multiple_of(self.examples.div_ceil(self.minibatch.max(1).into()).max(1))
+    }
+
+    /// The model's list of operators.
+    pub fn program(&self) -> Result<Program, ModelError> {
+        zoo::program(&self.model, train::optimiser(&self.params()).moments())
+    }
+
+    /// What the traces of it consist of.
+    pub fn shape(&self) -> Result<Shape, ModelError> {
+        let steps = self.steps();
+        let range =
+            |got| ModelError::Range { what: "optimiser steps", got, least: 1, most: STEPS_MAX.into() };
+        let count = u32::try_from(steps).map_err(|_| range(steps))?;
+        let program = self.program()?;
+        let last = program.nodes().len() as u32 + 2;
+        let step = (1..=last).map(|operator| reads(&program, operator)).collect();
+        let operators = |reads| Operators::new(reads).map_err(|error| ModelError::Format(error.to_string()));
+        Shape::new(count, self.checkpoint_steps, operators(step)?, operators(vec![vec![0]])?)
+            .map_err(|_| range(steps))
+    }
+
+    /// The state that it starts from, if these are the weights.
+    pub fn start(&self, weights: &Weights) -> Result<Keccak, ModelError> {
+        let program = self.program()?;
+        let mut rest = weights.values();
+        let mut tensors = Vec::new();
+        for parameter in program.parameters() {
+            let (own, after) = rest.split_at(parameter.len().min(rest.len()));
+            rest = after;
+            let moments = vec![0.0; train::optimiser(&self.params()).moments() * own.len()];
+            tensors.extend([leaf::of_floats(own), leaf::of_floats(&moments)]);
+        }
+        Ok(Leaf::State { step: 0, loss: 0, tensors }.digest(&self.digest()))
+    }
+}
+
+/// The first operator of a step: the minibatch out of the shard.
+const LOAD: u32 = 1;
+
+/// The operator of a step that runs this node of the program's list.
+fn operator_of(node: usize) -> u32 {
+    node as u32 + 2
+}
+
+/// What an operator of a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    /// The minibatch out of the shard.
+    Load,
+    /// A node of the program's list.
+    Node(usize),
+    /// The state after the step, out of what the optimiser made.
+    Gather,
+    /// What the task returns, out of its last state.
+    Return,
+}
+
+fn does(program: &Program, operator: u32) -> Option<Does> {
+    let last = program.nodes().len() as u32 + 2;
+    match operator {
+        LOAD => Some(Does::Load),
+        operator if operator == last => Some(Does::Gather),
+        operator if (2..last).contains(&operator) => Some(Does::Node(operator as usize - 2)),
+        _ => None,
+    }
+}
+
+/// The leaves of a step's trace that operator `operator` reads: where its inputs come from, and the leaf before its
+/// own, which says whether the numbers have run away already.
+fn reads(program: &Program, operator: u32) -> Vec<u32> {
+    let leaf = |source| match source {
+        Source::State { .. } => 0,
+        Source::Batch(_) => LOAD,
+        Source::Node { node, .. } => operator_of(node),
+    };
+    let mut leaves = match does(program, operator) {
+        Some(Does::Node(node)) => {
+            program.reads(node).into_iter().map(|value| leaf(program.source(value))).collect()
+        }
+        Some(Does::Gather) => {
+            let steps = (0..program.nodes().len()).filter(|&at| program.is_loss_or_step(at));
+            [0].into_iter().chain(steps.map(operator_of)).collect()
+        }
+        _ => vec![0],
+    };
+    leaves.push(operator - 1);
+    leaves.sort_unstable();
+    leaves.dedup();
+    leaves
+}
