@@ -3,6 +3,7 @@
 //! Every error points at the line. Unknown keys are refused: a misspelt `quorm` must not silently become the
 //! default.
 
+mod data;
 mod fields;
 mod place;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use place::Place;
 
 use crate::error::CliError;
 use crate::files;
+use crate::funding::Source;
 
 /// The version of job files that this build reads.
 const JOB_FILE_VERSION: u16 = 1;
@@ -59,11 +61,11 @@ pub enum JobFileError {
     File(Place, CliError),
 }
 
-/// A file that has to be with the coordinator before the job can start.
+/// A blob that has to be with the coordinator before the job can start.
 #[derive(Debug)]
 pub struct Upload {
     /// Where it is here.
-    pub path: PathBuf,
+    pub source: Source,
     /// Its name there.
     pub digest: Digest,
     /// Its length in bytes.
@@ -75,7 +77,7 @@ pub struct Upload {
 pub struct Job {
     /// What the requester asks for.
     pub spec: JobSpec,
-    /// The local files behind the digests in it.
+    /// What is behind the digests in it.
     pub uploads: Vec<Upload>,
     /// Units at stake that the file asks for without saying where they count: the spec does not say it either.
     pub stake: Option<u64>,
@@ -132,10 +134,13 @@ impl Reader<'_> {
         let evaluation = self.evaluation(file.evaluation, &model)?;
         let round = file.round;
         let asked = u64::from(round.workers).saturating_add(round.over_select.into()).max(1);
+        let data = self.train_data(&file.training, file.data, &model)?;
+        // What is wrong with a model is said below, where the spec is looked at.
+        let usual = models::checkpoint::usual_steps(&model, file.training.minibatch).unwrap_or(1);
         let train = Train {
             model,
             start,
-            data: file.training.data,
+            data,
             rounds: file.training.rounds,
             local_epochs: file.training.local_epochs,
             minibatch: file.training.minibatch,
@@ -143,6 +148,7 @@ impl Reader<'_> {
             momentum: file.training.momentum,
             seed: file.training.seed,
             scale_bits: file.training.scale_bits,
+            checkpoint_steps: file.training.checkpoint_steps.unwrap_or(usual),
             round: RoundPolicy {
                 workers: round.workers,
                 quorum: round.quorum.unwrap_or(round.workers),
@@ -253,12 +259,16 @@ impl Reader<'_> {
 
     /// Notes a local file for upload; relative paths start at the job file.
     fn upload(&mut self, key: &str, named: &Path) -> Result<(Digest, Vec<u8>), JobFileError> {
-        let path = self.path.parent().unwrap_or(Path::new("")).join(named);
+        let path = self.beside(named);
         let bytes = files::read(&path, BLOB_BYTES_MAX)
             .map_err(|error| JobFileError::File(Place::of_key(self.path, self.text, key), error))?;
         let digest = Digest::of(&bytes);
-        self.uploads.push(Upload { path, digest, bytes: bytes.len() as u64 });
+        self.uploads.push(Upload { source: Source::File(path), digest, bytes: bytes.len() as u64 });
         Ok((digest, bytes))
+    }
+
+    fn beside(&self, named: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(named)
     }
 
     fn bad_file(&self, key: &str, named: &Path, why: &dyn std::fmt::Display) -> JobFileError {
@@ -280,6 +290,9 @@ fn key_of(error: &SpecError) -> &'static str {
             what.split_once(' ').map_or(*what, |(key, _)| key)
         }
         SpecError::Quorum { .. } => "round.quorum",
+        SpecError::FewShards { .. } => "round.workers",
+        SpecError::ShardTwice { .. } => "data.shards",
+        SpecError::JudgedByWorkers => "evaluation.by",
         SpecError::Weight { .. } => "round.examples_cap",
         SpecError::Price => "pay.price",
         _ => "name",

@@ -1,22 +1,24 @@
 //! What `models` reads: updates and answers from workers, weights and inputs from anyone, data files.
 
 use models::data::csv::{self, CsvOptions};
-use models::data::{Dataset, idx};
+use models::data::{Dataset, idx, shard as shards};
 use models::infer::{Answer, decode_inputs, encode_inputs, read_answers, write_answers};
 use models::update::{self, Update, UpdateCheck};
 use models::weights::Weights;
-use protocol::job::{ModelKind, ModelSpec};
+use protocol::hash::Digest;
+use protocol::job::{ModelKind, ModelSpec, ShardBlob};
 
 use super::target::Target;
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "update", run: update, samples: update_samples },
     Target { name: "weights", run: weights, samples: weights_samples },
     Target { name: "inputs", run: inputs, samples: inputs_samples },
     Target { name: "answers", run: answers, samples: answers_samples },
     Target { name: "idx", run: idx, samples: idx_samples },
     Target { name: "csv", run: csv, samples: csv_samples },
+    Target { name: "shard", run: shard, samples: shard_samples },
 ];
 
 const PARAMETERS: u64 = 20;
@@ -75,6 +77,18 @@ fn csv(bytes: &[u8]) {
     }
 }
 
+/// The first byte says how many examples are stated. Whatever is read has one blob, which reads the same.
+fn shard(bytes: &[u8]) {
+    let Some((examples, blob)) = bytes.split_first() else { return };
+    let stated = ShardBlob { digest: Digest([0; 32]), examples: (*examples).into() };
+    if let Ok(data) = shards::parse(&model(), &stated, blob) {
+        assert_eq!(data.len(), usize::from(*examples));
+        assert!(data.labels().iter().all(|&label| label < 3));
+        let again = shards::encode(&data).expect("what was read can be written");
+        assert_eq!(shards::parse(&model(), &stated, &again).expect("and read again"), data);
+    }
+}
+
 fn model() -> ModelSpec {
     ModelSpec { kind: ModelKind::Logistic, input: [1, 2, 2], classes: 3 }
 }
@@ -110,6 +124,12 @@ fn idx_samples() -> Vec<Vec<u8>> {
     [(images, labels), zipped]
         .map(|(images, labels)| [&[images.len() as u8][..], &images, &labels].concat())
         .to_vec()
+}
+
+fn shard_samples() -> Vec<Vec<u8>> {
+    let halves = Dataset::new(vec![0.5; 12], [1, 2, 2], vec![0, 2, 1]).expect("three whole examples");
+    let blob = |data: &Dataset| shards::encode(data).expect("small");
+    [blob(&data()), blob(&halves)].map(|blob| [&[3][..], &blob].concat()).to_vec()
 }
 
 fn csv_samples() -> Vec<Vec<u8>> {

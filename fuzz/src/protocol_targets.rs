@@ -4,8 +4,8 @@ use protocol::amount::Amount;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{Address, CoordinatorId, JobId, Nonce, SpecHash, TaskId, WorkerId};
 use protocol::job::{
-    Evaluation, JobSpec, ModelKind, ModelSpec, Name, Real, Receipt, RoundPolicy, SpecFields, StakeTerms,
-    Task, TaskWork, Train, TrainTask, Work,
+    Evaluation, JobSpec, ModelKind, ModelSpec, Name, Real, Receipt, RoundPolicy, ShardBlob, SpecFields,
+    StakeTerms, Task, TaskData, TaskWork, Train, TrainData, TrainTask, Work,
 };
 use protocol::ledger::batch::{decode_payload, encode_payload};
 use protocol::ledger::state::OpenSettlement;
@@ -266,14 +266,15 @@ fn to_worker_samples() -> Vec<Vec<u8>> {
     let work = TaskWork::Train(TrainTask {
         model: model(),
         weights: Digest([3; 32]),
-        data: name("mnist"),
+        data: TaskData::Shard(ShardBlob { digest: Digest([4; 32]), examples: 5_000 }),
         local_epochs: 1,
         minibatch: 10,
         learning_rate: real(0.05),
         momentum: real(0.9),
         seed: 1 << 40,
         scale_bits: 16,
-        evaluate: true,
+        checkpoint_steps: 300,
+        evaluate: false,
     });
     let (spec, stake) = (SpecHash([5; 32]), Some(Address([6; 20])));
     let task = Task { id: TASK, nonce: NONCE, spec, price: 1_000, deadline_ms: 60_000, stake, work };
@@ -313,11 +314,11 @@ fn receipt_samples() -> Vec<Vec<u8>> {
     vec![encode(&signed_receipt())]
 }
 
-fn train_spec() -> JobSpec {
+fn train_spec(data: TrainData) -> JobSpec {
     let train = Train {
         model: model(),
         start: None,
-        data: name("mnist"),
+        data,
         rounds: 12,
         local_epochs: 1,
         minibatch: 32,
@@ -325,6 +326,7 @@ fn train_spec() -> JobSpec {
         momentum: real(0.9),
         seed: 7,
         scale_bits: 16,
+        checkpoint_steps: 300,
         round: RoundPolicy {
             workers: 4,
             quorum: 3,
@@ -334,27 +336,25 @@ fn train_spec() -> JobSpec {
         },
         evaluation: Evaluation::Coordinator { images: Digest([1; 32]), labels: Digest([2; 32]) },
     };
-    JobSpec::new(SpecFields {
-        version: protocol::job::spec::SPEC_VERSION,
-        name: name("digits"),
-        work: Work::Train(train),
-        settlement_rounds: 1,
-        price: 1_000,
-        fee_bps: 100,
-        approve: false,
-        burst: None,
-        rate: 0,
-        stake: Some(StakeTerms { registry: Address([7; 20]), least: 25_000_000 }),
-    })
-    .expect("it is a sane spec")
+    let (version, name, work) = (protocol::job::spec::SPEC_VERSION, name("digits"), Work::Train(train));
+    let (settlement_rounds, price, fee_bps, approve, burst, rate) = (1, 1_000, 100, false, None, 0);
+    let stake = Some(StakeTerms { registry: Address([7; 20]), least: 25_000_000 });
+    let fields =
+        SpecFields { version, name, work, settlement_rounds, price, fee_bps, approve, burst, rate, stake };
+    JobSpec::new(fields).expect("it is a sane spec")
+}
+
+fn train_specs() -> [JobSpec; 2] {
+    let shard = |at| ShardBlob { digest: Digest([at; 32]), examples: 5_000 };
+    [TrainData::Local(name("mnist")), TrainData::Job((1..=5).map(shard).collect())].map(train_spec)
 }
 
 fn spec_samples() -> Vec<Vec<u8>> {
-    vec![train_spec().canonical_bytes()]
+    train_specs().map(|spec| spec.canonical_bytes()).to_vec()
 }
 
 fn spec_json_samples() -> Vec<Vec<u8>> {
-    vec![serde_json::to_vec(&train_spec()).expect("a spec has a JSON form")]
+    train_specs().map(|spec| serde_json::to_vec(&spec).expect("a spec has a JSON form")).to_vec()
 }
 
 pub fn ops() -> Vec<Op> {

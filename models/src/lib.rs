@@ -2,11 +2,12 @@
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | [`data`] | loaders (IDX, CSV) and how a set is cut into shards |
+//! | [`data`] | loaders (IDX, CSV), how a set is cut into shards, and a shard's blob |
 //! | [`zoo`] | the models, one file each, and the registry from a `ModelSpec` |
 //! | [`weights`] | values in canonical order; safetensors |
 //! | [`train`], [`infer`], [`verify`] | weights and examples in, weights or answers out; the same again, compared |
 //! | [`replay`] | a training as its commitments; traces of it, and one operator again |
+//! | [`checkpoint`] | how often a training commits to its state |
 //! | [`update`], [`aggregate`] | a weight change as integers; the weighted mean of many |
 //! | [`engine`] | a model as a list of operators, and what runs it |
 //! | [`kernels`] | arithmetic with one defined order of operations |
@@ -15,6 +16,7 @@
 //! threads (docs/REPRODUCIBILITY.md).
 
 pub mod aggregate;
+pub mod checkpoint;
 pub mod data;
 pub mod engine;
 pub mod error;

@@ -1,7 +1,7 @@
 //! Every bound that two programs share, with its unit.
 
 /// The wire version; two programs talk only if theirs are equal. Part of the ALPN name.
-pub const WIRE_VERSION: u16 = 3;
+pub const WIRE_VERSION: u16 = 4;
 
 /// Bytes of one control frame, without its 4-byte header.
 pub const FRAME_BYTES_MAX: u32 = 256 * 1024;
@@ -49,6 +49,12 @@ pub const ITEMS_MAX: u64 = 100_000_000;
 pub const ITEMS_PER_TASK_MAX: u32 = 65_535;
 /// Input blobs named in one inference spec.
 pub const INPUT_BLOBS_MAX: usize = 4_096;
+/// Shards named in one training spec.
+pub const SHARDS_MAX: usize = 4_096;
+/// Input values of one shard's examples together.
+pub const SHARD_VALUES_MAX: u64 = 1 << 30;
+/// Optimiser steps between two commitments to the state of a training.
+pub const CHECKPOINT_STEPS_MAX: u32 = 1 << 24;
 /// Bytes of a job's canonical spec.
 pub const SPEC_BYTES_MAX: usize = FRAME_BYTES_MAX as usize;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use contracts::base_layer::{BaseLayer as _, ChainEvent};
 use protocol::api::{Evidence, JobPhase, WorkerHistory, WorkerList};
-use protocol::job::{JobSpec, SpecFields, Work};
+use protocol::job::{JobSpec, SpecFields, TrainData, Work};
 use protocol::ledger::Deriver;
 use tests::real::{Client, Network, Quirk, WorkKind, model, training};
 use tokio::sync::Semaphore;
@@ -113,7 +113,7 @@ async fn a_lying_worker_is_told_why_and_not_paid() -> Result<()> {
             Client::join(&network.coordinator.worker_address, number, &format!("lie{number}")).await?;
         let mut fields: SpecFields = training("lies", 1, 1)?.into();
         if let Work::Train(train) = &mut fields.work {
-            train.data = format!("lie{number}").parse()?;
+            train.data = TrainData::Local(format!("lie{number}").parse()?);
             train.round.deadline_ms = if quirk == Quirk::Late { 500 } else { 60_000 };
         }
         let job = network.requester.submit(&JobSpec::new(fields)?, &[]).await?;
@@ -130,7 +130,7 @@ async fn a_lying_worker_is_told_why_and_not_paid() -> Result<()> {
             Client::join(&network.coordinator.worker_address, number, &format!("lie{number}")).await?;
         let mut fields: SpecFields = training("lies", 1, 1)?.into();
         if let Work::Train(train) = &mut fields.work {
-            train.data = format!("lie{number}").parse()?;
+            train.data = TrainData::Local(format!("lie{number}").parse()?);
         }
         network.requester.submit(&JobSpec::new(fields)?, &[]).await?;
         let worked =

@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coordinator::{Conversation, Coordinator, PRICE};
-use models::data::{Dataset, idx};
+use models::data::{Dataset, idx, shard};
+use models::train::TrainParams;
 use models::update::Update;
+use models::verify::{self, Verdict};
+use models::weights::Weights;
 use protocol::ids::{Address, CoordinatorId};
-use protocol::job::{Real, Receipt, Task, TaskWork, TrainTask};
+use protocol::job::{Real, Receipt, ShardBlob, Task, TaskData, TaskWork, TrainTask};
 use protocol::sign::Unverified;
 use protocol::wire::address::CoordinatorAddress;
 use protocol::wire::message::{ToCoordinator, ToWorker};
@@ -119,13 +122,14 @@ fn train(coordinator: &Coordinator, n: u8, epochs: u32) -> Task {
         TaskWork::Train(TrainTask {
             model: coordinator::model(),
             weights: coordinator.weights(),
-            data: "digits".parse().unwrap(),
+            data: TaskData::Local("digits".parse().unwrap()),
             local_epochs: epochs,
             minibatch: 4,
             learning_rate: Real::try_from(0.1).unwrap(),
             momentum: Real::try_from(0.5).unwrap(),
             seed: 11,
             scale_bits: 20,
+            checkpoint_steps: 100,
             evaluate: true,
         }),
     )
@@ -305,4 +309,44 @@ async fn a_directory_in_use_and_bad_data_are_refused_in_words() {
     assert!(error.to_string().contains("data 'digits'"), "{error}");
     let key = Arc::new(node::identity(&home.directory()).unwrap());
     assert_eq!(key.id(), node::identity(&home.directory()).unwrap().id());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jobs_shard_is_fetched_and_trained_on_by_a_worker_without_data() {
+    let coordinator = Coordinator::start().await;
+    let inputs = (0..40).map(|at| f32::from(6 * at as u8) / 255.0).collect();
+    let data = Dataset::new(inputs, [1, 2, 2], (0..10).map(|at| at % 2).collect()).unwrap();
+    let shard = ShardBlob { digest: coordinator.put(&shard::encode(&data).unwrap()), examples: 10 };
+    let TaskWork::Train(own) = train(&coordinator, 1, 3).work else { panic!("it trains") };
+    let on = |shard| TrainTask { data: TaskData::Shard(shard), evaluate: false, ..own.clone() };
+    let home = Home::new();
+    let process = Process::start(Config { data: Vec::new(), ..home.config(&coordinator.address()) });
+    let mut conversation = coordinator.meet(&[]).await;
+    let task = coordinator.task(1, TaskWork::Train(on(shard)));
+    conversation.say(assign(task.clone())).await;
+    let receipt = receipt(&mut conversation).await;
+    assert_eq!((receipt.body.examples, receipt.body.evaluated), (10, None));
+    // Whoever runs it again needs the task and its blobs, and nothing of the worker.
+    let params = TrainParams {
+        local_epochs: own.local_epochs,
+        minibatch: own.minibatch,
+        learning_rate: own.learning_rate.get(),
+        momentum: own.momentum.get(),
+        seed: own.seed,
+    };
+    let weights = Weights::parse(&coordinator::model(), &coordinator.stored(&own.weights)).unwrap();
+    let update = coordinator.stored(&receipt.body.result);
+    assert_eq!(verify::training(&weights, &data, &params, 20, &update).unwrap(), Verdict::Same);
+    conversation.say(coordinator.accept(&task, &receipt)).await;
+    // A shard that does not hold what the job says, and a tag of nobody's, are declined in words.
+    let short = coordinator.task(2, TaskWork::Train(on(ShardBlob { examples: 11, ..shard })));
+    for (task, why) in
+        [(short, "holds 10 examples, the job says 11"), (train(&coordinator, 3, 1), "'digits'")]
+    {
+        conversation.say(assign(task)).await;
+        let ToCoordinator::Decline { reason, .. } = conversation.next().await else { panic!("it declines") };
+        assert!(reason.as_str().contains(why), "{reason}");
+    }
+    process.events.send(Event::Leave).await.unwrap();
+    process.leave().await.unwrap();
 }

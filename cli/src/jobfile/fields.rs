@@ -16,6 +16,7 @@ pub struct FileJob {
     pub name: Name,
     pub model: FileModel,
     pub training: FileTraining,
+    pub data: Option<FileData>,
     pub round: FileRound,
     #[serde(default)]
     pub settlement: FileSettlement,
@@ -48,7 +49,7 @@ pub enum FileModelKind {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileTraining {
-    pub data: Name,
+    pub data: Option<Name>,
     pub rounds: u32,
     #[serde(default = "local_epochs")]
     pub local_epochs: u32,
@@ -62,7 +63,32 @@ pub struct FileTraining {
     pub seed: u64,
     #[serde(default = "scale_bits")]
     pub scale_bits: u8,
+    pub checkpoint_steps: Option<u32>,
     pub start: Option<PathBuf>,
+}
+
+/// Data that the job brings, and how it is cut.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileData {
+    pub images: Option<PathBuf>,
+    pub labels: Option<PathBuf>,
+    pub csv: Option<PathBuf>,
+    pub divisor: Option<u32>,
+    pub shards: u32,
+    #[serde(default)]
+    pub split: FileSplit,
+    pub alpha: Option<f64>,
+    pub labels_each: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileSplit {
+    #[default]
+    Iid,
+    Dirichlet,
+    Labels,
 }
 
 #[derive(Debug, Deserialize)]

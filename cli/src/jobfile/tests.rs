@@ -182,6 +182,76 @@ fn a_stake_counts_in_the_registry_that_is_named_or_given() {
 }
 
 #[test]
+fn a_jobs_own_data_is_cut_into_shards_the_same_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let inputs = (0..60 * 4).map(|value| (value % 256) as f32 / 255.0).collect();
+    let set = Dataset::new(inputs, [1, 2, 2], (0..60).map(|at| at % 3).collect()).unwrap();
+    let (images, labels) = idx::encode(&set).unwrap();
+    std::fs::write(dir.path().join("images"), &images).unwrap();
+    std::fs::write(dir.path().join("labels"), &labels).unwrap();
+    let row = |at: usize| {
+        format!(
+            "{},{}",
+            at % 3,
+            [0, 1, 2, 3].map(|next| (4 * at + next) % 256).map(|value| value.to_string()).join(",")
+        )
+    };
+    std::fs::write(dir.path().join("table.csv"), (0..60).map(row).collect::<Vec<_>>().join("\n")).unwrap();
+    let short = JOB.replace("[1, 28, 28]", "[1, 2, 2]").replace("data = \"mnist\"", "minibatch = 4");
+    let path = dir.path().join("job.toml");
+    let read = |data: &str| Job::parse(&path, &format!("{short}\n[data]\n{data}"));
+    let shards = |job: &Job| {
+        let Work::Train(train) = &job.spec.work else { panic!("a training job") };
+        train.data.shards().to_vec()
+    };
+    let idx = "images = \"images\"\nlabels = \"labels\"";
+    let job = read(&format!("{idx}\nshards = 8")).unwrap();
+    assert_eq!(shards(&job).iter().map(|shard| shard.examples).collect::<Vec<_>>(), [8, 8, 8, 8, 7, 7, 7, 7]);
+    assert_eq!(job.uploads.len(), 8);
+    for (upload, stated) in job.uploads.iter().zip(shards(&job)) {
+        let Source::Memory(blob) = &upload.source else { panic!("shards are cut in memory") };
+        assert_eq!((Digest::of(blob), upload.bytes), (stated.digest, blob.len() as u64));
+        assert!(models::data::shard::parse(job.spec.model(), &stated, blob).is_ok());
+    }
+    // The same examples from another format, cut again: the same shards.
+    assert_eq!(shards(&read("csv = \"table.csv\"\nshards = 8").unwrap()), shards(&job));
+    let unlike = read(&format!("{idx}\nshards = 4\nsplit = \"dirichlet\"\nalpha = 0.5")).unwrap();
+    assert_eq!(shards(&unlike).iter().map(|shard| shard.examples).sum::<u32>(), 60);
+    let three = format!("{idx}\nshards = 3");
+    for (data, want) in [
+        (three.as_str(), "job.toml:14:11: round.workers is 4, more than the job's 3 shards"),
+        ("shards = 4", "name images"),
+        (&format!("{idx}\nshards = 40"), "cannot split 60 examples over 40 workers with at least 4 each"),
+        (&format!("{idx}\nshards = 4\nsplit = \"dirichlet\""), "needs a concentration"),
+        (&format!("{idx}\nshards = 4\nalpha = 1.0"), "only split = \"dirichlet\" takes alpha"),
+        (&format!("{idx}\nshards = 4\ndivisor = 1"), "only csv"),
+        (&format!("{idx}\nshards = 0"), "data.shards is 0"),
+        ("images = \"none\"\nlabels = \"labels\"\nshards = 4", "cannot read"),
+    ] {
+        let message = read(data).unwrap_err().to_string();
+        assert!(message.contains(want), "want {want}\n got {message}");
+        assert!(message.contains('^'), "{message}");
+    }
+    let both = Job::parse(&path, &format!("{JOB}\n[data]\n{idx}\nshards = 8")).unwrap_err().to_string();
+    assert!(both.contains("job.toml:10:8: the job brings its data"), "{both}");
+    let neither = Job::parse(&path, &short).unwrap_err().to_string();
+    assert!(neither.contains("data = \"tag\" is missing"), "{neither}");
+}
+
+#[test]
+fn commitments_are_as_far_apart_as_the_model_wants_unless_the_file_says_otherwise() {
+    let steps = |text: &str| match Job::parse(Path::new("job.toml"), text).unwrap().spec.work.clone() {
+        Work::Train(train) => train.checkpoint_steps,
+        Work::Infer(_) => panic!("a training job"),
+    };
+    // Logistic regression on 784 values, 32 examples a step.
+    assert_eq!(steps(JOB), 84);
+    assert_eq!(steps(&JOB.replace("rounds = 5", "rounds = 5\ncheckpoint_steps = 7")), 7);
+    let none = error("rounds = 5", "rounds = 5\ncheckpoint_steps = 0");
+    assert!(none.starts_with("job.toml:12:20: training.checkpoint_steps is 0"), "{none}");
+}
+
+#[test]
 fn the_commented_examples_hold() {
     let jobs = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../jobs"));
     let example = Job::parse(&jobs.join("example.toml"), EXAMPLE).unwrap();

@@ -34,7 +34,10 @@ impl Coordinator {
                 job.model = Some(*model);
                 job.initialising = false;
                 match round {
-                    None => job.note(at, format!("initial model {model}{}", judged(evaluated.as_ref()))),
+                    None => {
+                        job.initial = Some(*model);
+                        job.note(at, format!("initial model {model}{}", judged(evaluated.as_ref())));
+                    }
                     Some(number) => {
                         job.finishing = None;
                         let round = &mut job.rounds[*number as usize];
@@ -159,7 +162,7 @@ impl Coordinator {
         let open = job.open.entry(number).or_insert_with(|| Settlement::new(at));
         open.begin(at, round, places.into_iter(), deadline_ms);
         if job.interrupted.remove(&round) {
-            // Whoever has done a task of the round has no other examples for a second one.
+            // Whoever has done a task of the round has no other examples of its own for a second one.
             let done: BTreeSet<_> = job.round_receipts(round).map(|done| done.receipt.signer()).collect();
             let open = job.open.get_mut(&number).expect("it has just been opened");
             open.part_mut(round).expect("it has just begun").taking_part = done;
@@ -172,6 +175,7 @@ impl Coordinator {
                 closed: None,
                 asked: 0,
                 accepted: Vec::new(),
+                places: Vec::new(),
                 model: None,
                 loss: None,
                 evaluated: None,
@@ -222,6 +226,7 @@ impl Coordinator {
         open.accept(task.slot, AcceptedReceipt { account, digest: receipt.digest(), receipt, owed });
         open.promise.get_or_insert(promise);
         let round = open.part_of(task.slot).expect("every slot is some round's").round;
+        let place = open.slots[task.slot as usize].place;
         let text = if let Some(input) = job.input_of(task) {
             job.answers[input] = Some(body.result);
             job.items += body.examples;
@@ -229,6 +234,7 @@ impl Coordinator {
         } else {
             let known = &mut job.rounds[round as usize];
             known.accepted.push(task);
+            known.places.push(place);
             known.updates.push(body.result);
             let loss = body.loss.map_or(String::new(), |loss| format!(", loss {:.4}", loss.get()));
             let (number, count) = (round + 1, known.accepted.len());
@@ -282,6 +288,7 @@ impl Coordinator {
     /// After the facts have been read back: what was under way is asked for again by the first step.
     pub(super) fn resume(&mut self) {
         self.owed = self.jobs.keys().filter_map(|id| self.finish_round(*id)).collect();
+        self.resume_discarding();
         self.restarted = true;
     }
 

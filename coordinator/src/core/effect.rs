@@ -2,7 +2,7 @@
 
 use protocol::hash::Digest;
 use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
-use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason};
+use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason, ShardBlob};
 use protocol::time::Millis;
 use protocol::wire::message::ToWorker;
 
@@ -40,7 +40,7 @@ pub enum Effect {
         /// Why.
         reason: Reason,
     },
-    /// Make a job's initial weights; answer [`super::Event::ModelReady`].
+    /// Look at the data that a job brings and make its initial weights; answer [`super::Event::ModelReady`].
     Initialise {
         /// The job.
         job: JobId,
@@ -50,6 +50,8 @@ pub enum Effect {
         seed: u64,
         /// Weights to start from instead, which must fit the model.
         start: Option<Digest>,
+        /// Its shards, each of which must be what the spec says.
+        shards: Vec<ShardBlob>,
         /// How to judge it.
         evaluation: Evaluation,
     },

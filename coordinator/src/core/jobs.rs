@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use protocol::api::JobPhase;
 use protocol::hash::Digest;
 use protocol::ids::{Address, JobId, SpecHash, TaskId};
-use protocol::job::{Evaluated, JobSpec, Work};
+use protocol::job::{Evaluated, JobSpec, TaskWork, TrainData, Work};
 use protocol::time::Millis;
 
 use super::limits::LOG_LINES_MAX;
@@ -28,6 +28,10 @@ pub struct Job {
     pub why: String,
     /// The newest model.
     pub model: Option<Digest>,
+    /// The weights that the first round of training starts from.
+    pub initial: Option<Digest>,
+    /// Rounds, from the first on, whose weights and updates are not kept any more.
+    pub discarded: u32,
     /// The next round to begin.
     pub next_round: u32,
     /// Rounds that have begun, and go on in another settlement than they began in.
@@ -72,6 +76,8 @@ pub struct Round {
     pub asked: u32,
     /// Tasks whose updates were accepted, in the order they came.
     pub accepted: Vec<TaskId>,
+    /// Which of the round's tasks each of them is.
+    pub places: Vec<u32>,
     /// The model that came out.
     pub model: Option<Digest>,
     /// Mean training loss, weighted.
@@ -93,6 +99,8 @@ impl Job {
             phase: JobPhase::Waiting,
             why: "the requester has not handed in the spec".into(),
             model: None,
+            initial: None,
+            discarded: 0,
             next_round: 0,
             interrupted: BTreeSet::new(),
             next: 0,
@@ -140,6 +148,7 @@ impl Job {
                 if let Evaluation::Coordinator { images, labels } = train.evaluation {
                     blobs.extend([images, labels]);
                 }
+                blobs.extend(train.data.shards().iter().map(|shard| shard.digest));
                 blobs
             }
             Work::Infer(infer) => {
@@ -182,15 +191,42 @@ impl Job {
     pub fn wanted_places(&self, round: u32) -> Vec<u32> {
         let Some(spec) = &self.spec else { return Vec::new() };
         match &spec.work {
-            Work::Train(_) => {
-                let have = self.rounds.get(round as usize).map_or(0, |round| round.accepted.len() as u32);
-                (have..spec.work.round_tasks()).collect()
-            }
+            Work::Train(train) => match train.data {
+                TrainData::Local(_) => {
+                    let have = self.rounds.get(round as usize).map_or(0, |round| round.accepted.len() as u32);
+                    (have..spec.work.round_tasks()).collect()
+                }
+                TrainData::Job(_) => {
+                    (0..spec.work.round_tasks()).filter(|place| !self.is_shard_done(round, *place)).collect()
+                }
+            },
             Work::Infer(infer) => {
                 let blobs = infer.blobs_of(round);
                 (0..).zip(blobs).filter(|(_, blob)| self.answers[*blob].is_none()).map(|(at, _)| at).collect()
             }
         }
+    }
+
+    /// Whether a round of training has an update out of the shard that belongs to a place; never if the data stays on
+    /// the workers.
+    pub fn is_shard_done(&self, round: u32, place: u32) -> bool {
+        let Some(Work::Train(train)) = self.spec.as_ref().map(|spec| &spec.work) else { return false };
+        let done = self.rounds.get(round as usize).map_or(&[][..], |round| &round.places);
+        let same = |other: &u32| train.stands_for(*other) == train.stands_for(place);
+        matches!(train.data, TrainData::Job(_)) && done.iter().any(same)
+    }
+
+    /// The work of a task; `None` if its settlement is not known any more, or there are no weights for it yet.
+    pub fn work_of(&self, task: TaskId) -> Option<TaskWork> {
+        let work = &self.spec.as_ref()?.work;
+        let settlement = self.settlement(task.settlement)?;
+        let (round, place) =
+            (settlement.part_of(task.slot)?.round, settlement.slots.get(task.slot as usize)?.place);
+        let weights = match work {
+            Work::Train(_) => self.base_of(round)?,
+            Work::Infer(infer) => infer.weights,
+        };
+        work.task(round, place, weights)
     }
 
     /// The round that a task belongs to.

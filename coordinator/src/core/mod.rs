@@ -13,6 +13,7 @@ pub mod fact;
 pub mod input;
 pub mod invariants;
 pub mod jobs;
+mod keep;
 pub mod limits;
 mod receipts;
 mod results;
@@ -172,6 +173,7 @@ impl Coordinator {
             Event::BatchFinal { number } => {
                 if self.batches.awaits_finality(number) {
                     self.record(Fact::Final { number }, &mut effects);
+                    self.discard_old(&mut effects);
                 }
             }
             Event::Tick => {}

@@ -1,7 +1,7 @@
 //! Accept, refuse, never twice.
 
 use protocol::ids::{Nonce, TaskId, WorkerId};
-use protocol::job::{Acceptance, JobSpec, Reason, Receipt, Work};
+use protocol::job::{Acceptance, JobSpec, Reason, Receipt, TaskData, TaskWork, Work};
 use protocol::limits::SETTLEMENT_MS_MAX;
 use protocol::sign::Signed;
 use protocol::wire::message::ToWorker;
@@ -48,7 +48,7 @@ impl Coordinator {
         let chain_id = self.config.domain.chain_id;
         let fault = result
             .err()
-            .or_else(|| wrong_count(job, &spec, task, receipt.body()))
+            .or_else(|| wrong_count(job, task, receipt.body()))
             .or_else(|| not_stated(&spec, held, chain_id, receipt.body()));
         if let Some(fault) = fault {
             self.end_assignment(task, Outcome::Rejected, fault, effects);
@@ -74,6 +74,22 @@ impl Coordinator {
         self.record(Fact::Accepted { receipt, owed, promise }, effects);
         effects.extend(self.acceptance(task, nonce));
         effects.extend(fold);
+        self.cancel_stand_ins(task, round, effects);
+    }
+
+    /// Nobody need go on with a shard whose update the round has.
+    fn cancel_stand_ins(&mut self, done: TaskId, round: u32, effects: &mut Vec<Effect>) {
+        let job = &self.jobs[&done.job];
+        let Some(Work::Train(train)) = job.spec.as_ref().map(|spec| &spec.work) else { return };
+        let open = &job.open[&done.settlement];
+        let Some(part) = open.part(round).filter(|_| train.data.tag().is_none()) else { return };
+        let stands_for = |slot: u32| train.stands_for(open.slots[slot as usize].place);
+        let held = open.assignments_in(part.slots.clone()).map(|(slot, _)| slot);
+        let idle: Vec<u32> = held.filter(|slot| stands_for(*slot) == stands_for(done.slot)).collect();
+        for slot in idle {
+            let why = "another worker was first with the same shard".into();
+            self.end_assignment(TaskId { slot, ..done }, Outcome::Cancelled, why, effects);
+        }
     }
 
     /// What the acceptances of a settlement promise from the first on: its rounds may take the time they have, and
@@ -142,15 +158,18 @@ impl Coordinator {
 }
 
 /// Why the number of examples in a receipt cannot be.
-fn wrong_count(job: &Job, spec: &JobSpec, task: TaskId, receipt: &Receipt) -> Option<Reason> {
-    match &spec.work {
-        Work::Train(_) if receipt.examples == 0 => Some("an update out of no examples has no weight".into()),
-        Work::Train(_) => None,
-        Work::Infer(infer) => {
-            let items = job.input_of(task).map_or(0, |input| infer.inputs[input].items);
-            (receipt.examples != u64::from(items)).then(|| {
-                format!("the task has {items} items, the receipt counts {}", receipt.examples).into()
-            })
-        }
-    }
+fn wrong_count(job: &Job, task: TaskId, receipt: &Receipt) -> Option<Reason> {
+    let Some(work) = job.work_of(task) else { return Some("the task's work is not known any more".into()) };
+    let (want, what) = match work {
+        TaskWork::Train(train) => match train.data {
+            TaskData::Local(_) if receipt.examples == 0 => {
+                return Some("an update out of no examples has no weight".into());
+            }
+            TaskData::Local(_) => return None,
+            TaskData::Shard(shard) => (shard.examples, "examples"),
+        },
+        TaskWork::Infer(infer) => (infer.items, "items"),
+    };
+    (receipt.examples != u64::from(want))
+        .then(|| format!("the task has {want} {what}, the receipt counts {}", receipt.examples).into())
 }

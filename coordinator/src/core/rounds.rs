@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use protocol::api::JobPhase;
-use protocol::hash::Digest;
 use protocol::ids::{JobId, TaskId};
 use protocol::job::{Evaluation, Infer, JobSpec, Reason, Train, Work};
 use protocol::ledger::QueueItem;
@@ -94,6 +93,7 @@ impl Coordinator {
                     model: train.model.clone(),
                     seed: train.seed,
                     start: train.start,
+                    shards: train.data.shards().to_vec(),
                     evaluation: train.evaluation.clone(),
                 });
             }
@@ -329,37 +329,9 @@ impl Coordinator {
                     Fact::ModelReady { job: id, round, model: ready.digest, evaluated: ready.evaluated },
                     effects,
                 );
-                effects.extend(self.discard_old(id, round));
+                self.discard_old(effects);
             }
         }
-    }
-
-    /// Blobs of rounds that are older than the operator keeps, and that nothing else names.
-    fn discard_old(&self, id: JobId, round: Option<u32>) -> Option<Effect> {
-        let old = round?.checked_sub(self.config.keep_rounds)? as usize;
-        let job = &self.jobs[&id];
-        let past = job.rounds.get(old)?;
-        let mut blobs = past.updates.clone();
-        blobs.extend(past.model);
-        blobs.sort_unstable();
-        blobs.dedup();
-        blobs.retain(|digest| !self.needs_blob(digest));
-        (!blobs.is_empty()).then_some(Effect::Discard(blobs))
-    }
-
-    /// Whether a blob is named by a spec, a job's model or answers, or a round that is kept.
-    pub fn needs_blob(&self, digest: &Digest) -> bool {
-        let by_spec = self.specs.values().any(|known| Job::needed_blobs(&known.spec).contains(digest));
-        by_spec
-            || self.jobs.values().any(|job| {
-                let made = job.rounds.iter().filter(|round| round.model.is_some()).count();
-                let first_kept = made.saturating_sub(self.config.keep_rounds as usize);
-                job.model == Some(*digest)
-                    || job.answers.contains(&Some(*digest))
-                    || job.rounds[first_kept..]
-                        .iter()
-                        .any(|round| round.model == Some(*digest) || round.updates.contains(digest))
-            })
     }
 
     /// How a job's phase follows from what it has left to do.

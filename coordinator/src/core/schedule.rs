@@ -2,7 +2,7 @@
 
 use protocol::hash::Digest;
 use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
-use protocol::job::{InferTask, Reason, Task, TaskWork, TrainTask, Work};
+use protocol::job::{Reason, Task, TaskWork, Work};
 use protocol::rng::Rng;
 use protocol::wire::message::ToWorker;
 
@@ -29,34 +29,60 @@ impl Coordinator {
         if free.is_empty() {
             return;
         }
-        let training = matches!(spec.work, Work::Train(_));
+        // Workers' own examples are one set each: whoever holds one takes part in a round once. Shards of the job, and
+        // inputs, anyone may take any number of.
+        let once = matches!(&spec.work, Work::Train(train) if train.data.tag().is_some());
         let mut taking: Vec<WorkerId> = Vec::new();
         for (id, worker) in self.workers.iter() {
-            let busy_here = training && part.taking_part.contains(&id);
+            let busy_here = once && part.taking_part.contains(&id);
             let barred = busy_here || part.barred.contains(&id);
             if barred || !worker.has_room() || worker.unfit(spec, &self.stakes).is_some() {
                 continue;
             }
             let slots = worker.session.as_ref().map_or(0, |session| session.abilities.slots.max(1) as usize);
-            // A worker has one set of examples, so it takes part in a round once; any number of inference tasks.
-            let most = if training { 1 } else { slots.saturating_sub(worker.assigned.len()).max(1) };
+            let most = if once { 1 } else { slots.saturating_sub(worker.assigned.len()).max(1) };
             taking.extend(std::iter::repeat_n(id, most));
         }
         Rng::derive(&[u64::from(job.0), u64::from(round), u64::from(settlement.accepted)])
             .shuffle(&mut taking);
-        let pairs: Vec<(u32, WorkerId)> = free.into_iter().zip(taking).collect();
-        for (slot, worker) in pairs {
-            let task = TaskId { job, settlement: number, slot };
-            // An earlier pair may have filled the worker up.
-            if !self.workers.get(worker).is_some_and(|worker| worker.has_room()) {
+        taking.reverse();
+        for slot in free {
+            if taking.is_empty() {
+                return;
+            }
+            if !self.is_wanted(job, number, round, slot) {
                 continue;
             }
+            let suits = |worker: &WorkerId| {
+                let has_room = self.workers.get(*worker).is_some_and(|worker| worker.has_room());
+                has_room && !self.holds_shard_of(job, number, round, slot, *worker)
+            };
+            let Some(at) = taking.iter().rposition(suits) else { continue };
+            let worker = taking.remove(at);
+            let task = TaskId { job, settlement: number, slot };
             let attempt = self.jobs[&job].open[&number].slots[slot as usize].attempts;
             let nonce = self.nonce(task, worker, attempt);
             let signer = self.stated_by(job, worker);
             self.record(Fact::Assigned { task, worker, nonce, signer }, effects);
             effects.extend(self.assign_message(task));
         }
+    }
+
+    /// Whether a free slot is to be given out: not if the round has the update that would come of it.
+    fn is_wanted(&self, job: JobId, number: u32, round: u32, slot: u32) -> bool {
+        let job = &self.jobs[&job];
+        !job.is_shard_done(round, job.open[&number].slots[slot as usize].place)
+    }
+
+    /// Whether a worker is at the shard of a slot already: its doing the same twice would help nobody.
+    fn holds_shard_of(&self, job: JobId, number: u32, round: u32, slot: u32, worker: WorkerId) -> bool {
+        let job = &self.jobs[&job];
+        let Some(Work::Train(train)) = job.spec.as_ref().map(|spec| &spec.work) else { return false };
+        let open = &job.open[&number];
+        let Some(part) = open.part(round).filter(|_| train.data.tag().is_none()) else { return false };
+        let stands_for = |slot: u32| train.stands_for(open.slots[slot as usize].place);
+        open.assignments_in(part.slots.clone())
+            .any(|(other, held)| held.worker == worker && stands_for(other) == stands_for(slot))
     }
 
     /// A keyed hash: nobody but this coordinator can tell it before the worker has the task.
@@ -74,35 +100,10 @@ impl Coordinator {
         let job = self.jobs.get(&id.job)?;
         let spec = job.spec.as_ref()?;
         let assignment = self.assignment(id)?;
-        let (work, units) = match &spec.work {
-            Work::Train(train) => {
-                let work = TaskWork::Train(TrainTask {
-                    model: train.model.clone(),
-                    weights: job.model?,
-                    data: train.data.clone(),
-                    local_epochs: train.local_epochs,
-                    minibatch: train.minibatch,
-                    learning_rate: train.learning_rate,
-                    momentum: train.momentum,
-                    seed: Rng::derive(&[train.seed, u64::from(job.round_of(id)?)]).next(),
-                    scale_bits: train.scale_bits,
-                    evaluate: train.evaluation == protocol::job::Evaluation::Workers,
-                });
-                (work, 1)
-            }
-            Work::Infer(infer) => {
-                let at = job.input_of(id)?;
-                let input = infer.inputs.get(at)?;
-                let first_item = infer.inputs[..at].iter().map(|blob| u64::from(blob.items)).sum();
-                let work = TaskWork::Infer(InferTask {
-                    model: infer.model.clone(),
-                    weights: infer.weights,
-                    input: input.digest,
-                    first_item,
-                    items: input.items,
-                });
-                (work, u64::from(input.items))
-            }
+        let work = job.work_of(id)?;
+        let units = match &work {
+            TaskWork::Train(_) => 1,
+            TaskWork::Infer(infer) => u64::from(infer.items),
         };
         let task = Task {
             id,
@@ -219,14 +220,8 @@ impl Coordinator {
     /// The job for which a worker may fetch a blob.
     fn fetching_job(&self, worker: WorkerId, digest: &Digest) -> Option<JobId> {
         let needs = |task: &TaskId| {
-            let job = self.jobs.get(&task.job)?;
-            let needed = match &job.spec.as_ref()?.work {
-                Work::Train(_) => job.model == Some(*digest),
-                Work::Infer(infer) => {
-                    infer.weights == *digest || infer.inputs[job.input_of(*task)?].digest == *digest
-                }
-            };
-            needed.then_some(task.job)
+            let work = self.jobs.get(&task.job)?.work_of(*task)?;
+            work.blobs().contains(digest).then_some(task.job)
         };
         self.workers.get(worker)?.assigned.iter().find_map(needs)
     }

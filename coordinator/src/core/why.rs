@@ -35,15 +35,18 @@ impl Coordinator {
         let staked = spec.stake.map_or(String::new(), |asked| {
             format!(" and {} tokens at stake", Amount::units(asked.least.into()))
         });
-        match &spec.work {
-            Work::Train(train) => {
+        let local = match &spec.work {
+            Work::Train(train) => train.data.tag().map(|tag| (train, tag)),
+            Work::Infer(_) => None,
+        };
+        match local {
+            Some((train, tag)) => {
                 let have = fit.take(train.round.quorum as usize).count();
                 let want = train.round.quorum as usize;
-                (have < want).then(|| {
-                    format!("{have} of {want} workers with data tagged '{}'{staked} are free", train.data)
-                })
+                (have < want)
+                    .then(|| format!("{have} of {want} workers with data tagged '{tag}'{staked} are free"))
             }
-            Work::Infer(_) => (fit.count() == 0).then(|| match spec.stake {
+            None => (fit.count() == 0).then(|| match spec.stake {
                 None => "no worker is free".into(),
                 Some(_) => format!("no worker that could do it{staked} is free"),
             }),

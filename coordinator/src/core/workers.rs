@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, Nonce, TaskId, WorkerId};
-use protocol::job::{JobSpec, Name, Reason, Work};
+use protocol::job::{JobSpec, Name, Reason, TrainData, Work};
 use protocol::time::Millis;
 use protocol::wire::message::{Abilities, Hello};
 
@@ -256,10 +256,13 @@ impl Worker {
             return Some(reason.to_string());
         }
         match &spec.work {
-            Work::Train(train) => match session.abilities.data.examples(&train.data) {
-                None => Some(format!("holds no data tagged '{}'", train.data)),
-                Some(0) => Some(format!("its data set '{}' is empty", train.data)),
-                Some(_) => None,
+            Work::Train(train) => match &train.data {
+                TrainData::Job(_) => None,
+                TrainData::Local(tag) => match session.abilities.data.examples(tag) {
+                    None => Some(format!("holds no data tagged '{tag}'")),
+                    Some(0) => Some(format!("its data set '{tag}' is empty")),
+                    Some(_) => None,
+                },
             },
             Work::Infer(_) => None,
         }

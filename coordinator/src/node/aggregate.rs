@@ -11,13 +11,13 @@ use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
 
 use models::aggregate::{Accumulator, TOGETHER};
-use models::data::{Dataset, idx};
+use models::data::{Dataset, idx, shard};
 use models::infer::Loaded;
 use models::weights::Weights;
 use models::zoo::parameter_count;
 use protocol::hash::Digest;
 use protocol::ids::JobId;
-use protocol::job::{Evaluated, Evaluation, ModelSpec, Real, Reason};
+use protocol::job::{Evaluated, Evaluation, ModelSpec, Real, Reason, ShardBlob};
 use protocol::limits::BLOB_BYTES_MAX;
 use tokio::sync::oneshot;
 
@@ -29,7 +29,7 @@ use crate::error::NodeError;
 /// Something for the aggregator.
 #[derive(Debug)]
 pub enum Work {
-    /// Make a job's initial weights.
+    /// Look at a job's shards and make its initial weights.
     Initialise {
         /// The job.
         job: JobId,
@@ -39,6 +39,8 @@ pub enum Work {
         seed: u64,
         /// Weights to start from instead.
         start: Option<Digest>,
+        /// Its shards.
+        shards: Vec<ShardBlob>,
         /// How to judge it.
         evaluation: Evaluation,
     },
@@ -154,8 +156,11 @@ impl Aggregator {
                 true
             }
             Work::Discard(digests) => self.discard(digests).is_ok(),
-            Work::Initialise { job, model, seed, start, evaluation } => {
-                let outcome = self.initialise(&model, seed, start, &evaluation);
+            Work::Initialise { job, model, seed, start, shards, evaluation } => {
+                let outcome = self
+                    .look_at(&model, &shards)
+                    .map_err(Trouble::Job)
+                    .and_then(|()| self.initialise(&model, seed, start, &evaluation));
                 self.answer(job, None, outcome)
             }
             Work::Finish(finish) => {
@@ -193,6 +198,19 @@ impl Aggregator {
             }
         };
         self.core.tell_blocking(Event::ModelReady { job, round, outcome }).is_ok()
+    }
+
+    /// Whether every shard is what the spec says, one in memory at a time.
+    fn look_at(&self, model: &ModelSpec, shards: &[ShardBlob]) -> Result<(), String> {
+        for (number, stated) in (1..).zip(shards) {
+            let wrong =
+                |why: String| format!("shard {number} of {} ({}): {why}", shards.len(), stated.digest);
+            let bytes_max = shard::bytes_max(model, stated.examples).min(BLOB_BYTES_MAX);
+            let bytes =
+                self.blobs.read(&stated.digest, bytes_max).map_err(|error| wrong(error.to_string()))?;
+            shard::parse(model, stated, &bytes).map_err(|error| wrong(error.to_string()))?;
+        }
+        Ok(())
     }
 
     fn initialise(

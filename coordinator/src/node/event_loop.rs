@@ -245,8 +245,8 @@ impl EventLoop {
                 outlets.peers.send(to, Outgoing::Accept { task, nonce, acceptance });
             }
             Effect::Refuse { to, reason } => outlets.peers.send(to, Outgoing::Refuse(reason)),
-            Effect::Initialise { job, model, seed, start, evaluation } => {
-                self.aggregate(Work::Initialise { job, model, seed, start, evaluation });
+            Effect::Initialise { job, model, seed, start, shards, evaluation } => {
+                self.aggregate(Work::Initialise { job, model, seed, start, shards, evaluation });
             }
             Effect::Fold { job, round, update, model, scale_bits } => {
                 self.aggregate(Work::Fold { job, round, update, shape: Shape { model, scale_bits } });

@@ -1,7 +1,8 @@
-//! Examples: loaders, and how a set is cut into shards.
+//! Examples: loaders, and how a set is cut into shards, and what a shard's blob looks like.
 
 pub mod csv;
 pub mod idx;
+pub mod shard;
 pub mod split;
 
 /// Values (inputs of all examples together) that one data set may hold: 4 GiB of `f32`.
@@ -118,6 +119,17 @@ pub enum DataError {
         line: u64,
         /// What is wrong with it.
         problem: CsvProblem,
+    },
+    /// A blob that is no shard.
+    #[error("not a valid shard: {0}")]
+    Shard(String),
+    /// A shard of another size than the job says.
+    #[error("the shard holds {got} examples, the job says {want}")]
+    Stated {
+        /// Examples in it.
+        got: u64,
+        /// Examples that the job states.
+        want: u64,
     },
     /// A split that the data does not allow.
     #[error("cannot split {examples} examples over {workers} workers with at least {least} each ({scheme})")]

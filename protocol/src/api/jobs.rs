@@ -33,7 +33,7 @@ pub struct EligibleWorker {
     /// Who.
     #[serde(with = "text")]
     pub worker: WorkerId,
-    /// Examples it holds under the job's tag; 0 for inference.
+    /// Examples it holds under the job's tag; 0 for inference and for a job that brings its data.
     pub examples: u64,
 }
 

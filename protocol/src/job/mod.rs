@@ -2,6 +2,7 @@
 //! the acceptance that answers it.
 
 pub mod acceptance;
+pub mod data;
 pub mod funding;
 pub mod model;
 pub mod receipt;
@@ -12,6 +13,7 @@ pub mod task;
 pub mod work;
 
 pub use acceptance::{Acceptance, SignedAcceptance};
+pub use data::{ShardBlob, TaskData, TrainData};
 pub use funding::{ClosingOrder, FundingOrder, SignedOrder};
 pub use model::{ModelKind, ModelSpec};
 pub use receipt::{Evaluated, Receipt};

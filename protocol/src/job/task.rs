@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelSpec, Name, Real};
+use super::{Infer, ModelSpec, Real, TaskData, Train, Work};
 use crate::hash::Digest;
 use crate::ids::{Address, Nonce, SpecHash, TaskId};
+use crate::job::Evaluation;
 
 /// One unit of work for one worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,21 +29,21 @@ pub struct Task {
 /// The two kinds of task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskWork {
-    /// Train on local examples, send the update.
+    /// Train on examples, send the update.
     Train(TrainTask),
     /// Answer some items.
     Infer(InferTask),
 }
 
-/// Train on the worker's own examples.
+/// Train on examples: the worker's own, or a shard of the job's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainTask {
     /// The model.
     pub model: ModelSpec,
     /// The global weights to start from: a safetensors blob.
     pub weights: Digest,
-    /// Which of the worker's data sets to train on.
-    pub data: Name,
+    /// What to train on.
+    pub data: TaskData,
     /// Passes over it.
     pub local_epochs: u32,
     /// Examples in one optimiser step.
@@ -51,10 +52,13 @@ pub struct TrainTask {
     pub learning_rate: Real,
     /// SGD momentum.
     pub momentum: Real,
-    /// Derived from the job's seed and the round; the worker mixes in the digest of its shard, never its key.
+    /// Of the order of the examples ([`Train::task_seed`]). Into one for its own examples the worker mixes their
+    /// digest, never its key; for a shard it is taken as it is.
     pub seed: u64,
     /// The update's values are multiples of 2^-scale_bits.
     pub scale_bits: u8,
+    /// Optimiser steps between two commitments to the state of the training.
+    pub checkpoint_steps: u32,
     /// Whether to judge the global weights on the local examples first.
     pub evaluate: bool,
 }
@@ -74,7 +78,72 @@ pub struct InferTask {
     pub items: u32,
 }
 
+impl Train {
+    /// The task at a place of a round, on the weights that the round starts from.
+    pub fn task(&self, round: u32, place: u32, weights: Digest) -> TrainTask {
+        let data = self.task_data(round, place);
+        TrainTask {
+            model: self.model.clone(),
+            weights,
+            seed: self.task_seed(round, &data),
+            data,
+            local_epochs: self.local_epochs,
+            minibatch: self.minibatch,
+            learning_rate: self.learning_rate,
+            momentum: self.momentum,
+            scale_bits: self.scale_bits,
+            checkpoint_steps: self.checkpoint_steps,
+            evaluate: self.evaluation == Evaluation::Workers,
+        }
+    }
+}
+
+impl Infer {
+    /// The task on the input blob at this place; `None` if there is no such blob.
+    pub fn task(&self, at: usize) -> Option<InferTask> {
+        let input = self.inputs.get(at)?;
+        Some(InferTask {
+            model: self.model.clone(),
+            weights: self.weights,
+            input: input.digest,
+            first_item: self.inputs[..at].iter().map(|blob| u64::from(blob.items)).sum(),
+            items: input.items,
+        })
+    }
+}
+
+impl Work {
+    /// The task at a place of a round: what a coordinator assigns, and what whoever runs it again goes by. `weights`
+    /// are those that a round of training starts from; inference has its own. `None` if there is no such task.
+    pub fn task(&self, round: u32, place: u32, weights: Digest) -> Option<TaskWork> {
+        if round >= self.rounds() || place >= self.round_tasks() {
+            return None;
+        }
+        match self {
+            Self::Train(train) => Some(TaskWork::Train(train.task(round, place, weights))),
+            Self::Infer(infer) => {
+                let at = infer.blobs_of(round).nth(place as usize)?;
+                infer.task(at).map(TaskWork::Infer)
+            }
+        }
+    }
+}
+
 impl TaskWork {
+    /// Every blob that the task needs.
+    pub fn blobs(&self) -> Vec<Digest> {
+        match self {
+            Self::Train(train) => {
+                let shard = match &train.data {
+                    TaskData::Local(_) => None,
+                    TaskData::Shard(shard) => Some(shard.digest),
+                };
+                core::iter::once(train.weights).chain(shard).collect()
+            }
+            Self::Infer(infer) => vec![infer.weights, infer.input],
+        }
+    }
+
     /// The weights blob that either kind needs.
     pub fn weights(&self) -> Digest {
         match self {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::spec::SpecError;
-use super::{ModelSpec, Name, Real};
+use super::{ModelSpec, Real, TrainData};
 use crate::hash::Digest;
 use crate::limits::*;
 
@@ -23,8 +23,8 @@ pub struct Train {
     pub model: ModelSpec,
     /// Weights to start from (a safetensors blob); `None`: initialised from `seed`.
     pub start: Option<Digest>,
-    /// Only workers that hold examples under this tag take part.
-    pub data: Name,
+    /// What is trained on, and so who can take part.
+    pub data: TrainData,
     /// Federated rounds.
     pub rounds: u32,
     /// Passes over the local examples in one round.
@@ -39,6 +39,8 @@ pub struct Train {
     pub seed: u64,
     /// Updates are multiples of 2^-scale_bits.
     pub scale_bits: u8,
+    /// Optimiser steps between two commitments to the state of a task's training.
+    pub checkpoint_steps: u32,
     /// Who takes part in a round and when it ends.
     pub round: RoundPolicy,
     /// How the model is judged after each round.
@@ -73,7 +75,7 @@ pub enum Evaluation {
         /// The labels.
         labels: Digest,
     },
-    /// By each worker, on the tenth of its examples that it holds out: the weights it is given, so never the last.
+    /// By each worker, on the tenth of its own examples that it holds out: the weights it is given, so never the last.
     Workers,
 }
 
@@ -149,6 +151,8 @@ impl Train {
         range("training.local_epochs", self.local_epochs.into(), 1, LOCAL_EPOCHS_MAX.into())?;
         range("training.minibatch", self.minibatch.into(), 1, MINIBATCH_MAX.into())?;
         range("training.scale_bits", self.scale_bits.into(), 1, 30)?;
+        let most = CHECKPOINT_STEPS_MAX.into();
+        range("training.checkpoint_steps", self.checkpoint_steps.into(), 1, most)?;
         if self.learning_rate.get() <= 0.0 || self.learning_rate.get() > 1e3 {
             let want = "it must be over 0 and at most 1000";
             return Err(SpecError::Float { what: "training.learning_rate", got: self.learning_rate, want });
@@ -157,7 +161,8 @@ impl Train {
             let want = "it must be at least 0 and below 1";
             return Err(SpecError::Float { what: "training.momentum", got: self.momentum, want });
         }
-        self.round.check()
+        self.round.check()?;
+        self.check_data()
     }
 }
 

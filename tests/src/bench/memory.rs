@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use protocol::api::JobPhase;
 use protocol::hash::Digest;
-use protocol::job::{ModelKind, ModelSpec, Name, TaskWork, Train, TrainTask};
+use protocol::job::{ModelKind, ModelSpec, TaskData, TaskWork, Train, TrainTask};
 
 use super::{Report, Row};
 use crate::real::{Network, Process, job, train};
@@ -33,13 +33,14 @@ fn work(model: ModelSpec) -> Result<TaskWork> {
     Ok(TaskWork::Train(TrainTask {
         model,
         weights: Digest([0; 32]),
-        data: DATA.parse::<Name>()?,
+        data: TaskData::Local(DATA.parse()?),
         local_epochs: 1,
         minibatch: MINIBATCH,
         learning_rate: 0.05.try_into()?,
         momentum: 0.9.try_into()?,
         seed: 1,
         scale_bits: 24,
+        checkpoint_steps: 100,
         evaluate: false,
     }))
 }

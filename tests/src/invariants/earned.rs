@@ -2,7 +2,7 @@
 //! sent, and at the spec's price.
 
 use protocol::ids::{JobId, TaskId};
-use protocol::job::{Task, Work};
+use protocol::job::{Task, TaskData, Work};
 
 use super::{Checked, require};
 use crate::oracle::{Accepted, Oracle};
@@ -61,11 +61,18 @@ fn is_spec_of(oracle: &Oracle, job: JobId, task: &Task) -> bool {
     oracle.jobs.get(&job) == Some(&task.spec)
 }
 
-/// What the spec pays for a task, and how many items it has, if it is of that kind.
+/// What the spec pays for a task, and how many items, or examples of a shard, it has, if it is of that kind.
 fn price(oracle: &Oracle, task: TaskId) -> Option<(u64, Option<u64>)> {
     let spec = oracle.spec(task.job)?;
     match &spec.work {
-        Work::Train(_) => Some((spec.price, None)),
+        Work::Train(train) => {
+            let (opened, place) = oracle.round_of(task)?;
+            let examples = match train.task_data(opened.round, place) {
+                TaskData::Local(_) => None,
+                TaskData::Shard(shard) => Some(shard.examples.into()),
+            };
+            Some((spec.price, examples))
+        }
         Work::Infer(infer) => {
             let items = u64::from(infer.inputs.get(oracle.input_of(task)?)?.items);
             Some((spec.price * items, Some(items)))

@@ -14,6 +14,7 @@ pub mod roots;
 pub mod rounds;
 pub mod selection;
 pub mod settlements;
+mod shards;
 pub mod sums;
 
 use core::fmt;

@@ -1,11 +1,11 @@
-//! Tasks go to workers that can do them, as many as they have slots for; a round takes one update a worker, as many as
-//! the spec wants and no fewer than its quorum.
+//! Tasks go to workers that can do them, as many as they have slots for; a round takes one update a worker, or one a
+//! shard, as many as the spec wants and no fewer than its quorum.
 
 use protocol::ids::{JobId, TaskId, WorkerId};
 use protocol::job::{Task, TaskWork, Work};
 use protocol::time::Millis;
 
-use super::{Checked, require};
+use super::{Checked, require, shards};
 use crate::oracle::Oracle;
 
 const PROPERTY: &str = "tasks go to whom the spec wants";
@@ -28,7 +28,8 @@ pub fn assigned(oracle: &Oracle, at: Millis, task: TaskId, worker: WorkerId) -> 
         format!("task {task} goes to {worker:?}, who is leaving")
     })?;
     let Some(Work::Train(train)) = oracle.spec(task.job).map(|spec| &spec.work) else { return Ok(()) };
-    let examples = offer.abilities.data.examples(&train.data).unwrap_or(0);
+    let Some(tag) = train.data.tag() else { return shards::assigned(oracle, task, worker) };
+    let examples = offer.abilities.data.examples(tag).unwrap_or(0);
     require(examples > 0, PROPERTY, || format!("task {task} goes to {worker:?}, who has no such data"))?;
     let round_of = |task: &TaskId| oracle.round_of(*task).map(|(opened, _)| opened.round);
     let Some(round) = round_of(&task) else {
@@ -56,7 +57,8 @@ pub fn done(oracle: &Oracle, job: JobId, round: u32) -> Checked {
     };
     require((least..=most).contains(&have), PROPERTY, || {
         format!("round {round} of job {job} is done with {have} receipts, not {least} to {most}")
-    })
+    })?;
+    shards::done(oracle, job, round)
 }
 
 /// A task leaves for its worker.
@@ -68,8 +70,10 @@ pub fn told(oracle: &Oracle, task: &Task) -> Checked {
     let right = match (oracle.spec(id.job).map(|spec| &spec.work), &task.work) {
         (Some(Work::Train(spec)), TaskWork::Train(told)) => {
             let model = oracle.models.get(&id.job).map(|(_, model)| *model);
-            (told.weights, &told.data, told.scale_bits)
-                == (model.unwrap_or(told.weights), &spec.data, spec.scale_bits)
+            let here = oracle.round_of(id);
+            here.is_none_or(|(opened, place)| {
+                *told == spec.task(opened.round, place, model.unwrap_or(told.weights))
+            })
         }
         (Some(Work::Infer(spec)), TaskWork::Infer(told)) => {
             let at = oracle.input_of(id).unwrap_or(usize::MAX);

@@ -43,7 +43,17 @@ pub fn opened(
     })?;
     let have = oracle.receipts(job, round).count() as u32;
     let places: Vec<u32> = match &spec.work {
-        Work::Train(_) => (have..spec.work.round_tasks()).collect(),
+        Work::Train(train) if train.data.tag().is_some() => (have..spec.work.round_tasks()).collect(),
+        Work::Train(train) => {
+            let done = oracle.accepted.keys().filter(|task| task.job == job);
+            let done: BTreeSet<u32> = done
+                .filter_map(|task| oracle.round_of(*task))
+                .filter(|(opened, _)| opened.round == round)
+                .map(|(_, place)| place % train.round.workers)
+                .collect();
+            let all = 0..spec.work.round_tasks();
+            all.filter(|place| !done.contains(&(place % train.round.workers))).collect()
+        }
         Work::Infer(infer) => {
             let answered = |input: usize| {
                 let mut tasks = oracle.accepted.keys().filter(|task| task.job == job);

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use protocol::job::spec::SPEC_VERSION;
-use protocol::job::{Evaluation, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, Work};
+use protocol::job::{
+    Evaluation, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, TrainData, Work,
+};
 
 /// The tag of the examples that it needs.
 pub const TAG: &str = "digits";
@@ -24,7 +26,7 @@ pub fn train(model: ModelSpec, data: &str, rounds: u32, workers: u32) -> Result<
     Ok(Train {
         model,
         start: None,
-        data: data.parse()?,
+        data: TrainData::Local(data.parse()?),
         rounds,
         local_epochs: 1,
         minibatch: 1,
@@ -32,6 +34,7 @@ pub fn train(model: ModelSpec, data: &str, rounds: u32, workers: u32) -> Result<
         momentum: 0.0.try_into()?,
         seed: 1,
         scale_bits: 20,
+        checkpoint_steps: 1_000,
         round: RoundPolicy {
             workers,
             quorum: workers,

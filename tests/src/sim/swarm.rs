@@ -138,6 +138,8 @@ parameters! {
     same_results,
     /// A stranger posts a batch, in a block after a silence; a third of them are wrong, and proven so.
     strangers,
+    /// Training jobs that bring their data.
+    bring_data,
 }
 
 impl Params {
@@ -210,6 +212,7 @@ impl Params {
             stale_results: same_results * fault(&mut rng, 500, 5_000),
             same_results,
             strangers: fault(&mut rng, 100, 2_000),
+            bring_data: pick(&mut rng, &[0, 3_000, WHOLE]),
         }
     }
 

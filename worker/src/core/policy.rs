@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use protocol::ids::JobId;
-use protocol::job::{ModelKind, Task, TaskWork};
+use protocol::job::{ModelKind, Task, TaskData, TaskWork};
 use protocol::time::Millis;
 use protocol::wire::message::Abilities;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 const DAY_MINUTES: u64 = 24 * 60;
 const MINUTE_MS: u64 = 60_000;
 
-/// Bytes of memory that some work on so many local examples takes at its peak. Pure: asked again, it says the same.
+/// Bytes of memory that some work on so many examples takes at its peak. Pure: asked again, it says the same.
 pub type MemoryEstimate = fn(&TaskWork, u64) -> u64;
 
 /// What the operator allows.
@@ -129,8 +129,13 @@ impl Policy {
         }
         let (model, least, examples) = match &task.work {
             TaskWork::Train(train) => {
-                let held = abilities.data.examples(&train.data).filter(|&held| held > 0);
-                let examples = held.ok_or_else(|| Unwanted::Data(train.data.clone()))?;
+                let examples = match &train.data {
+                    TaskData::Local(tag) => {
+                        let held = abilities.data.examples(tag).filter(|&held| held > 0);
+                        held.ok_or_else(|| Unwanted::Data(tag.clone()))?
+                    }
+                    TaskData::Shard(shard) => shard.examples.into(),
+                };
                 (&train.model, self.price_per_update_min, examples)
             }
             TaskWork::Infer(infer) => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::hash::Digest;
 use protocol::ids::{Nonce, TaskId};
-use protocol::job::{Reason, Task, TaskWork};
+use protocol::job::{Reason, Task};
 use protocol::limits::TASK_MS_MAX;
 use protocol::time::Millis;
 use protocol::wire::message::ToCoordinator;
@@ -51,10 +51,7 @@ pub(super) enum Phase {
 }
 
 pub(super) fn blobs(task: &Task) -> BTreeSet<Digest> {
-    match &task.work {
-        TaskWork::Train(train) => BTreeSet::from([train.weights]),
-        TaskWork::Infer(infer) => BTreeSet::from([infer.weights, infer.input]),
-    }
+    task.work.blobs().into_iter().collect()
 }
 
 impl Tasks {

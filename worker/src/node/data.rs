@@ -1,4 +1,4 @@
-//! The worker's own examples. They are read here and never leave the machine.
+//! Examples: the worker's own, which are read here and never leave the machine, and a job's, once they are fetched.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use models::data::csv::CsvOptions;
 use models::data::{DataError, Dataset, csv, idx};
-use protocol::job::Name;
+use protocol::job::{Name, TaskData};
 
 use super::limits::{DATA_FILES_MAX, HELD_OUT_NTH};
 
@@ -79,13 +79,14 @@ pub struct Shard {
     pub held_out: Option<Dataset>,
     /// Whether the file says nothing about their shape: they take the model's if that has as many values.
     pub is_flat: bool,
-    /// The first 8 bytes of blake3 over the examples: mixed into the seed of everything done with them, so that two
-    /// workers with the same key and other data differ, and one worker with the same data never does.
-    pub seed: u64,
+    /// The first 8 bytes of blake3 over the worker's own examples: mixed into the seed of everything done with them, so
+    /// that two workers with the same key and other data differ, and one worker with the same data never does. `None`
+    /// for a job's shard, whose digest is in the task's seed already.
+    pub seed: Option<u64>,
 }
 
-/// A shard and its tag, shared by those who use it.
-pub type TaggedShard = (Name, Arc<Shard>);
+/// A shard and where it is from, shared by those who use it.
+pub type HeldShard = (TaskData, Arc<Shard>);
 
 impl DataSource {
     /// Reads all examples.
@@ -103,7 +104,7 @@ impl DataSource {
         if dataset.is_empty() {
             return Err(LoadError::Empty { tag: self.tag.clone(), path: self.path.clone() });
         }
-        let seed = content_seed(&dataset);
+        let seed = Some(content_seed(&dataset));
         Ok(Shard { dataset, held_out: None, is_flat, seed })
     }
 
@@ -148,6 +149,11 @@ impl DataSource {
 }
 
 impl Shard {
+    /// A shard that a job brings.
+    pub const fn of_job(dataset: Dataset) -> Self {
+        Self { dataset, held_out: None, is_flat: false, seed: None }
+    }
+
     /// The examples in the model's shape.
     pub fn shaped(self, shape: [u32; 3]) -> Result<Self, DataError> {
         let values: u64 = shape.iter().map(|&side| u64::from(side)).product();

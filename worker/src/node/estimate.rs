@@ -1,6 +1,6 @@
 //! How much memory some work takes at its peak: a pure function that the core is given.
 
-use protocol::job::TaskWork;
+use protocol::job::{TaskData, TaskWork};
 
 use super::limits::{INFER_ITEMS_AT_ONCE, PROGRAM_BYTES};
 
@@ -9,7 +9,12 @@ use super::limits::{INFER_ITEMS_AT_ONCE, PROGRAM_BYTES};
 pub fn memory_bytes(work: &TaskWork, examples: u64) -> u64 {
     let parts = match work {
         TaskWork::Train(train) => {
-            let data = examples.saturating_mul(4 * (train.model.input_len() as u64 + 1));
+            let values = examples.saturating_mul(4 * (train.model.input_len() as u64 + 1));
+            // A shard's blob lies beside its examples while it is read.
+            let data = match train.data {
+                TaskData::Local(_) => values,
+                TaskData::Shard(_) => values.saturating_mul(2),
+            };
             let training = models::train::memory_bytes(&train.model, train.minibatch);
             // The blob that came, the weights parsed, the weights trained, the update.
             let files = models::zoo::parameter_count(&train.model).map(|count| 4 * 4 * count as u64);

@@ -5,19 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use models::ModelError;
-use models::data::Dataset;
+use models::data::{Dataset, shard as shards};
 use models::infer::{Loaded, decode_inputs, write_answers};
 use models::train::{Control, TrainParams, train};
 use models::weights::Weights;
 use protocol::hash::Digest;
 use protocol::ids::Nonce;
-use protocol::job::{Evaluated, InferTask, ModelSpec, Name, Real, Reason, Task, TaskWork, TrainTask};
+use protocol::job::{
+    Evaluated, InferTask, ModelSpec, Name, Real, Reason, Task, TaskData, TaskWork, TrainTask,
+};
 use protocol::rng::Rng;
 use tokio::sync::mpsc;
 
 use super::cache::{Cache, Results};
 use super::clock::Clock;
-use super::data::{DataSource, Shard, TaggedShard};
+use super::data::{DataSource, HeldShard, Shard};
 use super::limits::{INFER_ITEMS_AT_ONCE, PROGRESS_MS_MIN};
 use crate::core::{Event, Output, TaskFailure};
 
@@ -35,7 +37,7 @@ struct Shared {
     clock: Clock,
     events: mpsc::Sender<Event>,
     /// The data set used last: the next round most likely needs it again.
-    shard: Mutex<Option<TaggedShard>>,
+    shard: Mutex<Option<HeldShard>>,
     /// The model used last, in nobody's hands: the next inference task most likely needs it again.
     model: Mutex<Option<(Digest, Loaded)>>,
 }
@@ -60,7 +62,7 @@ impl Executor {
         cache: Arc<Cache>,
         results: Results,
         sources: Vec<DataSource>,
-        shard: Option<TaggedShard>,
+        shard: Option<HeldShard>,
         clock: Clock,
         events: mpsc::Sender<Event>,
     ) -> Self {
@@ -163,29 +165,36 @@ impl Job<'_> {
         let _ = self.shared.events.try_send(event);
     }
 
-    fn shard(&self, tag: &Name, shape: [u32; 3], hold_out: bool) -> Result<Arc<Shard>, TaskFailure> {
+    fn shard(&self, model: &ModelSpec, data: &TaskData, hold_out: bool) -> Result<Arc<Shard>, TaskFailure> {
         // Held while loading: two tasks that need the same data load it once.
         let mut warm = self.shared.shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((held, shard)) = &*warm
-            && held == tag
-            && shard.dataset.shape() == shape
+            && held == data
+            && shard.dataset.shape() == model.input
             && shard.held_out.is_some() == hold_out
         {
             return Ok(shard.clone());
         }
         // Gone before the next one comes: never both in memory.
         *warm = None;
-        let source = self.shared.sources.get(tag);
-        let source = source.ok_or_else(|| failed(format!("no data under the tag '{tag}'")))?;
-        let shard = source.load().map_err(failed)?.shaped(shape).map_err(failed)?;
+        let shard = match data {
+            TaskData::Local(tag) => {
+                let source = self.shared.sources.get(tag);
+                let source = source.ok_or_else(|| failed(format!("no data under the tag '{tag}'")))?;
+                source.load().map_err(failed)?.shaped(model.input).map_err(failed)?
+            }
+            TaskData::Shard(stated) => {
+                Shard::of_job(shards::parse(model, stated, &self.blob(&stated.digest)?)?)
+            }
+        };
         let shard = Arc::new(if hold_out { shard.holding_out() } else { shard });
-        *warm = Some((tag.clone(), shard.clone()));
+        *warm = Some((data.clone(), shard.clone()));
         Ok(shard)
     }
 
     fn train(&mut self, work: &TrainTask) -> Result<Output, TaskFailure> {
         let weights = Weights::parse(&work.model, &self.blob(&work.weights)?)?;
-        let shard = self.shard(&work.data, work.model.input, work.evaluate)?;
+        let shard = self.shard(&work.model, &work.data, work.evaluate)?;
         let held_out = shard.held_out.as_ref().filter(|held_out| !held_out.is_empty());
         let evaluated = held_out.map(|held_out| evaluate(&weights, held_out)).transpose()?;
         let params = TrainParams {
@@ -194,7 +203,7 @@ impl Job<'_> {
             learning_rate: work.learning_rate.get(),
             momentum: work.momentum.get(),
             // Out of the job, the round and the examples; never out of keys or clocks, so a rerun gives the same bits.
-            seed: Rng::derive(&[work.seed, shard.seed]).next(),
+            seed: shard.seed.map_or(work.seed, |own| Rng::derive(&[work.seed, own]).next()),
         };
         let trained = train(&weights, &shard.dataset, &params, &mut |progress| {
             self.report(progress.step, progress.steps, Some(progress.loss));

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::job::Name;
+use protocol::job::{Name, TaskData};
 use protocol::quic::{Client, ClientLimits, key_file};
 use protocol::sign::{EthKey, NodeKey};
 use protocol::wire::message::{Abilities, DataSet, DataSets};
@@ -26,7 +26,7 @@ use crate::core::{self, Event, Keys, Worker};
 use crate::error::NodeError;
 use cache::{Cache, Results};
 use clock::Clock;
-use data::TaggedShard;
+use data::HeldShard;
 use event_loop::{Ended, Shell};
 use executor::Executor;
 use link::Links;
@@ -175,7 +175,7 @@ fn software() -> Name {
 
 /// Reads every data set once: a file that is missing or corrupt is said at the start, not in the first round. The last
 /// one stays in memory.
-fn read_data(config: &Config) -> Result<(DataSets, Option<TaggedShard>), NodeError> {
+fn read_data(config: &Config) -> Result<(DataSets, Option<HeldShard>), NodeError> {
     let (mut sets, mut last) = (Vec::new(), None);
     for source in &config.data {
         // Gone before the next one comes: never both in memory.
@@ -184,7 +184,7 @@ fn read_data(config: &Config) -> Result<(DataSets, Option<TaggedShard>), NodeErr
         let examples = shard.dataset.len() as u64;
         tracing::info!(tag = %source.tag, examples, path = %source.path.display(), "data");
         sets.push(DataSet { tag: source.tag.clone(), examples });
-        last = Some((source.tag.clone(), Arc::new(shard)));
+        last = Some((TaskData::Local(source.tag.clone()), Arc::new(shard)));
     }
     Ok((DataSets::try_from(sets)?, last))
 }

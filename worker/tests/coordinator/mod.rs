@@ -68,7 +68,7 @@ impl Coordinator {
         self.files.path().join(digest.to_string())
     }
 
-    fn put(&self, bytes: &[u8]) -> Digest {
+    pub fn put(&self, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         std::fs::write(self.path(&digest), bytes).unwrap();
         digest

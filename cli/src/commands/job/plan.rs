@@ -1,5 +1,8 @@
 //! `fedroll job plan`: checks, prices, spends nothing.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use protocol::api::Plan;
 use protocol::job::{JobSpec, Work};
 use serde::Serialize;
@@ -11,7 +14,7 @@ use crate::exit::ExitStatus;
 use crate::jobfile::Job;
 use crate::network::{self, Network};
 use crate::output::{Output, Report};
-use crate::page::{Column, Page};
+use crate::page::{self, Column, Page, count};
 
 #[derive(Serialize)]
 struct Planned {
@@ -22,8 +25,40 @@ struct Planned {
     #[serde(with = "protocol::api::text")]
     price: protocol::amount::Amount,
     upload_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Brought>,
     #[serde(flatten)]
     plan: Plan,
+}
+
+/// The data that the job brings.
+#[derive(Serialize)]
+struct Brought {
+    shards: usize,
+    examples: u64,
+    bytes: u64,
+}
+
+impl Brought {
+    fn of(job: &Job) -> Option<Self> {
+        let Work::Train(train) = &job.spec.work else { return None };
+        let shards = train.data.shards();
+        let named: BTreeSet<_> = shards.iter().map(|shard| shard.digest.0).collect();
+        let uploads = job.uploads.iter().filter(|upload| named.contains(&upload.digest.0));
+        (!shards.is_empty()).then(|| Self {
+            shards: shards.len(),
+            examples: shards.iter().map(|shard| u64::from(shard.examples)).sum(),
+            bytes: uploads.map(|upload| upload.bytes).sum(),
+        })
+    }
+}
+
+impl fmt::Display for Brought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shards, examples, bytes } = *self;
+        let shards = count(shards as u64, "shard", "shards");
+        write!(f, "{shards}, {examples} examples, {}", page::bytes(bytes))
+    }
 }
 
 impl Report for Planned {
@@ -33,6 +68,9 @@ impl Report for Planned {
         let work = format!("{} settlements of {} tasks", self.settlements, self.tasks_per_settlement);
         page.heading(format_args!("Job {} ({})", self.name, self.kind));
         page.facts(&[("cost", &budget), ("price", &price), ("work", &work), ("spec", &self.plan.spec)]);
+        if let Some(data) = &self.data {
+            page.facts(&[("data", data)]);
+        }
         page.heading("Workers that could do it");
         let empty = if self.plan.ineligible.is_empty() { "no worker is connected" } else { "none" };
         let rows = self
@@ -79,6 +117,7 @@ pub async fn run(args: &job::Plan, out: &Output) -> anyhow::Result<ExitStatus> {
         tasks_per_settlement: job.spec.task_cap(),
         price: protocol::amount::Amount::units(job.spec.price_cap().into()),
         upload_bytes: job.uploads.iter().map(|upload| upload.bytes).sum(),
+        data: Brought::of(&job),
         plan,
     })
 }

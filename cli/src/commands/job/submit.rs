@@ -10,7 +10,7 @@ use crate::args::job::{JobRef, Submit};
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::follow;
-use crate::funding::{Order, Requester, Source};
+use crate::funding::{Order, Requester};
 use crate::jobfile::Job;
 use crate::network;
 use crate::output::{Output, Report};
@@ -46,7 +46,7 @@ impl Report for Submitted {
 
 /// What a job file asks to be placed.
 pub fn order(job: Job) -> Order {
-    let blobs = job.uploads.into_iter().map(|upload| (upload.digest, Source::File(upload.path)));
+    let blobs = job.uploads.into_iter().map(|upload| (upload.digest, upload.source));
     Order { spec: job.spec, blobs: blobs.collect() }
 }
 

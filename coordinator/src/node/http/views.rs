@@ -7,7 +7,7 @@ use protocol::api::{
     WorkerHistory, WorkerList, WorkerStatus,
 };
 use protocol::ids::{BatchId, JobId, SpecHash, TaskId, WorkerId};
-use protocol::job::{Evaluation, JobSpec, Work};
+use protocol::job::{Evaluation, JobSpec, TrainData, Work};
 use protocol::ledger::{Op, parse_chunk};
 use protocol::wire::codec;
 
@@ -33,18 +33,22 @@ pub fn plan(core: &Coordinator, spec: &JobSpec) -> Plan {
         }
     }
     let mut problems = Vec::new();
-    if let Work::Train(train) = &spec.work
+    let tag = match &spec.work {
+        Work::Train(train) => train.data.tag(),
+        Work::Infer(_) => None,
+    };
+    if let (Work::Train(train), Some(tag)) = (&spec.work, tag)
         && (eligible.len() as u64) < u64::from(train.round.quorum)
     {
         problems.push(format!(
             "a round needs {} workers with data tagged '{}'{}; {} are connected",
             train.round.quorum,
-            train.data,
+            tag,
             staked(spec),
             eligible.len()
         ));
     }
-    if matches!(spec.work, Work::Infer(_)) && eligible.is_empty() {
+    if tag.is_none() && eligible.is_empty() {
         problems.push(match spec.stake {
             Some(_) => format!("no worker that could do it{} is connected", staked(spec)),
             None => "no worker is connected".into(),
@@ -66,7 +70,10 @@ pub fn plan(core: &Coordinator, spec: &JobSpec) -> Plan {
 
 fn examples(worker: &Worker, spec: &JobSpec) -> u64 {
     match (&spec.work, &worker.session) {
-        (Work::Train(train), Some(session)) => session.abilities.data.examples(&train.data).unwrap_or(0),
+        (Work::Train(train), Some(session)) => match &train.data {
+            TrainData::Local(tag) => session.abilities.data.examples(tag).unwrap_or(0),
+            TrainData::Job(_) => 0,
+        },
         _ => 0,
     }
 }

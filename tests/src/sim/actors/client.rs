@@ -8,7 +8,8 @@ use protocol::hash::Digest;
 use protocol::ids::Address;
 use protocol::job::spec::SPEC_VERSION;
 use protocol::job::{
-    Evaluation, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, Work,
+    Evaluation, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, RoundPolicy, ShardBlob, SpecFields, Train,
+    TrainData, Work,
 };
 use protocol::ledger::QueueAction;
 use protocol::rng::Rng;
@@ -131,10 +132,18 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
         let fit = if clothes { params.honest.div_ceil(2) } else { params.honest };
         let fit = fit.saturating_sub(params.picky).max(1);
         let quorum = 1 + rng.below(fit) as u32;
+        let workers = quorum + rng.below(params.tasks_max) as u32;
+        let brings = rng.chance(params.bring_data, WHOLE);
+        let shard = |at| ShardBlob { digest: blob("shard", at), examples: 1 + 7 * at as u32 };
+        let shards = u64::from(workers) + if brings { rng.below(4) } else { 0 };
         Work::Train(Train {
             model,
             start: rng.chance(1, 4).then(|| blob("start", 0)),
-            data: super::name(if clothes { "clothes" } else { "digits" }),
+            data: if brings {
+                TrainData::Job((0..shards).map(shard).collect())
+            } else {
+                TrainData::Local(super::name(if clothes { "clothes" } else { "digits" }))
+            },
             rounds,
             local_epochs: 1,
             minibatch: 10,
@@ -142,8 +151,9 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
             momentum: 0.0.try_into().expect("finite"),
             seed: if params.same_results == 1 { rng.below(3) } else { who as u64 },
             scale_bits: 16,
+            checkpoint_steps: 100,
             round: RoundPolicy {
-                workers: quorum + rng.below(params.tasks_max) as u32,
+                workers,
                 quorum,
                 over_select: rng.below(3) as u32,
                 deadline_ms: params.deadline_ms,

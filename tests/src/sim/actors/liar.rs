@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::hash::Digest;
 use protocol::ids::{Nonce, TaskId, WorkerId};
-use protocol::job::{Receipt, Task, TaskWork};
+use protocol::job::{Receipt, Task, TaskData, TaskWork};
 use protocol::sign::{NodeKey, Unverified};
 use protocol::wire::message::{Hello, ToCoordinator, ToWorker};
 use worker::core::LinkId;
@@ -244,7 +244,13 @@ impl Sim {
     fn liars_receipt(&mut self, who: usize, task: &Task, salt: &str) -> Receipt {
         let result = Digest::of(format!("{salt} {} by {who}", task.id).as_bytes());
         let (blob, examples) = match &task.work {
-            TaskWork::Train(train) => (Blob::Update { scale_bits: train.scale_bits }, 10),
+            TaskWork::Train(train) => {
+                let examples = match &train.data {
+                    TaskData::Local(_) => 10,
+                    TaskData::Shard(shard) => shard.examples.into(),
+                };
+                (Blob::Update { scale_bits: train.scale_bits }, examples)
+            }
             TaskWork::Infer(infer) => {
                 let blob = Blob::Answers { first_item: infer.first_item, items: infer.items };
                 (blob, infer.items.into())

@@ -2,7 +2,7 @@
 
 use protocol::hash::Digest;
 use protocol::ids::Nonce;
-use protocol::job::{Task, TaskWork};
+use protocol::job::{Task, TaskData, TaskWork};
 use worker::core::{Event, LinkId, Output, TaskFailure, TransferFailure};
 
 use super::super::network::UploadAsked;
@@ -59,9 +59,16 @@ impl Sim {
         let honest = self.honest_mut(who);
         let (mut result, blob, examples) = match &task.work {
             TaskWork::Train(train) => {
-                let made = format!("update {} {} of shard {}", train.weights, train.seed, honest.who);
-                let blob = Blob::Update { scale_bits: train.scale_bits };
-                (made, blob, honest.config.abilities.data.examples(&train.data).unwrap_or(1))
+                let (shard, examples) = match &train.data {
+                    TaskData::Local(tag) => {
+                        let held = honest.config.abilities.data.examples(tag).unwrap_or(1);
+                        (format!("worker {}", honest.who), held)
+                    }
+                    // Whoever does it: the same.
+                    TaskData::Shard(shard) => (shard.digest.to_string(), shard.examples.into()),
+                };
+                let made = format!("update {} {} of shard {shard}", train.weights, train.seed);
+                (made, Blob::Update { scale_bits: train.scale_bits }, examples)
             }
             TaskWork::Infer(infer) => {
                 let made = format!("answers {} {} from {}", infer.weights, infer.input, infer.first_item);

@@ -3,7 +3,8 @@
 use protocol::hash::Digest;
 use protocol::ids::{AccountIndex, Address, CoordinatorId, JobId, Nonce, SpecHash, TaskId};
 use protocol::job::{
-    Acceptance, InferTask, ModelKind, ModelSpec, Real, Receipt, SignedAcceptance, Task, TaskWork, TrainTask,
+    Acceptance, InferTask, ModelKind, ModelSpec, Real, Receipt, SignedAcceptance, Task, TaskData, TaskWork,
+    TrainTask,
 };
 use protocol::sign::eip712::Domain;
 use protocol::sign::{EthKey, NodeKey, Unverified};
@@ -74,13 +75,14 @@ pub(super) fn train(n: u8, round: u32) -> Task {
     let work = TaskWork::Train(TrainTask {
         model: model(),
         weights: Digest([50 + round as u8; 32]),
-        data: "digits".parse().unwrap(),
+        data: TaskData::Local("digits".parse().unwrap()),
         local_epochs: 1,
         minibatch: 10,
         learning_rate: Real::try_from(0.1).unwrap(),
         momentum: Real::try_from(0.0).unwrap(),
         seed: 5,
         scale_bits: 16,
+        checkpoint_steps: 100,
         evaluate: false,
     });
     task(n, round, work)
