@@ -21,7 +21,7 @@ use protocol::sign::eip712::{Domain, address_word, word};
 
 use crate::error::ChainError;
 
-pub use challenge::{Bond, Bonds, Challenger, Proven};
+pub use challenge::{Bond, Bonds, Challenged, Challenger, Proven, challenge};
 pub use exit::{Exits, Leaver};
 
 /// The chain id that means "development chain": windows may be short there, and money is worth nothing.

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, Challenger as _};
+use contracts::base_layer::BaseLayerWriter as _;
 use contracts::rpc::Windows;
 use protocol::amount::Amount;
-use protocol::ids::{BatchId, JobId};
-use protocol::ledger::{BatchBuilder, BatchStart};
+use protocol::ids::JobId;
 use protocol::quic::key_file;
 use serde_json::{Value, json};
 use tests::real::{Chain, Network, Requester, Shell, operator, training};
@@ -23,7 +22,7 @@ const KEY: &str = "requester.key";
 const LOOKS_MAX: usize = 20;
 
 /// Waits until the base layer has so many of a job's settlements.
-async fn has_settled(network: &Network, job: JobId, least: u32) -> Result<()> {
+pub(super) async fn has_settled(network: &Network, job: JobId, least: u32) -> Result<()> {
     while derive(network).await?.state().job(job).is_none_or(|job| job.next_settlement < least) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -191,64 +190,6 @@ async fn a_requester_posts_what_a_silent_proposer_does_not() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_requester_posts_what_a_silent_proposer_does_not_on_anvil() -> Result<()> {
     posted_by_the_requester(Chain::anvil(&[], Windows::DEVELOPMENT).await?).await
-}
-
-/// A requester that does not want to wait posts what the silent proposer does not: the queue.
-async fn post_the_queue(network: &Network) -> Result<BatchId> {
-    let chain = &network.requester.chain;
-    chain.make_bond(chain.sender(), chain.config().fraud_bond).await?;
-    let deriver = derive(network).await?;
-    let start = BatchStart {
-        number: BatchId(deriver.last().0 + 1),
-        time: chain.now().await?,
-        proposer: chain.sender(),
-        queue_end: deriver.queue().len(),
-    };
-    let mut builder = BatchBuilder::new(deriver.state().clone(), start, chain.deployment(), deriver.queue())?;
-    assert_eq!(builder.consume_queue(), Ok(1));
-    chain.post_batch(&builder.seal().0).await?;
-    Ok(start.number)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_goes_on_from_what_others_posted_in_its_absence() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let settings = "seal_after_ms = 100\npoll_ms = 50\n";
-    let mut network = Network::start(dir.path(), settings).await?;
-    let requester = network.requester.clone();
-    let job = requester.submit(&training("absent", 1_000, 2)?, &[]).await?;
-    let workers = |network: &Network| {
-        let address = network.coordinator.worker_address.clone();
-        [0, 1].map(|number| Ok::<_, anyhow::Error>(persistent(address.clone(), number, good_update()?)))
-    };
-    let clients = workers(&network);
-    has_settled(&network, job, 2).await?;
-    network.coordinator.stop().await?;
-    for client in clients {
-        client?.abort();
-    }
-
-    requester.chain.top_up(job, Amount::units(99)).await?;
-    let quiet = requester.chain.config().quiet_period;
-    network.chain.ask("evm_increaseTime", json!([quiet + 5])).await?;
-    network.chain.ask("evm_mine", json!([])).await?;
-    let foreign = post_the_queue(&network).await?;
-    let before = derive(&network).await?.state().job(job).context("the job")?.next_settlement;
-
-    network.coordinator = network.coordinator.start_again().await?;
-    let clients = workers(&network);
-    has_settled(&network, job, before + 2).await?;
-    for client in clients {
-        client?.abort();
-    }
-    let log = network.coordinator.log();
-    ensure!(log.contains("somebody else posted a batch"), "{log}");
-    let status = requester.status(job).await?;
-    let told = format!("batch {foreign} was posted by {}", requester.chain.sender());
-    ensure!(status.funded.as_units() % 100 == 99, "the top-up counts: {status:?}");
-    let logged: Value = requester.get(&format!("/v1/jobs/{job}/log")).await?;
-    ensure!(logged.to_string().contains(&told), "{logged}");
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,6 +18,7 @@ mod refunds;
 mod reorganisations;
 mod staked;
 mod stakes;
+mod strangers;
 mod tidy;
 mod twins;
 mod wire;

@@ -4,10 +4,12 @@ use core::future::Future;
 
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::fraud::{ChunkFraud, Misfit, ResultFraud};
+use protocol::ledger::fraud::{ChunkFraud, Fraud, Misfit, ResultFraud, challenge_hash};
 
 use super::{BaseLayer, BaseLayerWriter, BatchOnChain, Cost};
-use crate::error::ChainError;
+use crate::bindings::Challenges::ChallengesErrors;
+use crate::bindings::Rollup::RollupErrors;
+use crate::error::{ChainError, Reason};
 
 /// What a proposer has at stake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,17 @@ pub struct Proven {
     pub reward: u128,
     /// Wei that nobody has any more.
     pub burnt: u128,
+}
+
+/// What came of proving a batch wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenged {
+    /// The contract accepted the proof.
+    Proven(Proven),
+    /// The batch does not stand as it was read: it, or one before it, was proven wrong already.
+    Gone,
+    /// It was found too late: the batch is final.
+    Final,
 }
 
 /// Reading what challenges rest on.
@@ -85,4 +98,47 @@ pub trait Challenger: Bonds + BaseLayerWriter {
         fraud: &ResultFraud,
         salt: &[u8; 32],
     ) -> impl Future<Output = Result<Proven, ChainError>> + Send;
+}
+
+/// Proves a batch wrong: a commitment, so that nobody who copies the proof is paid for it, then the proof. The same
+/// `salt` makes the same commitment, so that a second call goes on where the first one failed.
+///
+/// # Errors What the base layer's node or the contract refuses. Nothing is proven twice.
+pub async fn challenge(
+    chain: &impl Challenger,
+    batch: &BatchOnChain,
+    fraud: &Fraud,
+    salt: &[u8; 32],
+) -> Result<Challenged, ChainError> {
+    let number = batch.number();
+    let stands = chain.batch(number).await?.map(|record| record.commitment);
+    if stands != Some(batch.posted.commitment) {
+        return Ok(Challenged::Gone);
+    }
+    if number <= chain.final_batch().await? {
+        return Ok(Challenged::Final);
+    }
+    chain.commit_challenge(challenge_hash(fraud.subject(), chain.sender(), salt)).await?;
+    let proven = match fraud {
+        Fraud::Chunk(fraud) => chain.prove_fraud(batch, fraud, salt).await,
+        Fraud::Misfit(misfit) => chain.prove_misfit(batch, misfit, salt).await,
+        Fraud::Result(fraud) => chain.prove_result(batch, fraud, salt).await,
+    };
+    match proven {
+        Ok(proven) => Ok(Challenged::Proven(proven)),
+        Err(error) if is_gone(&error) => Ok(Challenged::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the batch stands no more as it was read: somebody has proven it, or one before it, wrong.
+fn is_gone(error: &ChainError) -> bool {
+    match error.reason() {
+        Some(Reason::Challenges(reason)) => {
+            matches!(**reason, ChallengesErrors::NotPending(_) | ChallengesErrors::WrongSummary(_))
+        }
+        // Both contracts know this error, and the rollup's comes first when it is read.
+        Some(Reason::Rollup(reason)) => matches!(**reason, RollupErrors::WrongSummary(_)),
+        _ => false,
+    }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Config;
 use super::jobs::Job;
+use super::others::Wrong;
 use super::{Coordinator, Effect};
 
 /// A batch as it is posted.
@@ -41,6 +42,8 @@ pub struct Batches {
     posted: usize,
     /// The batch that the shell was last asked to post, since it started.
     asked: Option<BatchId>,
+    /// Somebody else's batch that stands after all others, and is to be proven wrong.
+    pub(super) wrong: Option<Wrong>,
     /// Since when there is something to seal.
     pub(super) pending_since: Option<Millis>,
 }
@@ -90,6 +93,7 @@ impl Batches {
             finalised: 0,
             posted: 0,
             asked: None,
+            wrong: None,
             pending_since: None,
         }
     }
@@ -200,6 +204,7 @@ impl Batches {
     pub(super) fn posted(&mut self, number: BatchId, posted: Posted) {
         let record = self.records.get_mut(number.0 as usize - 1).expect("only sealed batches are posted");
         record.posted = Some(posted);
+        self.wrong = self.wrong.filter(|wrong| wrong.number > number);
         self.posted = self.posted.max(number.0 as usize);
     }
 
@@ -214,45 +219,16 @@ impl Batches {
         closed
     }
 
-    /// Whether somebody else's batch comes after the last posted one and leads where it says. Whatever was sealed in
-    /// its place can never be posted.
-    pub fn follows(&self, batch: &SealedBatch, proposer: Address) -> bool {
-        let Some(base) = self.state_after_posted() else { return false };
-        if batch.header.number.0 != self.posted as u64 + 1
-            || batch.header.pre_root != base.root()
-            || self.queue.len() < batch.header.queue_end
-        {
-            return false;
-        }
-        let Ok(chunks) = decode_payload(&batch.payload) else { return false };
-        let (mut state, context) = (base.clone(), self.context(&batch.header, proposer));
-        let holds = chunks.iter().all(|chunk| {
-            apply_chunk(&mut state, &chunk.bytes, chunk.declared, &context);
-            state.root() == chunk.post_root
-        });
-        holds && state.parts() == batch.header.post
-    }
-
     /// The state after the last batch that is posted.
-    fn state_after_posted(&self) -> Option<&State> {
+    pub(super) fn state_after_posted(&self) -> Option<&State> {
         if self.posted == self.records.len() {
             return Some(&self.state);
         }
         self.pending.get(self.posted - self.finalised).map(|(_, before)| before)
     }
 
-    fn context(&self, header: &BatchHeader, proposer: Address) -> Context<'_> {
-        Context {
-            deployment: self.deployment,
-            time: header.time,
-            proposer,
-            queue: &self.queue,
-            queue_end: header.queue_end,
-        }
-    }
-
     /// Applies a batch's bytes to the state, as every auditor does.
-    fn append(&mut self, batch: &SealedBatch, proposer: Address) {
+    pub(super) fn append(&mut self, batch: &SealedBatch, proposer: Address) {
         let before = self.state.clone();
         let chunks =
             decode_payload(&batch.payload).expect("the sealer frames payloads, and the disk is checked");
@@ -326,23 +302,6 @@ impl Coordinator {
         }
         effects.extend(next.map(|batch| Effect::Post(Box::new(batch.clone()))));
         self.batches.asked = number;
-    }
-
-    /// Somebody else's batch takes the place of all that were sealed and not posted.
-    pub(super) fn apply_adopted(
-        &mut self,
-        at: Millis,
-        batch: &SealedBatch,
-        proposer: Address,
-        posted: Posted,
-    ) {
-        let number = batch.header.number;
-        self.apply_unsealed(at, number);
-        self.batches.append(batch, proposer);
-        self.batches.posted(number, posted);
-        for job in self.jobs.values_mut() {
-            job.note(at, format!("batch {number} was posted by {proposer}, after a silence"));
-        }
     }
 
     pub(super) fn apply_dropped(&mut self, at: Millis, number: BatchId) {

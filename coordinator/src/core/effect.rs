@@ -1,8 +1,9 @@
 //! Everything a coordinator can ask of its shell.
 
 use protocol::hash::Digest;
-use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
+use protocol::ids::{BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason, ShardBlob};
+use protocol::ledger::fraud::Fraud;
 use protocol::time::Millis;
 use protocol::wire::message::ToWorker;
 
@@ -72,6 +73,13 @@ pub enum Effect {
     FinishRound(Box<FinishRound>),
     /// Put a batch on the base layer, unless it is there already.
     Post(Box<SealedBatch>),
+    /// Prove a batch of somebody else wrong, until [`Batches::wrong`](super::batches::Batches::wrong) names it no more.
+    Prove {
+        /// Its number.
+        number: BatchId,
+        /// What is wrong with it.
+        fraud: Box<Fraud>,
+    },
     /// These blobs are not needed any more, unless [`Coordinator::needs_blob`](super::Coordinator::needs_blob) says at
     /// the time of removal that something has come to name them since.
     Discard(Vec<Digest>),

@@ -3,13 +3,11 @@
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt};
-use protocol::ledger::QueueItem;
+use protocol::ledger::{PostedBatch, QueueItem};
 use protocol::sign::Signed;
 use protocol::stakes::Stake;
 use protocol::time::Millis;
 use protocol::wire::message::Hello;
-
-use super::batches::SealedBatch;
 
 /// One thing that happened, and when.
 #[derive(Clone, Debug)]
@@ -133,12 +131,10 @@ pub enum Event {
         /// Unix seconds at which it is final.
         final_at: u64,
     },
-    /// Somebody else has posted a batch, in a final block.
-    BatchAdopted {
-        /// What was posted.
-        batch: Box<SealedBatch>,
-        /// By whom.
-        proposer: Address,
+    /// Somebody else has posted a batch, in a final block. Told once or more.
+    OthersBatch {
+        /// What was posted, and by whom.
+        batch: Box<PostedBatch>,
         /// The transaction.
         transaction: Keccak,
         /// Gas it used.
@@ -147,6 +143,11 @@ pub enum Event {
         posted_at: u64,
         /// Unix seconds at which it is final.
         final_at: u64,
+    },
+    /// A batch was proven wrong, in a final block: it is gone, with all after it.
+    BatchRolledBack {
+        /// The first that is gone.
+        number: BatchId,
     },
     /// A reorganisation has taken back a batch that was posted, and with it all after it.
     BatchMissing {

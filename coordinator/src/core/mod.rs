@@ -15,6 +15,7 @@ pub mod invariants;
 pub mod jobs;
 mod keep;
 pub mod limits;
+pub mod others;
 mod receipts;
 mod results;
 mod rounds;
@@ -154,12 +155,11 @@ impl Coordinator {
                     self.record(Fact::Posted { number, transaction, gas, posted_at, final_at }, &mut effects);
                 }
             }
-            Event::BatchAdopted { batch, proposer, transaction, gas, posted_at, final_at } => {
-                if self.batches.follows(&batch, proposer) {
-                    let fact = Fact::Adopted { batch, proposer, transaction, gas, posted_at, final_at };
-                    self.record(fact, &mut effects);
-                }
+            Event::OthersBatch { batch, transaction, gas, posted_at, final_at } => {
+                let posted = Posted { transaction, gas, at: posted_at, final_at };
+                self.on_others_batch(&batch, posted, &mut effects);
             }
+            Event::BatchRolledBack { number } => self.on_rolled_back(number),
             Event::BatchMissing { number } => {
                 if self.batches.awaits_finality(number) {
                     self.record(Fact::Dropped { number }, &mut effects);

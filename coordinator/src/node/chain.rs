@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::event_loop::{Core, Stopped};
+use super::places::Places;
 use crate::core::Event;
 use crate::core::batches::SealedBatch;
 use crate::error::NodeError;
@@ -42,6 +43,8 @@ pub struct Chain<B> {
     pub poll: Duration,
     /// Whose key posts.
     pub operator: Address,
+    /// Where batches stand.
+    pub places: Places,
 }
 
 impl<B: BaseLayerWriter + 'static> Chain<B> {
@@ -140,10 +143,11 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
 
     /// Who posted a batch that stands on the base layer; `None` if it is not found, or nobody answers.
     async fn poster_of(&self, number: BatchId) -> Option<Address> {
-        let (mut next, head) = (self.layer.deployed_block(), self.layer.head().await.ok()?.number);
-        let mut poster = None;
-        while next <= head {
-            let history = self.layer.history(next, head).await.ok()?;
+        let (settled, head) = (self.layer.finalized().await.ok()?, self.layer.head().await.ok()?);
+        let mut next = settled.number + 1;
+        let mut poster = self.places.proposer(number);
+        while next <= head.number {
+            let history = self.layer.history(next, head.number).await.ok()?;
             for event in history.events {
                 if let ChainEvent::Posted(batch) = event
                     && batch.number() == number
@@ -183,36 +187,15 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         Event::BatchPosted { number, transaction, gas, posted_at, final_at }
     }
 
-    async fn adopted(&self, batch: &BatchOnChain, gas: u64) -> Result<Event, Look> {
-        let posted = &batch.posted;
-        let sealed = SealedBatch { header: posted.header, payload: posted.payload.clone() };
-        let (proposer, number) = (posted.proposer, batch.number());
-        let (copy, known) = (sealed.clone(), self.operator);
-        let right = self
-            .core
-            .read(move |core| {
-                let records = core.batches().records();
-                let known_as =
-                    records.get(number.0 as usize - 1).filter(|record| record.header == copy.header);
-                known_as.is_some() || core.batches().follows(&copy, proposer)
-            })
-            .await?;
-        if right {
-            tracing::warn!(%number, %proposer, operator = %known, "somebody else posted a batch, after a silence");
-        } else {
-            tracing::error!(
-                %number, %proposer,
-                "somebody else posted a batch that is wrong: prove it with `fedroll audit --challenge`"
-            );
-        }
-        Ok(Event::BatchAdopted {
-            batch: Box::new(sealed),
-            proposer,
+    async fn tell_others_batch(&self, batch: &BatchOnChain, gas: u64) -> Result<(), Look> {
+        let event = Event::OthersBatch {
+            batch: Box::new(batch.posted.clone()),
             transaction: batch.place.tx,
             gas,
             posted_at: batch.posted_at(),
             final_at: batch.posted_at() + self.layer.config().challenge_window,
-        })
+        };
+        Ok(self.core.tell(event).await?)
     }
 
     /// Watches the base layer's clock, final blocks for queue items and batches, and the newest for batches that a
@@ -276,6 +259,17 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         Ok(())
     }
 
+    /// One of ours that was proven wrong is not posted again: whatever is wrong with it would be wrong again.
+    async fn tell_rolled_back(&self, number: BatchId, seen: &mut Seen) -> Result<(), Look> {
+        if self.places.fall(number) == Some(self.operator) {
+            tracing::error!(%number, "our batch was proven wrong and is gone, with all after it");
+            return Ok(());
+        }
+        tracing::warn!(%number, "somebody else's batch was proven wrong and is gone, with all after it");
+        seen.batch = seen.batch.min(number.0 - 1);
+        Ok(self.core.tell(Event::BatchRolledBack { number }).await?)
+    }
+
     /// The base layer's clock, unless nothing can be true of it: ours bounds by how far it may be ahead.
     async fn tell_time(&self, seen: &mut Seen) -> Result<(), Look> {
         let mut secs = self.layer.now().await?;
@@ -297,6 +291,7 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
             && self.layer.block(block.number).await?.map(|block| block.hash) != Some(block.hash)
         {
             *seen = Seen { time: seen.time, spoken: seen.spoken, ..Seen::default() };
+            self.places.forget();
         }
         seen.next = seen.next.max(self.layer.deployed_block());
         while seen.next <= finalized.number {
@@ -309,18 +304,16 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
                     ChainEvent::Posted(batch) => {
                         let (number, tx) = (batch.number(), batch.place.tx);
                         let gas = self.layer.cost(tx).await?.map_or(0, |cost| cost.gas);
-                        let event = if batch.posted.proposer == self.operator {
-                            self.posted(number, tx, gas, batch.posted_at())
+                        self.places.stands(&batch);
+                        if batch.posted.proposer == self.operator {
+                            self.core.tell(self.posted(number, tx, gas, batch.posted_at())).await?;
                         } else {
                             self.tell_replaced(&batch).await?;
-                            self.adopted(&batch, gas).await?
-                        };
-                        self.core.tell(event).await?;
+                            self.tell_others_batch(&batch, gas).await?;
+                        }
                         seen.batch = number.0;
                     }
-                    ChainEvent::RolledBack { number, .. } => {
-                        tracing::error!(%number, "the batch was proven wrong and is gone, with all after it");
-                    }
+                    ChainEvent::RolledBack { number, .. } => self.tell_rolled_back(number, seen).await?,
                 }
             }
             seen.next = history.next_block;

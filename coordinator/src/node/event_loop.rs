@@ -17,8 +17,9 @@ use super::chain::PostRequest;
 use super::clock::Clock;
 use super::metrics::Metrics;
 use super::peers::{Outgoing, Peers};
+use super::prove::ProveRequest;
 use super::store::Store;
-use crate::core::{Coordinator, Effect, Event, Input, Record};
+use crate::core::{Coordinator, Effect, Event, Fact, Input, Record};
 use crate::error::NodeError;
 
 /// Commands that may wait for the core; senders wait beyond that.
@@ -112,6 +113,8 @@ pub struct Outlets {
     pub aggregator: blocking::Sender<Work>,
     /// The poster.
     pub poster: mpsc::UnboundedSender<PostRequest>,
+    /// Proves others' batches wrong.
+    pub prover: mpsc::UnboundedSender<ProveRequest>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -228,6 +231,10 @@ impl EventLoop {
             for record in facts {
                 self.outlets.metrics.fact(&record.fact);
                 tracing::debug!(fact = ?record.fact, "durable");
+                if let Fact::Adopted { batch, proposer, .. } = &record.fact {
+                    let number = batch.header.number;
+                    tracing::warn!(%number, %proposer, "somebody else posted a batch, after a silence");
+                }
             }
         }
         for effect in effects {
@@ -256,6 +263,11 @@ impl EventLoop {
             Effect::Post(batch) => {
                 // Fails only when the node stops; a restart posts it.
                 let _ = outlets.poster.send(PostRequest(batch));
+            }
+            Effect::Prove { number, fraud } => {
+                tracing::error!(%number, part = %fraud.part(), "somebody else's batch is wrong: proving it");
+                // Fails only when the node stops; a restart finds the batch again.
+                let _ = outlets.prover.send(ProveRequest { number, fraud });
             }
             Effect::WakeAt(at) => *wake = Some(at),
         }

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::base_layer::{BatchOnChain, ChainEvent};
 use contracts::bonds::{DataChallenge, LeafState, ServiceBondsWriter};
-use contracts::error::ChainError;
 use contracts::rpc::HISTORY_BLOCKS_MAX;
 use protocol::hash::Keccak;
 use protocol::ledger::fraud::ResultOpening;
@@ -29,6 +27,16 @@ struct Asked {
     open: BTreeMap<LeafName, DataChallenge>,
     /// That cannot be answered: others' batches, or results that are gone.
     hopeless: BTreeSet<LeafName>,
+}
+
+/// What came of looking at a challenge.
+enum Answer {
+    /// It is answered, by us or by others, or needs no answer.
+    NotOwed,
+    /// The batch may yet be final, or come back.
+    Later,
+    /// We cannot answer it.
+    Hopeless,
 }
 
 impl<B: ServiceBondsWriter + 'static> Chain<B> {
@@ -58,8 +66,9 @@ impl<B: ServiceBondsWriter + 'static> Chain<B> {
         let open: Vec<_> = asked.open.iter().map(|(name, challenge)| (*name, *challenge)).collect();
         for (name, challenge) in open {
             match self.answer_one(&challenge).await {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok(Answer::NotOwed) => {}
+                Ok(Answer::Later) => continue,
+                Ok(Answer::Hopeless) => {
                     asked.hopeless.insert(name);
                 }
                 // It stays open and is tried again; whoever asks for the next one does not wait for it.
@@ -95,21 +104,22 @@ impl<B: ServiceBondsWriter + 'static> Chain<B> {
         Ok(())
     }
 
-    /// Whether it is answered, by us or by others, or needs no answer.
-    async fn answer_one(&self, challenge: &DataChallenge) -> Result<bool, Look> {
+    async fn answer_one(&self, challenge: &DataChallenge) -> Result<Answer, Look> {
         let (number, leaf) = (challenge.batch, challenge.index);
-        let Some(batch) = self.batch_of(challenge.commitment).await? else {
-            return Ok(true); // it was rolled back, and owes no answer
+        let late = self.layer.now().await? > challenge.until;
+        let Some(batch) = self.places.read(&self.layer, number, challenge.commitment).await? else {
+            // Not in a final block yet; or rolled back, and owed no answer.
+            return Ok(if late { Answer::NotOwed } else { Answer::Later });
         };
         if batch.posted.proposer != self.operator {
-            return Ok(false);
+            return Ok(Answer::Hopeless);
         }
         if !matches!(self.layer.leaf_state(&batch, leaf).await?, LeafState::Open { .. }) {
-            return Ok(true);
+            return Ok(Answer::NotOwed);
         }
-        if self.layer.now().await? > challenge.until {
+        if late {
             tracing::error!(%number, leaf, until = challenge.until, "a result was asked for, and it is too late");
-            return Ok(false);
+            return Ok(Answer::Hopeless);
         }
         let leaves = self.core.read(move |core| core.results_of(number)).await?.unwrap_or_default();
         // With receipts missing the tree is another, and the contract would refuse every leaf of it.
@@ -121,26 +131,10 @@ impl<B: ServiceBondsWriter + 'static> Chain<B> {
         });
         let Some(opening) = opening else {
             tracing::error!(%number, leaf, "a result is asked for on the base layer, and its receipts are not here");
-            return Ok(false);
+            return Ok(Answer::Hopeless);
         };
         let cost = self.layer.answer_data(&batch, &opening).await?;
         tracing::info!(%number, leaf, gas = cost.gas, "published a result that was asked for");
-        Ok(true)
-    }
-
-    async fn batch_of(&self, commitment: Keccak) -> Result<Option<BatchOnChain>, ChainError> {
-        let (mut next, head) = (self.layer.deployed_block(), self.layer.head().await?.number);
-        while next <= head {
-            let history = self.layer.history(next, head).await?;
-            for event in history.events {
-                if let ChainEvent::Posted(batch) = event
-                    && batch.posted.commitment == commitment
-                {
-                    return Ok(Some(*batch));
-                }
-            }
-            next = history.next_block;
-        }
-        Ok(None)
+        Ok(Answer::NotOwed)
     }
 }

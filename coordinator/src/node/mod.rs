@@ -9,6 +9,8 @@ pub mod http;
 mod leaves;
 pub mod metrics;
 pub mod peers;
+mod places;
+mod prove;
 pub mod stakes;
 pub mod store;
 
@@ -39,6 +41,7 @@ use clock::Clock;
 use event_loop::{Core, EventLoop, Outlets};
 use metrics::Metrics;
 use peers::Peers;
+use places::Places;
 use stakes::StakeWatch;
 use store::Store;
 
@@ -72,6 +75,7 @@ impl Node {
         let node_key = NodeKey::from_seed(&seed);
         // Derived from the identity, so that a restart knows its own nonces and nobody else does.
         let secret = node_key.derive("fedroll 1 assignment nonces");
+        let salts = node_key.derive("fedroll 1 challenge salts");
         let operator = Arc::new(read_key(&config.key_file)?);
         let reader = RpcChain::connect(&config.rpc, config.rollup).await?;
         let layer = reader.clone().with_key(&operator);
@@ -120,7 +124,8 @@ impl Node {
         let domain = layer.domain();
         let peers =
             Arc::new(Peers::new(core.clone(), blobs.clone(), metrics.clone(), operator.clone(), domain));
-        let outlets = Outlets { peers: peers.clone(), aggregator, poster, metrics: metrics.clone() };
+        let (prover, wrong) = mpsc::unbounded_channel();
+        let outlets = Outlets { peers: peers.clone(), aggregator, poster, prover, metrics: metrics.clone() };
         let event_loop = EventLoop { core: coordinator, store, clock: clock.clone(), outlets };
         let (core_thread, core_failure) = event_loop.spawn(inlet).map_err(spawned)?;
         for digest in stored {
@@ -140,10 +145,12 @@ impl Node {
             core: core.clone(),
             clock: clock.clone(),
             poll,
+            places: Places::default(),
         });
         let (failed, chain_failure) = oneshot::channel();
         tokio::spawn(chain.clone().post(requests, failed));
         tokio::spawn(chain.clone().answer());
+        tokio::spawn(chain.clone().prove(wrong, salts));
         tokio::spawn(chain.watch());
         tokio::spawn(peers.accept(server.clone()));
         let api = http::Api {

@@ -255,6 +255,11 @@ impl Deriver {
         Self { deployment, state: State::default(), queue: Queue::default(), last: BatchId(0), time: 0 }
     }
 
+    /// The state after batch `last`, dated `time`, with what is known of the queue: for whoever derived it before.
+    pub const fn after(deployment: Deployment, queue: Queue, state: State, last: BatchId, time: u64) -> Self {
+        Self { deployment, state, queue, last, time }
+    }
+
     /// The state after the last batch that held.
     pub const fn state(&self) -> &State {
         &self.state
@@ -292,11 +297,6 @@ impl Deriver {
         }
         self.queue.push(item);
         Ok(())
-    }
-
-    /// Forgets queue items from `length` on, after a reorganisation of the base layer that no batch rests on.
-    pub fn truncate_queue(&mut self, length: u64) {
-        self.queue.truncate(length);
     }
 
     /// Applies a posted batch, and compares the results shown for it, if any. After a fault the state stays as it was,

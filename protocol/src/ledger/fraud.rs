@@ -14,6 +14,10 @@
 mod results;
 mod witness;
 
+use core::fmt;
+
+use serde::Serialize;
+
 use crate::hash::{Keccak, keccak};
 use crate::ids::Address;
 use crate::ledger::batch::{Chunk, chunks_tree};
@@ -100,6 +104,75 @@ impl ChunkFraud {
     pub fn subject(&self) -> Keccak {
         let index = word(self.opening.index.into());
         keccak(&[&self.commitment.0, &index, &self.post.root().0])
+    }
+}
+
+/// A proof that a posted batch is wrong, of whichever kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fraud {
+    /// A chunk does not lead to its root.
+    Chunk(Box<ChunkFraud>),
+    /// A chunk in a blob does not go on from the one before it, or does not end as the batch says.
+    Misfit(Box<Misfit>),
+    /// A result is not about its credit.
+    Result(Box<ResultFraud>),
+}
+
+impl Fraud {
+    /// What a batch's bytes show to be wrong; `None` if nothing is. `deriver` must hold the state before the batch, as
+    /// it does after [`Deriver::batch`] found the fault.
+    pub fn of(deriver: &Deriver, posted: &PostedBatch) -> Option<Self> {
+        let in_chunk = wrong_chunk(deriver, posted).map(|fraud| Self::Chunk(Box::new(fraud)));
+        in_chunk.or_else(|| misfit(posted).map(|misfit| Self::Misfit(Box::new(misfit))))
+    }
+
+    /// The commitment of the batch.
+    pub const fn commitment(&self) -> Keccak {
+        match self {
+            Self::Chunk(fraud) => fraud.commitment,
+            Self::Misfit(misfit) => misfit.commitment,
+            Self::Result(fraud) => fraud.commitment,
+        }
+    }
+
+    /// What of the batch is wrong.
+    pub const fn part(&self) -> Part {
+        match self {
+            Self::Chunk(fraud) => Part::Chunk(fraud.opening.index),
+            Self::Misfit(misfit) => Part::Misfit(misfit.opening.index),
+            Self::Result(fraud) => Part::Result(fraud.result.index),
+        }
+    }
+
+    /// What whoever proves it commits to in an earlier block.
+    pub fn subject(&self) -> Keccak {
+        match self {
+            Self::Chunk(fraud) => fraud.subject(),
+            Self::Misfit(misfit) => misfit.subject(),
+            Self::Result(fraud) => fraud.subject(),
+        }
+    }
+}
+
+/// The part of a batch that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// A chunk does not lead to its root.
+    Chunk(u32),
+    /// A chunk in a blob does not go on from the one before it, or does not end as the batch says.
+    Misfit(u32),
+    /// A result is not about its credit.
+    Result(u32),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chunk(index) => write!(f, "chunk {index}"),
+            Self::Misfit(index) => write!(f, "the fit of chunk {index}"),
+            Self::Result(index) => write!(f, "result {index}"),
+        }
     }
 }
 

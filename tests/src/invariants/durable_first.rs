@@ -73,6 +73,10 @@ pub fn promised(
     let covered = owed.is_some_and(|owed| acceptance.tasks <= owed.tasks && acceptance.owed <= owed.units);
     require(covered && acceptance.owed >= accepted.owed, PROPERTY, || {
         format!("task {task}: {} units are promised, the facts say {owed:?}", acceptance.owed)
+    })?;
+    let date = oracle.settle_by.get(&(task.job, task.settlement));
+    require(date == Some(&acceptance.settle_by), PROPERTY, || {
+        format!("task {task} is promised to be settled by {}, the facts say {date:?}", acceptance.settle_by)
     })
 }
 

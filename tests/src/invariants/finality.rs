@@ -1,4 +1,5 @@
-//! The coordinator believes only what cannot be undone: queue items of final blocks, batches past their window.
+//! The coordinator believes only what cannot be undone: queue items of final blocks, batches past
+//! their window, and of others' batches those that are right.
 
 use coordinator::core::Coordinator;
 
@@ -19,5 +20,16 @@ pub fn believed(core: &Coordinator, chain: &Chain) -> Checked {
     let (finalised, final_upto) = (core.batches().finalised() as u64, chain.final_upto());
     require(finalised <= final_upto, PROPERTY, || {
         format!("it counts {finalised} batches as final, the base layer {final_upto}")
-    })
+    })?;
+    let ours = core.config().operator;
+    let adopted = core.batches().records().iter().filter(|record| record.proposer != ours);
+    for record in adopted {
+        let number = record.header.number;
+        let stands = chain.settled().foreign(number).map(|batch| batch.header);
+        let wrong = chain.settled().wrong().is_some_and(|wrong| wrong.header.number == number);
+        require(stands == Some(record.header) && !wrong, PROPERTY, || {
+            format!("it builds on {:?}; of others stands {stands:?}, wrong: {wrong}", record.header)
+        })?;
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use coordinator::core::batches::SealedBatch;
 use coordinator::core::{Effect, Event, Fact};
 use protocol::job::Work;
 use protocol::sign::NodeKey;
+use protocol::time::Millis;
 use protocol::wire::message::ToWorker;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,22 @@ bugs! {
     RefundsNeedClosing,
     /// The base layer pays it back before the last settlement.
     RefundsEarly,
+    /// Others' batches are not looked at.
+    OthersUnseen,
+    /// Others' wrong batches are taken for right ones that say nothing.
+    WrongAdopted,
+    /// That another's batch was adopted is not written down.
+    AdoptionNotWritten,
+    /// Nobody proves a wrong batch wrong.
+    WrongLeftStanding,
+    /// A proof is sent once, and not again when it is lost.
+    ProveOnce,
+    /// Acceptances promise a later date than what is written down.
+    PromisesLater,
+    /// The date that a settlement's acceptances promise moves on with each of them.
+    DateMovesOn,
+    /// A settlement closes when its date is over.
+    ClosesLate,
     /// The stakes are halved: workers are told half of a task's price.
     PriceHalved,
 }
@@ -97,6 +114,18 @@ impl Sim {
                 }
                 self.keep_effect(Effect::Persist(record));
             }
+            (Bug::AdoptionNotWritten, Effect::Persist(record))
+                if matches!(record.fact, Fact::Adopted { .. }) => {}
+            (Bug::DateMovesOn | Bug::ClosesLate, Effect::Persist(mut record)) => {
+                if let Fact::Accepted { receipt, promise, .. } = &mut record.fact {
+                    match bug {
+                        Bug::ClosesLate => promise.close_by = Millis((promise.settle_by + 1) * 1_000),
+                        _ => promise.settle_by += u64::from(receipt.body.task.slot),
+                    }
+                }
+                self.keep_effect(Effect::Persist(record));
+            }
+            (Bug::WrongLeftStanding, Effect::Prove { .. }) => {}
             (Bug::FoldedTwice, fold @ Effect::Fold { .. }) => {
                 self.keep_effect(fold.clone());
                 self.keep_effect(fold);
@@ -114,6 +143,7 @@ impl Sim {
                     Bug::PromisesTooMuch => acceptance.owed += 1,
                     Bug::PromisesTooLittle => acceptance.owed -= 1,
                     Bug::WrongAccount => acceptance.account.0 += 1,
+                    Bug::PromisesLater => acceptance.settle_by += 1,
                     Bug::AnsweredOnce if self.oracle.accepted.contains_key(&task) => return,
                     _ => {}
                 }
@@ -140,6 +170,15 @@ impl Sim {
             }
             (Some(Bug::ResultNotChecked), Event::Receipt { worker, receipt, .. }) => {
                 Event::Receipt { worker, receipt, result: Ok(()) }
+            }
+            (
+                Some(Bug::WrongAdopted),
+                Event::OthersBatch { mut batch, transaction, gas, posted_at, final_at },
+            ) if self.chain.settled().wrong() == Some(&*batch) => {
+                batch.payload.clear();
+                batch.header.post = self.chain.settled().state().parts();
+                batch.commitment = batch.expected_commitment().expect("nothing is malformed");
+                Event::OthersBatch { batch, transaction, gas, posted_at, final_at }
             }
             (_, event) => event,
         }

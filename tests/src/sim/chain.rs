@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use coordinator::core::batches::SealedBatch;
+use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
 use protocol::ledger::Deployment;
+use protocol::ledger::fraud::Fraud;
 use protocol::rng::Rng;
 use protocol::time::Millis;
 
@@ -16,11 +18,22 @@ use super::swarm::{Params, WHOLE};
 use crate::invariants::Checked;
 use crate::oracle::Oracle;
 
+/// A stranger's batch, which consumes the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posts {
+    /// It is right.
+    Right,
+    /// A chunk before the last leads nowhere.
+    WrongInTheMiddle,
+    /// The last chunk leads elsewhere.
+    WrongAtTheEnd,
+}
+
 /// What strangers do in a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Strangers {
-    /// One posts a batch that consumes the queue; whether it is right.
-    pub posts: Option<bool>,
+    /// One posts a batch.
+    pub posts: Option<Posts>,
     /// One proves a wrong batch wrong, if there is one.
     pub proves: bool,
 }
@@ -47,6 +60,8 @@ pub enum Tx {
     },
     /// The operator posts a batch.
     Post(Box<SealedBatch>),
+    /// The operator proves a stranger's batch wrong.
+    Prove(Box<Fraud>),
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +155,11 @@ impl Chain {
         self.mempool.iter().any(|tx| matches!(tx, Tx::Post(batch) if batch.header.number == number))
     }
 
+    /// Whether a proof against a batch with this commitment waits to enter a block.
+    pub(super) fn is_proof_waiting(&self, commitment: Keccak) -> bool {
+        self.mempool.iter().any(|tx| matches!(tx, Tx::Prove(fraud) if fraud.commitment() == commitment))
+    }
+
     /// Makes a block of what waits.
     pub(super) fn make_block(
         &mut self,
@@ -184,7 +204,8 @@ impl Chain {
         for _ in 0..depth.min(self.blocks.len()) {
             back.extend(self.blocks.pop_back().into_iter().flat_map(|block| block.txs));
         }
-        back.retain(|tx| !matches!(tx, Tx::Post(_)) || !rng.chance(dropped_posts, WHOLE));
+        let of_the_operator = |tx: &Tx| matches!(tx, Tx::Post(_) | Tx::Prove(_));
+        back.retain(|tx| !of_the_operator(tx) || !rng.chance(dropped_posts, WHOLE));
         rng.shuffle(&mut back);
         back.append(&mut self.mempool);
         self.mempool = back;

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::core::batches::SealedBatch;
-use coordinator::core::{Admission, Config, Coordinator, Effect, Event, Input, ReadyModel, Record};
+use coordinator::core::{Admission, Config, Coordinator, Effect, Event, Input, Record};
 use protocol::hash::Digest;
 use protocol::ids::{Address, BatchId, WorkerId};
 use protocol::job::Name;
 use protocol::ledger::Deployment;
+use protocol::ledger::fraud::Fraud;
 use protocol::sign::EthKey;
 use protocol::sign::eip712::Domain;
 use protocol::time::Millis;
@@ -16,7 +17,9 @@ use protocol::wire::message::{ToCoordinator, ToWorker};
 
 use super::actors::client::ClientAct;
 use super::bugs::Bug;
+use super::chain::Tx;
 use super::disk::Disk;
+use super::made;
 use super::network::{ConnId, End};
 use super::swarm::Params;
 use super::{Blob, Due, Sim};
@@ -59,6 +62,8 @@ pub(super) struct CoordinatorNode {
     current: BTreeMap<WorkerId, ConnId>,
     /// The batch that the poster has in hand.
     pub(super) posting: Option<SealedBatch>,
+    /// The proof that the prover has in hand.
+    pub(super) proving: Option<Box<Fraud>>,
     /// The batch that was not posted at the last look, and since when.
     pub(super) unposted: Option<(BatchId, Millis)>,
     wake: Option<Millis>,
@@ -102,6 +107,7 @@ impl CoordinatorNode {
             sent: BTreeSet::new(),
             current: BTreeMap::new(),
             posting: None,
+            proving: None,
             unposted: None,
             wake: None,
         }
@@ -261,6 +267,7 @@ impl Sim {
         self.coordinator.wake = None;
         self.coordinator.current.clear();
         self.coordinator.posting = None;
+        self.coordinator.proving = None;
         self.oracle.sums_forgotten();
         self.lose_ends(End::Coordinator, None);
         let wait = self.up_to(self.params.down_ms_max);
@@ -308,12 +315,16 @@ impl Sim {
             Effect::Fold { job, round, update, .. } => self.oracle.fold(job, round, update)?,
             Effect::FinishRound(finish) => {
                 invariants::rounds::finish(&self.oracle, &self.coordinator.blobs, &finish)?;
-                self.make_model(finish.job, Some(finish.round), model_of(&finish));
+                self.make_model(finish.job, Some(finish.round), made::model_of(&finish));
             }
             Effect::Post(batch) => {
                 invariants::durable_first::posted(&self.oracle, &batch)?;
                 self.coordinator.posting = Some((*batch).clone());
                 self.submit_post(*batch);
+            }
+            Effect::Prove { fraud, .. } => {
+                self.coordinator.proving = Some(fraud.clone());
+                self.submit(Tx::Prove(fraud));
             }
             Effect::Discard(blobs) => {
                 for digest in blobs {
@@ -331,19 +342,6 @@ impl Sim {
             }
         }
         Ok(())
-    }
-
-    fn make_model(&mut self, job: protocol::ids::JobId, round: Option<u32>, model: Digest) {
-        let life = self.coordinator.life;
-        let wait = self.up_to(self.params.aggregate_ms_max);
-        let due = if self.fault(self.params.model_failures) {
-            let outcome = Err("the disk is full".into());
-            CoordinatorDue::Input(Box::new(Event::ModelReady { job, round, outcome }))
-        } else {
-            let outcome = Ok(ReadyModel { digest: model, evaluated: None });
-            CoordinatorDue::Made(model, Box::new(Event::ModelReady { job, round, outcome }))
-        };
-        self.after(wait, Due::Coordinator { life, due });
     }
 
     fn say_to(&mut self, to: WorkerId, message: ToWorker) {
@@ -384,16 +382,4 @@ impl Sim {
         self.coordinator.current.remove(&worker);
         self.coordinator_input(Event::Lost { worker })
     }
-}
-
-/// A model as a digest of what it is made of: the order of the updates does not matter.
-fn model_of(finish: &coordinator::core::FinishRound) -> Digest {
-    let mut parts: Vec<_> = finish.updates.iter().map(|update| (update.digest.0, update.weight)).collect();
-    parts.sort_unstable();
-    let mut bytes = finish.base.0.to_vec();
-    for (digest, weight) in parts {
-        bytes.extend(digest);
-        bytes.extend(weight.to_be_bytes());
-    }
-    Digest::of(&bytes)
 }

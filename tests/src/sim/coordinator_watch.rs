@@ -7,14 +7,16 @@ use protocol::ids::BatchId;
 use protocol::limits::BATCH_LAG_S_MAX;
 
 use super::bugs::Bug;
-use super::chain::{Strangers, Tx};
+use super::chain::{Posts, Strangers, Tx};
 use super::coordinator::CoordinatorDue;
-use super::ledger::Ledger;
 use super::{Due, Sim};
 use crate::invariants::{Checked, Violation};
 
 /// Milliseconds without faults, or an outage, within which a sealed batch is posted.
 const POSTED_SOON_MS: u64 = 20 * 60_000;
+
+/// Seconds within which a wrong batch can be proven.
+const WATCHED_S: u64 = 5 * 24 * 3_600;
 
 impl Sim {
     /// The watcher reads the base layer and tells the core what it does not know, in order.
@@ -29,6 +31,7 @@ impl Sim {
         }
         self.tell_missing()?;
         self.tell_queue()?;
+        self.tell_rolled_back()?;
         self.tell_settled()?;
         // Blocks and finality are read separately: either may be seen first.
         if self.rng.chance(1, 2) {
@@ -40,6 +43,7 @@ impl Sim {
         }
         self.tell_again()?;
         self.post_again();
+        self.prove_again();
         Ok(())
     }
 
@@ -64,7 +68,7 @@ impl Sim {
         let Some(core) = self.coordinator.core() else { return Ok(()) };
         for number in core.batches().finalised() as u64 + 1..=self.chain.settled().posts() {
             let number = BatchId(number);
-            let Some(event) = self.adopted_event(number) else {
+            let Some(event) = self.others_event(number) else {
                 let Some(core) = self.coordinator.core() else { return Ok(()) };
                 if let Some(event) = self.posted_event(number).filter(|_| core.batches().awaits_post(number))
                 {
@@ -87,17 +91,46 @@ impl Sim {
         Ok(())
     }
 
-    fn adopted_event(&self, number: BatchId) -> Option<Event> {
+    fn others_event(&self, number: BatchId) -> Option<Event> {
+        if self.planted(Bug::OthersUnseen) {
+            return None;
+        }
         let ledger = self.chain.settled();
         let (batch, posted_at) = (ledger.foreign(number)?.clone(), ledger.posted_at(number)?);
-        Some(Event::BatchAdopted {
-            batch: Box::new(batch),
-            proposer: Ledger::stranger(),
-            transaction: Keccak([number.0 as u8; 32]),
-            gas: 21_000,
-            posted_at,
-            final_at: posted_at + self.params.window_s,
-        })
+        // A right batch is final by the window. A wrong one stands until it is proven: outages here outlast windows,
+        // where a real one has days.
+        let right = ledger.wrong() != Some(&batch);
+        let final_at = posted_at + if right { self.params.window_s } else { WATCHED_S };
+        let (batch, transaction, gas) = (Box::new(batch), Keccak([number.0 as u8; 32]), 21_000);
+        Some(self.plant_in_input(Event::OthersBatch { batch, transaction, gas, posted_at, final_at }))
+    }
+
+    /// What was wrong in final blocks, and has been proven there.
+    fn tell_rolled_back(&mut self) -> Checked {
+        let Some(wrong) = self.coordinator.core().and_then(|core| core.batches().wrong()) else {
+            return Ok(());
+        };
+        let stands = self.chain.settled().wrong().map(|batch| batch.commitment);
+        if stands == Some(wrong.commitment) {
+            return Ok(());
+        }
+        self.coordinator_input(Event::BatchRolledBack { number: wrong.number })
+    }
+
+    /// The prover sends what it has in hand until the core counts the batch as gone.
+    fn prove_again(&mut self) {
+        if self.planted(Bug::ProveOnce) {
+            return;
+        }
+        let wanted = self.coordinator.core().and_then(|core| core.batches().wrong());
+        let in_hand = self.coordinator.proving.clone();
+        let in_hand = in_hand.filter(|fraud| wanted.is_some_and(|w| w.commitment == fraud.commitment()));
+        let stands = self.chain.head().wrong().map(|batch| batch.commitment);
+        if let Some(fraud) = in_hand.filter(|fraud| stands == Some(fraud.commitment()))
+            && !self.chain.is_proof_waiting(fraud.commitment())
+        {
+            self.submit(Tx::Prove(fraud));
+        }
     }
 
     fn tell_missing(&mut self) -> Checked {
@@ -155,7 +188,7 @@ impl Sim {
             return Ok(());
         }
         let number = BatchId(1 + self.rng.below(posts));
-        let event = self.posted_event(number).or_else(|| self.adopted_event(number));
+        let event = self.posted_event(number).or_else(|| self.others_event(number));
         event.map_or(Ok(()), |event| self.coordinator_input(event))
     }
 
@@ -217,9 +250,12 @@ impl Sim {
     }
 
     fn strangers(&mut self) -> Strangers {
-        // Whoever watches is always in time: a wrong batch stands for a few blocks.
-        let proves = self.chain.head().is_wrong() && self.rng.chance(1, 3);
-        let posts = self.fault(self.params.strangers).then(|| self.rng.chance(2, 3));
+        let proves = self.chain.head().wrong().is_some() && self.fault(self.params.watchers);
+        let posts = self.fault(self.params.strangers).then(|| match self.rng.below(6) {
+            0 => Posts::WrongInTheMiddle,
+            1 => Posts::WrongAtTheEnd,
+            _ => Posts::Right,
+        });
         Strangers { posts, proves }
     }
 

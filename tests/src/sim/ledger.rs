@@ -9,15 +9,16 @@ use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId};
 use protocol::ledger::batch::{decode_payload, summarise};
+use protocol::ledger::fraud::Fraud;
 use protocol::ledger::{
-    BatchBuilder, BatchMode, BatchStart, Deployment, Deriver, FramingError, PostedBatch, Queue, QueueAction,
-    QueueItem, State,
+    Batch, BatchBuilder, BatchMode, BatchStart, Chunk, Deployment, Deriver, FramingError, PostedBatch, Queue,
+    QueueAction, QueueItem, State,
 };
 use protocol::limits::BATCH_LAG_S_MAX;
 
 use super::actors::client::Client;
 use super::bugs::Bug;
-use super::chain::{Strangers, Tx};
+use super::chain::{Posts, Strangers, Tx};
 use crate::invariants::{Checked, Violation, refunds, roots, settlements};
 use crate::oracle::Oracle;
 
@@ -25,7 +26,7 @@ use crate::oracle::Oracle;
 const INCLUSION_S: u64 = 24 * 3_600;
 
 /// Seconds without a batch after which strangers may post.
-const QUIET_S: u64 = 60;
+const QUIET_S: u64 = 20;
 /// Who posts in the operator's place.
 const STRANGER: Address = Address([0x57; 20]);
 
@@ -65,10 +66,10 @@ pub struct Ledger {
     closed: BTreeSet<(JobId, u32)>,
     /// The most that each requester could have taken back so far.
     refunds: BTreeMap<JobId, u128>,
-    /// Batches of strangers that are right.
-    foreign: BTreeMap<BatchId, Rc<SealedBatch>>,
-    /// Whether a stranger's wrong batch stands after all others.
-    wrong: bool,
+    /// Batches of strangers: those that are right, and the wrong one.
+    foreign: BTreeMap<BatchId, Rc<PostedBatch>>,
+    /// The block time of a stranger's wrong batch, which stands after all others until it is proven.
+    wrong: Option<u64>,
     deployment: Deployment,
     bug: Option<Bug>,
 }
@@ -83,7 +84,7 @@ impl Ledger {
             closed: BTreeSet::new(),
             refunds: BTreeMap::new(),
             foreign: BTreeMap::new(),
-            wrong: false,
+            wrong: None,
             deployment,
             bug,
         }
@@ -106,22 +107,17 @@ impl Ledger {
 
     /// Batches posted, one that is wrong included.
     pub fn posts(&self) -> u64 {
-        self.posted_at.len() as u64 + u64::from(self.wrong)
+        self.posted_at.len() as u64 + u64::from(self.wrong.is_some())
     }
 
-    /// Whether the newest batch is wrong.
-    pub const fn is_wrong(&self) -> bool {
-        self.wrong
+    /// The newest batch, if it is wrong.
+    pub fn wrong(&self) -> Option<&PostedBatch> {
+        self.foreign(BatchId(self.posts())).filter(|_| self.wrong.is_some())
     }
 
-    /// A batch that a stranger posted, and that is right.
-    pub fn foreign(&self, number: BatchId) -> Option<&SealedBatch> {
+    /// A batch that a stranger posted.
+    pub fn foreign(&self, number: BatchId) -> Option<&PostedBatch> {
         self.foreign.get(&number).map(Rc::as_ref)
-    }
-
-    /// Who posted it in the operator's place.
-    pub const fn stranger() -> Address {
-        STRANGER
     }
 
     /// Right batches, from the first, in blocks up to this time.
@@ -131,7 +127,8 @@ impl Ledger {
 
     /// Unix seconds of the block that has this batch.
     pub fn posted_at(&self, number: BatchId) -> Option<u64> {
-        self.posted_at.get((number.0 as usize).checked_sub(1)?).copied()
+        let place = (number.0 as usize).checked_sub(1)?;
+        self.posted_at.get(place).copied().or_else(|| self.wrong.filter(|_| number.0 == self.posts()))
     }
 
     /// The job that a requester's funding opened.
@@ -173,6 +170,7 @@ impl Ledger {
     ) -> Result<Entered, Violation> {
         let (client, action) = match tx {
             Tx::Post(batch) => return self.enter_post(batch, time, proposer, oracle),
+            Tx::Prove(fraud) => return self.enter_proof(fraud),
             Tx::Fund { client } => (*client, clients[*client].funding()),
             Tx::TopUp { client, units } => (*client, QueueAction::TopUp { amount: Amount::units(*units) }),
             Tx::Close { client } => (*client, QueueAction::Close),
@@ -192,14 +190,11 @@ impl Ledger {
 
     /// Strangers come first in a block: what the operator sends finds their batch in its place.
     pub(super) fn enter_strangers(&mut self, strangers: Strangers, time: u64, oracle: &Oracle) -> Checked {
-        self.wrong &= !strangers.proves;
-        let is_quiet = self.posted_at.last().is_none_or(|last| last + QUIET_S < time);
-        let Some(right) = strangers.posts.filter(|_| !self.wrong && is_quiet) else { return Ok(()) };
-        if !right {
-            // What it says does not matter: nobody who looks builds on it.
-            self.wrong = true;
-            return Ok(());
+        if strangers.proves {
+            self.take_wrong_back();
         }
+        let is_quiet = self.posted_at.last().is_none_or(|last| last + QUIET_S < time);
+        let Some(posts) = strangers.posts.filter(|_| self.wrong.is_none() && is_quiet) else { return Ok(()) };
         let start = BatchStart {
             number: BatchId(self.posts() + 1),
             time: time.max(self.batch_time()),
@@ -209,11 +204,46 @@ impl Ledger {
         let builder = BatchBuilder::new(self.state().clone(), start, self.deployment, self.queue());
         let mut builder = builder.expect("it starts where the last batch ended");
         builder.consume_queue().expect("what waits can be consumed");
-        let batch = builder.seal().0;
-        let sealed = SealedBatch { header: batch.header, payload: batch.payload() };
-        self.enter_post(&sealed, time, STRANGER, oracle)?;
-        self.foreign.insert(start.number, Rc::new(sealed));
+        let mut batch = builder.seal().0;
+        match posts {
+            Posts::Right => {
+                let sealed = SealedBatch { header: batch.header, payload: batch.payload() };
+                self.enter_post(&sealed, time, STRANGER, oracle)?;
+            }
+            Posts::WrongInTheMiddle | Posts::WrongAtTheEnd => {
+                bend(&mut batch, posts == Posts::WrongAtTheEnd);
+                self.wrong = Some(time);
+            }
+        }
+        let posted = PostedBatch {
+            header: batch.header,
+            proposer: STRANGER,
+            payload: batch.payload(),
+            blobs: None,
+            commitment: batch.commitment(),
+        };
+        self.foreign.insert(start.number, Rc::new(posted));
         Ok(())
+    }
+
+    fn take_wrong_back(&mut self) {
+        let number = BatchId(self.posts());
+        if self.wrong.take().is_some() {
+            self.foreign.remove(&number);
+        }
+    }
+
+    /// A proof against the newest batch: the contract believes one that its own derivation gives.
+    fn enter_proof(&mut self, fraud: &Fraud) -> Result<Entered, Violation> {
+        let Some(wrong) = self.wrong().filter(|wrong| wrong.commitment == fraud.commitment()) else {
+            return Ok(Entered::Never);
+        };
+        if Fraud::of(&self.deriver, wrong).as_ref() != Some(fraud) {
+            let what = format!("the proof against batch {} shows nothing", wrong.header.number);
+            return Err(Violation::new("a proof that is sent holds", what));
+        }
+        self.take_wrong_back();
+        Ok(Entered::Yes)
     }
 
     fn enter_post(
@@ -265,7 +295,7 @@ impl Ledger {
         let wrong = |held: bool, why| if held { Ok(()) } else { Err(Revert::Wrong(why)) };
         let replaced =
             self.foreign.contains_key(&BatchId(self.posts())) && header.pre_root != self.state().root();
-        if self.wrong || replaced {
+        if self.wrong.is_some() || replaced {
             // What it builds on was taken back, and a stranger's batch stands there.
             return Err(Revert::Number);
         }
@@ -283,4 +313,16 @@ impl Ledger {
         let due = (due.count() as u64).min(self.state().queue_position() + 32);
         wrong(header.post.queue_position >= due, "it skips queue items that are overdue")
     }
+}
+
+/// Makes a batch wrong: its last chunk leads to a state that consumed more of the queue, or leads there after a chunk
+/// that leads nowhere.
+fn bend(batch: &mut Batch, at_the_end: bool) {
+    // No op begins with this byte: the chunk changes nothing.
+    let nothing = |post_root| Chunk { bytes: vec![0xff], declared: 0, post_root };
+    if !at_the_end {
+        batch.chunks.push(nothing(Keccak([0x66; 32])));
+    }
+    batch.header.post.queue_position += 1;
+    batch.chunks.push(nothing(batch.header.post.root()));
 }

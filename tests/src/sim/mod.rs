@@ -13,6 +13,7 @@ mod coordinator_watch;
 pub mod disk;
 pub mod event_log;
 pub mod ledger;
+mod made;
 mod network;
 mod settled;
 pub mod swarm;

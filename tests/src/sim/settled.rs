@@ -113,6 +113,9 @@ impl Sim {
     }
 
     fn chain_unsettled(&self) -> Option<String> {
+        if let Some(wrong) = self.chain.settled().wrong() {
+            return Some(format!("batch {} is wrong, and stands", wrong.header.number));
+        }
         let sealed = self.coordinator.core().map_or(0, |core| core.batches().records().len() as u64);
         let final_upto = self.chain.final_upto();
         (final_upto != sealed).then(|| format!("{final_upto} of {sealed} batches are final"))

@@ -136,10 +136,12 @@ parameters! {
     stale_results,
     /// Whether jobs may come to the same models and updates.
     same_results,
-    /// A stranger posts a batch, in a block after a silence; a third of them are wrong, and proven so.
+    /// A stranger posts a batch, in a block after a silence; a third of them are wrong.
     strangers,
     /// Training jobs that bring their data.
     bring_data,
+    /// A wrong batch is proven by somebody else than the coordinator, in a block.
+    watchers,
 }
 
 impl Params {
@@ -211,8 +213,9 @@ impl Params {
             repeats: fault(&mut rng, 500, 3_000),
             stale_results: same_results * fault(&mut rng, 500, 5_000),
             same_results,
-            strangers: fault(&mut rng, 100, 2_000),
+            strangers: fault(&mut rng, 500, 5_000),
             bring_data: pick(&mut rng, &[0, 3_000, WHOLE]),
+            watchers: pick(&mut rng, &[0, 0, 3_000]),
         }
     }
 

@@ -3,14 +3,12 @@
 use core::fmt;
 use std::collections::BTreeMap;
 
-use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, Challenger as _, Proven};
-use contracts::bindings::Challenges::ChallengesErrors;
-use contracts::error::{ChainError, Reason};
+use contracts::base_layer::{self, BaseLayer as _, Proven};
 use contracts::rpc::RpcWriter;
 use protocol::api::text;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::fraud::{ChunkFraud, Misfit, ResultFraud, challenge_hash, misfit, wrong_chunk};
+use protocol::ledger::fraud::{Fraud, Part, ResultFraud};
 use serde::Serialize;
 
 use crate::keys::random_secret;
@@ -64,28 +62,6 @@ pub enum Challenged {
     },
 }
 
-/// The part of a batch that is wrong.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// A chunk does not lead to its root.
-    Chunk(u32),
-    /// A chunk in a blob does not go on from the one before it, or does not end as the batch says.
-    Misfit(u32),
-    /// A result is not about its credit.
-    Result(u32),
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Chunk(index) => write!(f, "chunk {index}"),
-            Self::Misfit(index) => write!(f, "the fit of chunk {index}"),
-            Self::Result(index) => write!(f, "result {index}"),
-        }
-    }
-}
-
 impl fmt::Display for Challenged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -98,31 +74,6 @@ impl fmt::Display for Challenged {
             Self::ProvenByAnother { batch } => write!(f, "somebody else proved batch {batch} wrong"),
             Self::Final { batch } => write!(f, "batch {batch} is final: it is too late to prove it wrong"),
             Self::NotProvable { batch, why } => write!(f, "nothing to prove against batch {batch}: {why}"),
-        }
-    }
-}
-
-/// A proof that the contract takes.
-enum Fraud<'a> {
-    Chunk(Box<ChunkFraud>),
-    Misfit(Box<Misfit>),
-    Result(&'a ResultFraud),
-}
-
-impl Fraud<'_> {
-    fn part(&self) -> Part {
-        match self {
-            Self::Chunk(fraud) => Part::Chunk(fraud.opening.index),
-            Self::Misfit(misfit) => Part::Misfit(misfit.opening.index),
-            Self::Result(fraud) => Part::Result(fraud.result.index),
-        }
-    }
-
-    fn subject(&self) -> Keccak {
-        match self {
-            Self::Chunk(fraud) => fraud.subject(),
-            Self::Misfit(misfit) => misfit.subject(),
-            Self::Result(fraud) => fraud.subject(),
         }
     }
 }
@@ -147,57 +98,33 @@ pub async fn first_fault(
         in_chunks.is_none_or(|first| replayed.batch.number() < first.batch.number())
     };
     let (wrong, fraud) = match (in_results.filter(comes_first), in_chunks) {
-        (Some((replayed, fraud)), _) => (replayed, Some(Fraud::Result(fraud))),
+        (Some((replayed, fraud)), _) => (replayed, Some(Fraud::Result(Box::new(fraud.clone())))),
         // Nothing is known to be wrong there.
         (None, Some(first)) if first.unreadable() => return Ok(None),
-        (None, Some(first)) => {
-            let posted = &first.batch.posted;
-            let fraud = wrong_chunk(&replay.deriver, posted).map(|fraud| Fraud::Chunk(Box::new(fraud)));
-            (first, fraud.or_else(|| misfit(posted).map(|misfit| Fraud::Misfit(Box::new(misfit)))))
-        }
+        (None, Some(first)) => (first, Fraud::of(&replay.deriver, &first.batch.posted)),
         (None, None) => return Ok(None),
     };
     let number = wrong.batch.number();
-    if number <= chain.final_batch().await? {
-        return Ok(Some(Challenged::Final { batch: number }));
-    }
     let Some(fraud) = fraud else {
+        if number <= chain.final_batch().await? {
+            return Ok(Some(Challenged::Final { batch: number }));
+        }
         let why = wrong.verdict.fault.as_ref().map(ToString::to_string).unwrap_or_default();
         return Ok(Some(Challenged::NotProvable { batch: number, why }));
     };
-    let (part, salt) = (fraud.part(), random_secret()?);
-    out.note(format_args!("committing to a proof against batch {number}"));
-    chain.commit_challenge(challenge_hash(fraud.subject(), chain.sender(), &salt)).await?;
-    out.note(format_args!("proving {part} of batch {number} wrong"));
-    let proven = match &fraud {
-        Fraud::Chunk(fraud) => chain.prove_fraud(&wrong.batch, fraud, &salt).await,
-        Fraud::Misfit(misfit) => chain.prove_misfit(&wrong.batch, misfit, &salt).await,
-        Fraud::Result(fraud) => chain.prove_result(&wrong.batch, fraud, &salt).await,
-    };
-    match proven {
-        Ok(Proven { cost, batch, proposer, reward, .. }) => Ok(Some(Challenged::Proven {
+    let part = fraud.part();
+    out.note(format_args!("committing to a proof against batch {number}, then proving {part} of it wrong"));
+    let challenged = base_layer::challenge(chain, &wrong.batch, &fraud, &*random_secret()?).await?;
+    Ok(Some(match challenged {
+        base_layer::Challenged::Proven(Proven { cost, batch, proposer, reward, .. }) => Challenged::Proven {
             batch,
             part,
             proposer,
             transaction: cost.tx,
             gas: cost.gas,
             reward_wei: reward,
-        })),
-        Err(error) if is_gone(&error) => Ok(Some(Challenged::ProvenByAnother { batch: number })),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether the batch no more stands as it was read: somebody has proven it, or one before it, wrong.
-fn is_gone(error: &ChainError) -> bool {
-    match error.reason() {
-        Some(Reason::Challenges(reason)) => {
-            matches!(**reason, ChallengesErrors::NotPending(_) | ChallengesErrors::WrongSummary(_))
-        }
-        // Both contracts know this error, and the rollup's comes first when it is read.
-        Some(Reason::Rollup(reason)) => {
-            matches!(**reason, contracts::bindings::Rollup::RollupErrors::WrongSummary(_))
-        }
-        _ => false,
-    }
+        },
+        base_layer::Challenged::Gone => Challenged::ProvenByAnother { batch: number },
+        base_layer::Challenged::Final => Challenged::Final { batch: number },
+    }))
 }
