@@ -7,6 +7,7 @@ pub mod leaf;
 pub mod local;
 pub mod money;
 pub mod stake;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -141,13 +142,19 @@ pub enum Command {
     ///
     /// Reads the queue and the posted batches from a base-layer RPC, applies every operation, and compares
     /// every state root. It asks the coordinator nothing, unless --evidence names one: then it also checks
-    /// the receipts' signatures, the acceptances, and the results roots. Exit code 1 means that something
-    /// does not match.
+    /// the receipts' signatures, the acceptances, and the results roots, and with --reexecute a share of the
+    /// work itself. Exit code 1 means that something does not match.
     ///
     /// With --challenge a wrong batch that is not final yet is proven wrong on the base layer: it is rolled
     /// back with all after it, its poster loses the bond, and a part of that is the key's reward. With
     /// --follow the auditor stays on and looks at every batch as it comes. One honest watcher is enough.
     Audit(money::Audit),
+    /// Do accepted work again and compare
+    ///
+    /// Training on data that a job brings, inference, and the model of a round are functions of what lies open: anyone
+    /// who has the blobs gets the same bits, on any machine.
+    #[command(subcommand)]
+    Verify(verify::Verify),
     /// Take out what a worker earned, or what a job did not spend
     ///
     /// Rebuilds the state from the base layer, makes the proof and sends the claim; the coordinator is not

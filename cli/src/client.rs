@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use protocol::api::{
-    ApiError, BatchList, Evidence, HEADER_EXPIRES, HEADER_SIGNATURE, Info, JobStatus, LogPage, Plan,
-    Submitted, WorkerHistory, WorkerList,
+    ApiError, BatchList, HEADER_EXPIRES, HEADER_SIGNATURE, Info, JobStatus, LogPage, Plan, Submitted,
+    WorkerHistory, WorkerList,
 };
 use protocol::hash::Digest;
-use protocol::ids::{BatchId, SpecHash, WorkerId};
+use protocol::ids::{SpecHash, WorkerId};
 use protocol::job::JobSpec;
 use protocol::job::request::HttpRequest;
 use protocol::limits::{BLOB_BYTES_MAX, SPEC_BYTES_MAX};
@@ -192,12 +192,8 @@ impl Client {
         self.json("/v1/batches").await
     }
 
-    /// What lies behind the credits of a batch.
-    pub async fn evidence(&self, batch: BatchId) -> Result<Evidence, CliError> {
-        self.json(&format!("/v1/batches/{batch}/evidence")).await
-    }
-
-    async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+    /// One document of the API.
+    pub async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let response = self.request(Method::GET, path, None, None).await?;
         self.parse(response, path).await
     }

@@ -12,6 +12,7 @@ mod job;
 mod key;
 pub mod program;
 mod up;
+mod verify;
 
 use crate::args::{Cli, Command};
 use crate::exit::ExitStatus;
@@ -25,6 +26,7 @@ pub async fn run(cli: &Cli, out: &Output) -> anyhow::Result<ExitStatus> {
         Command::Job(command) => job::run(command, out).await,
         Command::Infer(args) => infer::run(args, out).await,
         Command::Audit(args) => audit::run(args, out).await,
+        Command::Verify(command) => verify::run(command, out).await,
         Command::Claim(args) => claim::run(args, out).await,
         Command::Escape(args) => escape::run(args, out).await,
         Command::Explain(args) => explain::run(args, out).await,
@@ -43,6 +45,7 @@ pub fn name(command: &Command) -> &'static str {
     use crate::args::leaf::Leaf;
     use crate::args::money::{Chain, Key};
     use crate::args::stake::Stake;
+    use crate::args::verify::Verify;
     match command {
         Command::Up(_) => "up",
         Command::Demo(_) => "demo",
@@ -58,6 +61,8 @@ pub fn name(command: &Command) -> &'static str {
         Command::Job(Job::Fetch(_)) => "job fetch",
         Command::Infer(_) => "infer",
         Command::Audit(_) => "audit",
+        Command::Verify(Verify::Task(_)) => "verify task",
+        Command::Verify(Verify::Round(_)) => "verify round",
         Command::Claim(_) => "claim",
         Command::Escape(_) => "escape",
         Command::Explain(_) => "explain",

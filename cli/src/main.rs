@@ -9,6 +9,7 @@
 //! | [`jobfile`], [`keys`], [`network`], [`files`] | what lies on disk |
 //! | [`client`], [`follow`], [`funding`] | the coordinator's HTTP API, and how a job gets there |
 //! | [`replay`] | the ledger rebuilt from the base layer alone |
+//! | [`source`], [`rerun`] | who shows evidence, and where it is kept; accepted tasks, run again |
 //! | [`local`] | a network on this machine |
 //! | [`clock`], [`signals`] | the time; being asked to stop |
 
@@ -32,7 +33,9 @@ mod order;
 mod output;
 mod page;
 mod replay;
+mod rerun;
 mod signals;
+mod source;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

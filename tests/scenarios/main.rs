@@ -21,4 +21,5 @@ mod stakes;
 mod strangers;
 mod tidy;
 mod twins;
+mod verify;
 mod wire;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, JobId, WorkerId};
 
 use super::{CoordinatorArgs, KeyArgs, NetworkArgs};
@@ -15,7 +16,7 @@ use crate::jobfile::Duration;
 Examples:
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x…
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence http://127.0.0.1:7070 --mirror evidence
-  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence evidence
+  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence evidence --reexecute 0.05
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --follow --challenge --key-file watcher.key")]
 pub struct Audit {
     /// What to audit.
@@ -25,10 +26,17 @@ pub struct Audit {
     /// says is believed unchecked. Given twice, what the one shows is compared with what the other does
     #[arg(long, value_name = "URL|DIR")]
     pub evidence: Vec<String>,
-    /// Keep evidence that holds in this directory, so that it outlives the coordinator, and the blobs of batches, which
-    /// the base layer forgets
+    /// Keep evidence that holds, and what its tasks were, in this directory, so that it outlives the coordinator, and
+    /// the blobs of batches, which the base layer forgets
     #[arg(long, value_name = "DIR")]
     pub mirror: Option<PathBuf>,
+    /// Run this share of the tasks that were paid for again, 0.05 or 1, and compare their results to the bit. Which
+    /// ones follows from the newest final batch, or from --sample-seed. What is fetched for it is kept in the mirror
+    #[arg(long, value_name = "SHARE", value_parser = share, requires = "evidence", conflicts_with = "follow")]
+    pub reexecute: Option<f64>,
+    /// What the sample is drawn by: 32 bytes in hex that nobody could know when the tasks were done
+    #[arg(long, value_name = "HEX", requires = "reexecute")]
+    pub sample_seed: Option<Keccak>,
     /// The address of the WorkerRegistry contract, to check what staked workers stated of their results
     /// [default: the network directory's]
     #[arg(long, value_name = "ADDRESS", env = crate::env::REGISTRY, hide_env_values = true)]
@@ -52,6 +60,11 @@ pub struct Audit {
     /// Milliseconds between two looks at the base layer under --follow
     #[arg(long, value_name = "MS", default_value_t = 2_000, requires = "follow")]
     pub poll_ms: u64,
+}
+
+fn share(text: &str) -> Result<f64, &'static str> {
+    let share: f64 = text.parse().map_err(|_| "a share is a number, for example 0.05")?;
+    if share > 0.0 && share <= 1.0 { Ok(share) } else { Err("a share lies above 0 and is at most 1") }
 }
 
 /// `fedroll claim`

@@ -5,8 +5,8 @@
 mod challenge;
 mod evidence;
 mod metrics;
+mod reexecute;
 mod report;
-mod source;
 mod statements;
 mod watch;
 
@@ -16,6 +16,7 @@ use std::path::Path;
 use contracts::base_layer::{BaseLayer, Exits as _};
 use contracts::rpc::RpcChain;
 use protocol::amount::Amount;
+use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
 use protocol::ledger::fraud::ResultFraud;
 use protocol::ledger::{QueueAction, State};
@@ -24,7 +25,6 @@ use protocol::sign::EthKey;
 use self::evidence::{Evidence, Finding};
 pub use self::report::AuditReport;
 use self::report::{BatchLine, Totals};
-use self::source::Source;
 use self::statements::Statements;
 use crate::args::money::Audit;
 use crate::error::CliError;
@@ -33,6 +33,8 @@ use crate::network::Network;
 use crate::output::Output;
 use crate::page::{bytes, count};
 use crate::replay::{self, Replay, Replayed};
+use crate::rerun::Blobs;
+use crate::source::{Mirror, Source};
 
 /// Accounts and jobs for which the token's flow is compared one by one (a call to the node each).
 const FLOW_LEAVES_MAX: usize = 10_000;
@@ -51,6 +53,8 @@ pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
         mirror: args.mirror.as_deref(),
         registry: args.registry.or_else(|| network.registry()),
         contradictions: &args.contradictions,
+        reexecute: args.reexecute,
+        seed: args.sample_seed,
     };
     let report = audit(&chain, Some(shown), key.as_ref(), out).await?;
     out.answer(&report)
@@ -67,6 +71,10 @@ pub struct Shown<'a> {
     registry: Option<Address>,
     /// Where to write down what contradicts itself.
     contradictions: &'a Path,
+    /// The share of the tasks to run again.
+    reexecute: Option<f64>,
+    /// What they are drawn by, if not by the newest final batch.
+    seed: Option<Keccak>,
 }
 
 /// Audits a rollup, and what is shown of it; blobs are kept in the mirror, too.
@@ -84,7 +92,7 @@ pub async fn audit(
     let mut first_wrong = None;
     for replayed in &replay.batches {
         if let Some(mirror) = shown.as_ref().and_then(|shown| shown.mirror) {
-            source::keep_blobs(mirror, &replayed.batch.posted)?;
+            Mirror(mirror).keep_batch_blobs(&replayed.batch.posted)?;
         }
         let mut line = BatchLine::new(replayed);
         if let Some(first) = report.unread_from {
@@ -285,7 +293,8 @@ async fn check_evidence(
 ) -> anyhow::Result<BTreeMap<BatchId, ResultFraud>> {
     let sources = shown.evidence.iter().map(|text| Source::open(text)).collect::<Result<Vec<_>, _>>()?;
     let bar = out.bar((replay.batches.len() * sources.len()) as u64, "evidence");
-    let mut wrong = BTreeMap::new();
+    let (mut wrong, mut paid) = (BTreeMap::new(), reexecute::Paid::default());
+    let mirror = shown.mirror.map(Mirror);
     let mut evidence = Evidence::new(chain.domain(), chain.config().proposer, replay);
     let mut statements = Statements::of(chain, shown.registry).await?;
     for source in &sources {
@@ -300,8 +309,12 @@ async fn check_evidence(
                     let untrue = statements.take(&shows);
                     report.problems.extend(untrue.into_iter().map(|why| format!("batch {number}, {why}")));
                     let finding = evidence.check(replayed, &shows);
-                    if let (Some(mirror), Finding::Holds) = (shown.mirror, &finding) {
-                        source::keep(mirror, number, &shows)?;
+                    if let Finding::Holds = &finding {
+                        paid.take(&shows);
+                        if let Some(mirror) = mirror {
+                            mirror.keep_evidence(number, &shows)?;
+                            reexecute::keep_work(source, mirror, &shows).await?;
+                        }
                     }
                     if let Finding::Provable(fraud) = finding {
                         wrong.insert(number, *fraud);
@@ -315,5 +328,16 @@ async fn check_evidence(
     bar.finish_and_clear();
     evidence.conclude(report);
     statements.conclude(shown.contradictions, report)?;
+    match (shown.reexecute, shown.seed.or_else(|| reexecute::usual_seed(replay))) {
+        (Some(share), Some(seed)) => {
+            let blobs = Blobs { sources: &sources, mirror };
+            reexecute::run(&paid, (share, seed), blobs, replay, report, out).await?;
+        }
+        (Some(_), None) => report.not_checked.push(
+            "the work itself: no batch is final, and there is nothing to draw tasks by; name it with --sample-seed"
+                .to_owned(),
+        ),
+        (None, _) => {}
+    }
     Ok(wrong)
 }

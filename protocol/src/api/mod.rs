@@ -5,6 +5,7 @@
 mod batches;
 mod jobs;
 pub mod text;
+mod work;
 mod workers;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub use jobs::{
     EligibleWorker, EvaluatedBy, IneligibleWorker, JobPhase, JobStatus, LogEntry, LogPage, Plan, RoundStatus,
     RunningTask, Submitted,
 };
+pub use work::{AcceptedTask, RoundWork, SettlementWork};
 pub use workers::{TaskHistory, WorkerHistory, WorkerList, WorkerStatus};
 
 /// The version of these shapes; every answer carries it.

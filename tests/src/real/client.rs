@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use protocol::hash::Digest;
-use protocol::ids::{Address, Nonce, TaskId};
-use protocol::job::{Real, Receipt, Task, TaskWork};
+use protocol::ids::{Address, Nonce, TaskId, WorkerId};
+use protocol::job::{Real, Receipt, Task, TaskData, TaskWork};
 use protocol::limits::BLOB_BYTES_MAX;
 use protocol::quic::{
     Blob, Client as QuicClient, ClientLimits, ControlReceiver, ControlSender, Link, LinkLimits,
@@ -103,6 +103,11 @@ impl Client {
         Ok(Self { key, number, link, sender, receiver, welcome, owed: Vec::new(), refused: Vec::new() })
     }
 
+    /// Its key.
+    pub fn id(&self) -> WorkerId {
+        self.key.id()
+    }
+
     /// Does tasks until the link ends, or `tasks` receipts have been answered.
     pub async fn work(
         &mut self,
@@ -166,7 +171,10 @@ impl Client {
 
     fn receipt(&self, id: TaskId, task: &Task, digest: Digest, bytes: u64, quirk: Quirk) -> Signed<Receipt> {
         let items = match &task.work {
-            TaskWork::Train(_) => 100,
+            TaskWork::Train(train) => match &train.data {
+                TaskData::Local(_) => 100,
+                TaskData::Shard(shard) => shard.examples.into(),
+            },
             TaskWork::Infer(infer) => infer.items.into(),
         };
         self.key.sign(Receipt {

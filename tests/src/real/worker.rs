@@ -33,13 +33,25 @@ impl Worker {
         fs::create_dir_all(dir)?;
         let data = dir.join("examples.csv");
         fs::write(&data, examples(number.into()))?;
+        Self::holding(dir, coordinator, payout, Some(&data)).await
+    }
+
+    /// The same without examples: for jobs that bring their data.
+    pub async fn without_data(dir: &Path, coordinator: &str, number: u8) -> Result<Self> {
+        fs::create_dir_all(dir)?;
+        Self::holding(dir, coordinator, Address([number; 20]), None).await
+    }
+
+    async fn holding(dir: &Path, coordinator: &str, payout: Address, data: Option<&Path>) -> Result<Self> {
         let own = dir.join("worker");
         let path = |path: &Path| path.to_str().map(str::to_owned).context("a path in UTF-8");
         let payout = payout.to_string();
         let words = ["--format", "json", "run", "--coordinator", coordinator, "--payout", &payout];
         let mut arguments: Vec<String> = words.map(str::to_owned).to_vec();
-        arguments.extend(["--dir".to_owned(), path(&own)?, "--data".to_owned()]);
-        arguments.push(format!("{TAG}={}", path(&data)?));
+        arguments.extend(["--dir".to_owned(), path(&own)?]);
+        if let Some(data) = data {
+            arguments.extend(["--data".to_owned(), format!("{TAG}={}", path(data)?)]);
+        }
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let process = Process::start("fedroll-worker", &words, &dir.join("worker.log")).await?;
         Ok(Self { process, dir: dir.to_owned(), arguments })

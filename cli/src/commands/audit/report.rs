@@ -11,6 +11,7 @@ use protocol::ids::{AccountIndex, Address, BatchId, JobId, WorkerId};
 use serde::Serialize;
 
 use super::challenge::Challenged;
+use super::reexecute::Reexecuted;
 use super::statements::Found;
 use crate::exit::ExitStatus;
 use crate::output::Report;
@@ -57,6 +58,9 @@ pub struct AuditReport {
     /// Workers that stated two results for one task.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) contradictions: Vec<Found>,
+    /// The tasks that were run again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reexecuted: Option<Reexecuted>,
     /// The proof that was sent against the first wrong batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) challenge: Option<Challenged>,
@@ -222,6 +226,7 @@ impl AuditReport {
             batches: Vec::new(),
             rolled_back: replay.fallen.iter().map(FallenLine::new).collect(),
             contradictions: Vec::new(),
+            reexecuted: None,
             challenge: None,
             accounts: accounts.collect(),
             jobs: jobs.collect(),

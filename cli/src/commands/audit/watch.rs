@@ -22,7 +22,7 @@ use serde::Serialize;
 use super::challenge::{self, Challenged};
 use super::evidence::{self, Evidence, Finding};
 use super::metrics::Metrics;
-use super::source::{self, Source};
+use super::reexecute;
 use crate::args::money::Audit;
 use crate::error::{CliError, file};
 use crate::exit::ExitStatus;
@@ -30,6 +30,7 @@ use crate::output::{Output, Report};
 use crate::page::Page;
 use crate::replay::{self, Replay};
 use crate::signals;
+use crate::source::{Mirror, Source};
 
 /// The least time between two looks, in milliseconds.
 const POLL_MS_MIN: u64 = 50;
@@ -197,7 +198,7 @@ impl Watcher<'_> {
                 continue;
             }
             if let Some(mirror) = &self.mirror {
-                source::keep_blobs(mirror, &replayed.batch.posted)?;
+                Mirror(mirror).keep_batch_blobs(&replayed.batch.posted)?;
             }
             self.watched.audited += 1;
             self.metrics.batches.inc();
@@ -245,7 +246,8 @@ impl Watcher<'_> {
                 let fault = match evidence.check(replayed, &shown) {
                     Finding::Holds => {
                         if let Some(mirror) = &looking.mirror {
-                            source::keep(mirror, batch, &shown)?;
+                            Mirror(mirror).keep_evidence(batch, &shown)?;
+                            reexecute::keep_work(&looking.source, Mirror(mirror), &shown).await?;
                         }
                         self.out.line(format_args!("batch {batch}: its evidence holds"))?;
                         continue;

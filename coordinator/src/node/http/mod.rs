@@ -6,6 +6,7 @@ mod auth;
 mod blobs;
 mod jobs;
 mod views;
+mod work;
 
 use std::sync::Arc;
 
@@ -92,6 +93,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/jobs", get(jobs::list).post(jobs::submit))
         .route("/v1/jobs/{id}", get(jobs::show))
         .route("/v1/jobs/{id}/log", get(jobs::log))
+        .route("/v1/jobs/{id}/settlements/{number}/work", get(work::settlement))
+        .route("/v1/jobs/{id}/rounds/{number}", get(work::round))
         .route("/v1/specs/{hash}", get(jobs::spec))
         .route("/v1/workers", get(jobs::workers))
         .route("/v1/workers/{id}", get(jobs::worker))

@@ -290,7 +290,8 @@ pub fn evidence(core: &Coordinator, number: BatchId, api: &Api) -> Result<Eviden
     Ok(Evidence { schema: SCHEMA, credits })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as the API writes them.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::from("0x"), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string cannot fail");

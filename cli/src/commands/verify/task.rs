@@ -1,0 +1,97 @@
+//! `fedroll verify task`
+
+use protocol::api::text;
+use protocol::hash::Digest;
+use protocol::ids::{TaskId, WorkerId};
+use protocol::job::{TaskData, TaskWork};
+use serde::Serialize;
+
+use crate::args::verify::VerifyTask;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::output::{Output, Report};
+use crate::page::{Page, or_dash};
+use crate::rerun::{self, Blobs, Done, Outcome};
+
+#[derive(Serialize)]
+struct Verified {
+    #[serde(with = "text")]
+    task: TaskId,
+    kind: &'static str,
+    /// From 0.
+    round: u32,
+    /// Who signed for the result.
+    #[serde(with = "text")]
+    worker: WorkerId,
+    #[serde(with = "text")]
+    weights: Digest,
+    /// The shard, or the input; absent if the data stays on the worker.
+    #[serde(with = "text::option")]
+    data: Option<Digest>,
+    #[serde(with = "text")]
+    result: Digest,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+impl Report for Verified {
+    fn text(&self, page: &mut Page) {
+        let round = self.round + 1;
+        page.heading(format_args!("Task {} ({}, round {round})", self.task, self.kind));
+        page.facts(&[
+            ("worker", &self.worker),
+            ("weights", &self.weights),
+            ("data", &or_dash(self.data)),
+            ("result", &self.result),
+        ]);
+        page.gap();
+        let conclusion = match &self.outcome {
+            Outcome::SameBits => page.good(&self.outcome),
+            other => page.bad(other),
+        };
+        page.line(conclusion);
+    }
+
+    fn status(&self) -> ExitStatus {
+        match self.outcome {
+            Outcome::SameBits => ExitStatus::Yes,
+            Outcome::Differs { .. } | Outcome::NoResult { .. } => ExitStatus::No,
+            Outcome::NotRun { .. } => ExitStatus::Error,
+        }
+    }
+}
+
+/// Runs a task again.
+pub async fn run(args: &VerifyTask, out: &Output) -> anyhow::Result<ExitStatus> {
+    let sources = [super::source(&args.shown)?];
+    let TaskId { job, settlement, .. } = args.task;
+    let work = sources[0].settlement_work(job, settlement).await?;
+    let shown =
+        work.tasks.iter().find(|shown| shown.task == args.task).ok_or_else(|| CliError::Mismatch {
+            what: format!("no result of task {} was accepted", args.task),
+            fix: "`fedroll explain --worker ID` lists a worker's tasks",
+        })?;
+    let spec = rerun::spec(&sources, work.spec).await?;
+    let done = Done::read(shown, &spec)
+        .map_err(|why| CliError::Answer { path: format!("the work of task {}", args.task), why })?;
+    let bar = out.bar(0, "running it again");
+    let outcome = rerun::run(&done, &Blobs { sources: &sources, mirror: None }, &bar).await?;
+    bar.finish_and_clear();
+    let (kind, data) = match &done.work {
+        TaskWork::Infer(infer) => ("inference", Some(infer.input)),
+        TaskWork::Train(train) => match &train.data {
+            TaskData::Local(_) => ("training", None),
+            TaskData::Shard(shard) => ("training", Some(shard.digest)),
+        },
+    };
+    out.answer(&Verified {
+        task: done.task,
+        kind,
+        round: done.round,
+        worker: done.receipt.signer(),
+        weights: done.work.weights(),
+        data,
+        result: done.receipt.body().result,
+        outcome,
+    })
+}

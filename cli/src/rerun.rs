@@ -1,0 +1,229 @@
+//! Running accepted tasks again: what was asked follows from the job's spec, what was answered from a signed receipt,
+//! and the rest is fetched by digest. Nobody's word counts but for the weights that a round started from, which
+//! `fedroll verify round` makes again.
+
+use core::fmt;
+
+use indicatif::ProgressBar;
+use models::train::Control;
+use models::verify::{self, Verdict};
+use protocol::api::AcceptedTask;
+use protocol::hash::Digest;
+use protocol::ids::{SpecHash, TaskId};
+use protocol::job::{JobSpec, ModelSpec, Receipt, TaskData, TaskWork};
+use protocol::sign::{Signed, Unverified};
+use protocol::wire::codec;
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::hex;
+use crate::source::{Mirror, Source};
+
+/// Bytes of one receipt.
+const RECEIPT_BYTES_MAX: usize = 4096;
+
+/// An accepted task: what was asked, and what was answered.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Which.
+    pub task: TaskId,
+    /// The round, from 0.
+    pub round: u32,
+    /// What was asked.
+    pub work: TaskWork,
+    /// What was answered, signed by who did it.
+    pub receipt: Signed<Receipt>,
+}
+
+impl Done {
+    /// Checks what is shown of a task against the job's spec and the worker's signature.
+    pub fn read(shown: &AcceptedTask, spec: &JobSpec) -> Result<Self, String> {
+        let bytes =
+            hex::decode(&shown.receipt, RECEIPT_BYTES_MAX).ok_or("its receipt is no hexadecimal text")?;
+        let receipt: Unverified<Receipt> = codec::decode_within(&bytes, RECEIPT_BYTES_MAX)
+            .map_err(|error| format!("its receipt cannot be read: {error}"))?;
+        let receipt = receipt.verify().map_err(|error| error.to_string())?;
+        if receipt.body().task != shown.task {
+            return Err(format!("the receipt that is shown is for task {}", receipt.body().task));
+        }
+        let work = spec.work.task(shown.round, shown.place, shown.weights);
+        let work =
+            work.ok_or_else(|| format!("the job has no task {} in round {}", shown.place, shown.round))?;
+        Ok(Self { task: shown.task, round: shown.round, work, receipt })
+    }
+
+    fn model(&self) -> &ModelSpec {
+        match &self.work {
+            TaskWork::Train(train) => &train.model,
+            TaskWork::Infer(infer) => &infer.model,
+        }
+    }
+}
+
+/// What running a task again says of its result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The same bytes.
+    SameBits,
+    /// Other bytes.
+    Differs {
+        /// The first byte of the result that differs, from 0.
+        byte: u64,
+        /// The parameter that this byte is about, in an update.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parameter: Option<Parameter>,
+        /// The digest of what came out here.
+        #[serde(with = "protocol::api::text")]
+        computed: Digest,
+    },
+    /// Nothing comes out of it, so nothing could have been answered.
+    NoResult {
+        /// What happens instead.
+        why: String,
+    },
+    /// It could not be run.
+    NotRun {
+        /// Why.
+        why: String,
+    },
+}
+
+/// One number of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    /// Its tensor.
+    pub tensor: String,
+    /// Its place in it.
+    pub index: u64,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameBits => f.write_str("same bits"),
+            Self::Differs { byte, parameter: None, .. } => write!(f, "differs from byte {byte}"),
+            Self::Differs { byte, parameter: Some(Parameter { tensor, index }), .. } => {
+                write!(f, "differs from byte {byte} (parameter {tensor}[{index}])")
+            }
+            Self::NoResult { why } => write!(f, "has no result: {why}"),
+            Self::NotRun { why } => write!(f, "not run: {why}"),
+        }
+    }
+}
+
+/// Where blobs are looked for, and kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Blobs<'a> {
+    /// In this order.
+    pub sources: &'a [Source],
+    /// Where what was fetched is kept.
+    pub mirror: Option<Mirror<'a>>,
+}
+
+impl Blobs<'_> {
+    /// A blob from the first source that has it; else what the last one said.
+    pub async fn get(&self, digest: Digest) -> Result<Vec<u8>, CliError> {
+        let mut last = None;
+        for source in self.sources {
+            match source.blob(digest).await {
+                Ok(bytes) => {
+                    self.mirror.map_or(Ok(()), |mirror| mirror.keep_blob(digest, &bytes))?;
+                    return Ok(bytes);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| CliError::Unknown {
+            what: "where the blobs are",
+            fix: "name a coordinator or a mirror with --evidence".to_owned(),
+        }))
+    }
+
+    /// The same, with the words for a report if nobody has it.
+    async fn find(&self, what: &str, digest: Digest) -> Result<Vec<u8>, String> {
+        self.get(digest).await.map_err(|error| format!("blob missing: its {what} {digest}: {error}"))
+    }
+}
+
+/// Runs a task again and compares; `bar` moves with the steps.
+pub async fn run(done: &Done, blobs: &Blobs<'_>, bar: &ProgressBar) -> anyhow::Result<Outcome> {
+    let inputs = match inputs(done, blobs).await {
+        Ok(inputs) => inputs,
+        Err(why) => return Ok(Outcome::NotRun { why }),
+    };
+    let (own, bar) = (done.clone(), bar.clone());
+    // On a thread that may block: training takes minutes.
+    let computed = tokio::task::spawn_blocking(move || {
+        let computed = again(&own.work, &inputs, &bar);
+        match computed {
+            Ok(computed) => compared(&own, &computed, &inputs.result),
+            Err(error) => Outcome::NoResult { why: error.to_string() },
+        }
+    });
+    Ok(computed.await?)
+}
+
+/// What a task needs, and its result.
+struct Inputs {
+    weights: Vec<u8>,
+    data: Vec<u8>,
+    result: Vec<u8>,
+}
+
+async fn inputs(done: &Done, blobs: &Blobs<'_>) -> Result<Inputs, String> {
+    let data = match &done.work {
+        TaskWork::Infer(infer) => ("input", infer.input),
+        TaskWork::Train(train) => match &train.data {
+            TaskData::Shard(shard) => ("shard", shard.digest),
+            TaskData::Local(_) => return Err("its data stays on the worker".to_owned()),
+        },
+    };
+    Ok(Inputs {
+        result: blobs.find("result", done.receipt.body().result).await?,
+        weights: blobs.find("weights", done.work.weights()).await?,
+        data: blobs.find(data.0, data.1).await?,
+    })
+}
+
+fn again(work: &TaskWork, inputs: &Inputs, bar: &ProgressBar) -> Result<Vec<u8>, models::ModelError> {
+    match work {
+        TaskWork::Infer(infer) => {
+            bar.set_length(infer.items.into());
+            verify::answer_again(infer, &inputs.weights, &inputs.data, &mut |done| bar.set_position(done))
+        }
+        TaskWork::Train(train) => {
+            let TaskData::Shard(shard) = &train.data else {
+                unreachable!("inputs() has no data for examples that stay on a worker");
+            };
+            verify::train_again(train, shard, &inputs.weights, &inputs.data, &mut |progress| {
+                bar.set_length(progress.steps);
+                bar.set_position(progress.step);
+                Control::Continue
+            })
+        }
+    }
+}
+
+fn compared(done: &Done, computed: &[u8], claimed: &[u8]) -> Outcome {
+    let Verdict::Differs { at: byte } = verify::compare(computed, claimed) else { return Outcome::SameBits };
+    let is_update = matches!(done.work, TaskWork::Train(_));
+    let found = verify::parameter_at(done.model(), byte).ok().flatten().filter(|_| is_update);
+    let parameter = found.map(|(tensor, index)| Parameter { tensor, index });
+    Outcome::Differs { byte, parameter, computed: Digest::of(computed) }
+}
+
+/// A spec from the first source that has it.
+pub async fn spec(sources: &[Source], hash: SpecHash) -> Result<JobSpec, CliError> {
+    let mut last = None;
+    for source in sources {
+        match source.spec(hash).await {
+            Ok(spec) => return Ok(spec),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| CliError::Unknown {
+        what: "where the job's spec is",
+        fix: "name a coordinator or a mirror with --evidence".to_owned(),
+    }))
+}
