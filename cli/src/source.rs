@@ -2,7 +2,8 @@
 //! mirror.
 //!
 //! A mirror is a directory in which everything lies under the paths that a coordinator serves it by: any server of
-//! plain files makes it a source for others. Who keeps it is not trusted: what it shows is checked as a coordinator's is.
+//! plain files makes it a source for others. Who keeps it is not trusted: what it shows is checked as a coordinator's
+//! is.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ mod ledger;
 mod link;
 mod measure;
 mod memory;
+mod rerun;
 mod rounds;
 mod row;
 mod training;
@@ -41,13 +42,15 @@ pub enum Group {
     Connections,
     /// What a worker's process takes while it trains
     Memory,
+    /// Accepted tasks run again by the command
+    Rerun,
     /// Accuracy on MNIST and Fashion-MNIST: many minutes, so only where it is named
     Accuracy,
 }
 
 impl Group {
     /// What runs unless something else is asked for.
-    pub const USUAL: [Self; 9] = [
+    pub const USUAL: [Self; 10] = [
         Self::Aggregation,
         Self::Trees,
         Self::Ledger,
@@ -57,6 +60,7 @@ impl Group {
         Self::Rounds,
         Self::Connections,
         Self::Memory,
+        Self::Rerun,
     ];
 
     /// Measures it; every row goes to `report` as soon as it is known.
@@ -71,6 +75,7 @@ impl Group {
             Self::Rounds => rounds::run(report).await,
             Self::Connections => connections::run(report).await,
             Self::Memory => memory::run(report).await,
+            Self::Rerun => rerun::run(report).await,
             Self::Accuracy => accuracy::run(report, accuracy),
         }
     }
