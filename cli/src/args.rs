@@ -217,8 +217,8 @@ pub struct NetworkArgs {
     /// The address of the Rollup contract
     #[arg(long, value_name = "ADDRESS", env = env::ROLLUP, hide_env_values = true, help_heading = "Network")]
     pub rollup: Option<Address>,
-    /// Where batches in blobs are read: a beacon node, or a folder with a file for each blob, named by its versioned
-    /// hash. Development chains serve them themselves
+    /// Where batches in blobs are read: a beacon node, the coordinator's HTTP, a mirror's, or a folder with a file for
+    /// each blob, named by its versioned hash. Development chains serve them themselves
     #[arg(long, value_name = "URL|DIR", env = env::BLOBS, hide_env_values = true, help_heading = "Network")]
     pub blobs: Option<String>,
 }

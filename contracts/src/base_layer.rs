@@ -5,6 +5,7 @@
 //! commitment that the contract computed from them.
 
 mod challenge;
+mod cost;
 mod exit;
 
 use core::future::Future;
@@ -22,6 +23,7 @@ use protocol::sign::eip712::{Domain, address_word, word};
 use crate::error::ChainError;
 
 pub use challenge::{Bond, Bonds, Challenged, Challenger, Proven, challenge};
+pub use cost::{Cost, FeeEstimate, GasPrices};
 pub use exit::{Exits, Leaver};
 
 /// The chain id that means "development chain": windows may be short there, and money is worth nothing.
@@ -186,35 +188,6 @@ pub struct BatchRecord {
     pub queue_position: u64,
 }
 
-/// What a mined transaction cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cost {
-    /// The transaction.
-    pub tx: Keccak,
-    /// Its block.
-    pub block: u64,
-    /// Gas used.
-    pub gas: u64,
-    /// Wei per gas paid.
-    pub gas_price: u128,
-}
-
-impl Cost {
-    /// Wei paid for gas.
-    pub const fn wei(&self) -> u128 {
-        self.gas_price.saturating_mul(self.gas as u128)
-    }
-}
-
-/// What gas costs at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeeEstimate {
-    /// Wei per gas that would be offered at most.
-    pub max_fee: u128,
-    /// Of that, at most this to the block's producer.
-    pub priority_fee: u128,
-}
-
 /// How posting a batch ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostOutcome {
@@ -312,8 +285,10 @@ pub trait BaseLayer: Send + Sync {
     fn ether_balance(&self, owner: Address) -> impl Future<Output = Result<u128, ChainError>> + Send;
     /// What a mined transaction cost; `None` if it is not in a block.
     fn cost(&self, tx: Keccak) -> impl Future<Output = Result<Option<Cost>, ChainError>> + Send;
-    /// What gas costs at the moment.
+    /// What to offer for gas at the moment.
     fn fees(&self) -> impl Future<Output = Result<FeeEstimate, ChainError>> + Send;
+    /// What gas and blobs cost at the moment.
+    fn prices(&self) -> impl Future<Output = Result<GasPrices, ChainError>> + Send;
 }
 
 /// Sending, with one key. Each call returns once its transaction is in a block; calls of one connection wait for each

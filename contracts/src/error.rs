@@ -114,8 +114,8 @@ pub enum ChainError {
     },
     /// Nobody that was asked has a batch's blob, or what they have is another.
     #[error(
-        "batch {batch} stands in blobs, and blob {hash} is not to be had: {detail}; name a beacon node (a URL) or a \
-         mirror (a folder) with --blobs"
+        "batch {batch} stands in blobs, and blob {hash} is not to be had: {detail}; name a beacon node, the \
+         coordinator (a URL) or a mirror (a folder or a URL) with --blobs"
     )]
     NoBlob {
         /// The batch.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::args::Args;
 use crate::core::Admission;
+use crate::core::posting::BatchData;
 use crate::error::NodeError;
 
 /// Bytes of a settings file, an allow-list or a list of invitations.
@@ -37,6 +38,8 @@ pub struct Config {
     pub key_file: PathBuf,
     /// Who may join.
     pub admission: Admission,
+    /// Where batches' bytes are to stand.
+    pub batch_data: BatchData,
     /// Milliseconds that ops wait for company before a batch is sealed.
     pub seal_after_ms: u64,
     /// Seconds after an acceptance by which its settlement must be posted.
@@ -47,6 +50,15 @@ pub struct Config {
     pub poll_ms: Option<u64>,
     /// Rounds whose updates stay on disk.
     pub keep_rounds: u32,
+}
+
+/// `batch_data`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    Calldata,
+    Blobs,
+    Auto,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,6 +75,8 @@ struct File {
     allow: Option<PathBuf>,
     invitations: Option<PathBuf>,
     open: Option<bool>,
+    batch_data: Option<Form>,
+    blobs_at_percent: Option<u64>,
     seal_after_ms: Option<u64>,
     settle_by_s: Option<u64>,
     reconnect_grace_ms: Option<u64>,
@@ -105,6 +119,8 @@ impl Config {
                 "nobody could join: give --allow FILE (worker ids), --invitations FILE, or --open (unsafe)";
             return Err(NodeError::Config(text.into()));
         }
+        let blobs_at_percent = within("blobs_at_percent", file.blobs_at_percent, 50, 1, 10_000)?;
+        let blobs_at_percent = u16::try_from(blobs_at_percent).expect("bounded by 10,000");
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Ok(Self {
             data_dir: args
@@ -128,6 +144,11 @@ impl Config {
                 .or(file.key_file)
                 .ok_or_else(|| missing("--key-file", "the operator's key (`fedroll key new`)"))?,
             admission,
+            batch_data: match file.batch_data {
+                None | Some(Form::Calldata) => BatchData::Calldata,
+                Some(Form::Blobs) => BatchData::Blobs,
+                Some(Form::Auto) => BatchData::Auto { blobs_at_percent },
+            },
             seal_after_ms: within("seal_after_ms", file.seal_after_ms, 2_000, 10, 3_000_000)?,
             settle_by_s: within("settle_by_s", file.settle_by_s, 86_400, 10, 30 * 86_400)?,
             reconnect_grace_ms: within(
@@ -235,6 +256,28 @@ mod tests {
         fs::write(&path, text + "sael_after_ms = 1\n").unwrap();
         let message = load(&["--config", config]).unwrap_err().to_string();
         assert!(message.contains("sael_after_ms") && message.contains('6'), "{message}");
+    }
+
+    #[test]
+    fn where_batches_stand_is_one_of_three_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        let rollup = format!("0x{}", "11".repeat(20));
+        let text = format!(
+            "rollup = \"{rollup}\"\nopen = true\ndata_dir = \"d\"\nrpc = \"http://a\"\nkey_file = \"k\"\n"
+        );
+        let with = |more: &str| {
+            fs::write(&path, format!("{text}{more}")).unwrap();
+            load(&["--config", path.to_str().unwrap()]).map(|config| config.batch_data)
+        };
+        assert_eq!(with("").unwrap(), BatchData::Calldata);
+        assert_eq!(with("batch_data = \"blobs\"").unwrap(), BatchData::Blobs);
+        let auto = with("batch_data = \"auto\"").unwrap();
+        assert_eq!(auto, BatchData::Auto { blobs_at_percent: 50 });
+        let message = with("batch_data = \"beacon\"").unwrap_err().to_string();
+        assert!(message.contains("`calldata`, `blobs`, `auto`"), "{message}");
+        let message = with("blobs_at_percent = 0").unwrap_err().to_string();
+        assert!(message.contains("between 1 and 10000"), "{message}");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use protocol::amount::Amount;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
 use protocol::ledger::{
-    Batch, BatchBuilder, BatchStart, Credit, Deriver, Op, Progress, Settlement, SettlementCredit, State,
-    Terms, parse_chunk,
+    Batch, BatchBuilder, BatchMode, BatchStart, Credit, Deriver, Op, Progress, Settlement, SettlementCredit,
+    State, Terms, parse_chunk,
 };
 use protocol::sign::EthKey;
 use tests::real::{Chain, Ran, Shell, operator};
@@ -104,6 +104,15 @@ impl Rollup {
 
     /// An honest batch.
     pub(super) async fn seal(&self, fill: impl FnOnce(&mut BatchBuilder<'_>) -> Result<()>) -> Result<Batch> {
+        self.seal_for(BatchMode::Calldata, fill).await
+    }
+
+    /// The same for either place.
+    pub(super) async fn seal_for(
+        &self,
+        mode: BatchMode,
+        fill: impl FnOnce(&mut BatchBuilder<'_>) -> Result<()>,
+    ) -> Result<Batch> {
         let start = BatchStart {
             number: BatchId(self.deriver.last().0 + 1),
             time: self.poster.head().await?.time,
@@ -111,7 +120,11 @@ impl Rollup {
             queue_end: self.deriver.queue().len(),
         };
         let state = self.deriver.state().clone();
-        let mut builder = BatchBuilder::new(state, start, self.poster.deployment(), self.deriver.queue())?;
+        let begin = match mode {
+            BatchMode::Calldata => BatchBuilder::new,
+            BatchMode::Blobs => BatchBuilder::in_blobs,
+        };
+        let mut builder = begin(state, start, self.poster.deployment(), self.deriver.queue())?;
         fill(&mut builder)?;
         Ok(builder.seal().0)
     }

@@ -2,6 +2,7 @@
 
 mod anvil;
 mod audit;
+mod blobs;
 mod challenge;
 mod cli;
 mod cluster;
@@ -13,6 +14,7 @@ mod leaves;
 mod mutations;
 mod network;
 mod omissions;
+mod posting_gas;
 mod proof_gas;
 mod refunds;
 mod reorganisations;

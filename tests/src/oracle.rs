@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coordinator::core::batches::SealedBatch;
 use coordinator::core::{Event, Fact, Outcome, Record, WeightedUpdate};
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, JobId, Nonce, SpecHash, TaskId, WorkerId};
 use protocol::job::{Acceptance, JobSpec, Name, Task, Work};
 use protocol::ledger::QueueAction;
+use protocol::ledger::batch::encode_payload;
 use protocol::sign::eip712::Domain;
 use protocol::time::Millis;
 use protocol::wire::message::Hello;
@@ -116,6 +118,11 @@ pub struct Oracle {
     pub promises: BTreeMap<(JobId, u32, AccountIndex), BTreeMap<u32, u64>>,
     /// Updates added to running sums since the coordinator started.
     pub folded: BTreeMap<(JobId, u32), Vec<WeightedUpdate>>,
+}
+
+/// A batch's bytes, and where they are to stand.
+pub fn hash_of(batch: &SealedBatch) -> Keccak {
+    protocol::hash::keccak(&[&[batch.mode as u8], &encode_payload(&batch.chunks)])
 }
 
 impl Oracle {
@@ -271,7 +278,7 @@ impl Oracle {
             }
             Fact::Sealed(batch) => {
                 paid_once::batch(self, batch)?;
-                let hash = protocol::hash::keccak(&[&batch.payload]);
+                let hash = hash_of(batch);
                 self.sealed.insert(batch.header.number.0, hash);
                 self.sealed_ever.insert(hash);
             }
@@ -280,7 +287,7 @@ impl Oracle {
             }
             Fact::Adopted { batch, .. } => {
                 self.sealed.split_off(&batch.header.number.0);
-                self.sealed.insert(batch.header.number.0, protocol::hash::keccak(&[&batch.payload]));
+                self.sealed.insert(batch.header.number.0, hash_of(batch));
             }
             Fact::Posted { .. } | Fact::Final { .. } | Fact::Dropped { .. } => {}
         }

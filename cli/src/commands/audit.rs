@@ -142,8 +142,8 @@ async fn name_missing(chain: &RpcChain, replay: &Replay, report: &mut AuditRepor
         }
     }
     report.not_checked.push(format!(
-        "batch {first} and all after it: what they lead to cannot be derived without its blobs; name a beacon node (a \
-         URL) or a mirror (a folder) with --blobs"
+        "batch {first} and all after it: what they lead to cannot be derived without its blobs; name a beacon node, \
+         the coordinator (a URL) or a mirror (a folder or a URL) with --blobs"
     ));
 }
 

@@ -1,10 +1,12 @@
-//! Where a batch's blobs are to be had: a mirror's folder, a beacon node, or the node itself where it serves them, as
-//! development chains do. Whatever comes is compared with the versioned hash that the posting transaction names.
+//! Where a batch's blobs are to be had: a mirror's folder, a mirror's or the coordinator's HTTP, a beacon node, or the
+//! node itself where it serves them, as development chains do. Whatever comes is compared with the versioned hash that
+//! the posting transaction names.
 
 use std::path::PathBuf;
 
 use alloy::primitives::{B256, Bytes};
 use protocol::ids::BatchId;
+use protocol::ledger::blob::BLOB_BYTES;
 use protocol::ledger::{Blob, VersionedHash};
 use reqwest::Url;
 use serde::Deserialize;
@@ -27,8 +29,8 @@ pub enum BlobSource {
     Node,
     /// A folder of files named by versioned hash (`0x…`, without an ending), each a blob's bytes.
     Mirror(PathBuf),
-    /// A beacon node's address.
-    Beacon(Url),
+    /// The address of a beacon node, or of whoever serves blobs under `blobs/0x…`, each as its bytes.
+    Http(Url),
 }
 
 #[derive(Deserialize)]
@@ -37,17 +39,22 @@ struct Answer<T> {
 }
 
 #[derive(Deserialize)]
+struct Sidecar {
+    blob: Bytes,
+}
+
+#[derive(Deserialize)]
 struct Genesis {
     genesis_time: String,
 }
 
 impl BlobSource {
-    /// Reads `--blobs`: an http or https address is a beacon node, anything else a folder.
+    /// Reads `--blobs`: an http or https address is a server's, anything else a folder.
     ///
     /// # Errors If the address cannot be read, or there is no such folder.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with("http://") || text.starts_with("https://") {
-            return text.parse().map(Self::Beacon).map_err(|error| format!("{text}: {error}"));
+            return text.parse().map(Self::Http).map_err(|error| format!("{text}: {error}"));
         }
         let folder = PathBuf::from(text);
         if folder.is_dir() { Ok(Self::Mirror(folder)) } else { Err(format!("{text}: no such folder")) }
@@ -94,9 +101,12 @@ impl BlobSource {
                 let bytes = read.map_err(|error| format!("{}: {error}", path.display()))?;
                 checked(&bytes, hash).map_err(|why| Some(format!("{}: {why}", path.display())))
             }
-            Self::Beacon(url) => {
-                beacon(url, hash, block).await.map_err(|why| Some(format!("the beacon node: {why}")))
-            }
+            Self::Http(url) => match mirrored(url, hash).await {
+                Ok(blob) => Ok(blob),
+                Err(said) => beacon(url, hash, block)
+                    .await
+                    .map_err(|why| Some(format!("as a mirror it says: {said}; as a beacon node: {why}"))),
+            },
         }
     }
 }
@@ -130,19 +140,37 @@ async fn from_node(node: &Node, hash: &VersionedHash) -> Result<Blob, String> {
     checked(&bytes, hash)
 }
 
-/// By the slot of the block: `GET /eth/v1/beacon/blobs/{slot}`.
+/// As mirrors and coordinators serve it: `GET blobs/{hash}`.
+async fn mirrored(url: &Url, hash: &VersionedHash) -> Result<Blob, String> {
+    checked(&get(url, &format!("/blobs/{hash}"), BLOB_BYTES).await?, hash)
+}
+
+/// By the slot of the block: `GET /eth/v1/beacon/blobs/{slot}`; of nodes from before Fusaka, `blob_sidecars/{slot}`.
 async fn beacon(url: &Url, hash: &VersionedHash, block: &Block) -> Result<Blob, String> {
-    let genesis: Answer<Genesis> = get(url, "/eth/v1/beacon/genesis").await?;
+    let genesis: Answer<Genesis> = read(url, "/eth/v1/beacon/genesis").await?;
     let genesis: u64 = genesis.data.genesis_time.parse().map_err(|_| "its genesis time is no number")?;
     let slot = block.time.checked_sub(genesis).ok_or("its chain began after the block")? / SLOT_S;
     let path = format!("/eth/v1/beacon/blobs/{slot}?versioned_hashes={hash}");
-    let blobs: Answer<Vec<Bytes>> = get(url, &path).await?;
-    let found = blobs.data.iter().find_map(|bytes| checked(bytes, hash).ok());
+    let blobs = match read::<Answer<Vec<Bytes>>>(url, &path).await {
+        Ok(blobs) => blobs.data,
+        Err(why) => {
+            let path = format!("/eth/v1/beacon/blob_sidecars/{slot}");
+            let sidecars: Answer<Vec<Sidecar>> = read(url, &path).await.map_err(|_| why)?;
+            sidecars.data.into_iter().map(|sidecar| sidecar.blob).collect()
+        }
+    };
+    let found = blobs.iter().find_map(|bytes| checked(bytes, hash).ok());
     found.ok_or_else(|| format!("slot {slot} has no such blob, or it is pruned"))
 }
 
-async fn get<T: serde::de::DeserializeOwned>(url: &Url, path: &str) -> Result<T, String> {
-    let address = url.join(path).map_err(|error| error.to_string())?;
+async fn read<T: serde::de::DeserializeOwned>(url: &Url, path: &str) -> Result<T, String> {
+    let body = get(url, path, ANSWER_BYTES_MAX).await?;
+    serde_json::from_slice(&body).map_err(|error| format!("an answer that cannot be read: {error}"))
+}
+
+/// What is under a path of the server, whose address may have a path itself.
+async fn get(url: &Url, path: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let address = format!("{}{path}", url.as_str().trim_end_matches('/'));
     let failed = |error: reqwest::Error| error.without_url().to_string();
     let mut response = http_client()?
         .get(address)
@@ -152,12 +180,12 @@ async fn get<T: serde::de::DeserializeOwned>(url: &Url, path: &str) -> Result<T,
         .map_err(failed)?;
     let mut body = Vec::new();
     while let Some(part) = response.chunk().await.map_err(failed)? {
-        if body.len() + part.len() > ANSWER_BYTES_MAX {
-            return Err(format!("an answer of over {ANSWER_BYTES_MAX} bytes"));
+        if body.len() + part.len() > bytes_max {
+            return Err(format!("an answer of over {bytes_max} bytes"));
         }
         body.extend_from_slice(&part);
     }
-    serde_json::from_slice(&body).map_err(|error| format!("an answer that cannot be read: {error}"))
+    Ok(body)
 }
 
 #[cfg(test)]
@@ -185,6 +213,6 @@ mod tests {
         std::fs::write(&path, [1]).unwrap();
         assert!(mirror.first(&hash, &block).await.unwrap_err().unwrap().contains("131072 bytes, not 1"));
         assert!(BlobSource::parse("/nowhere/at/all").is_err());
-        assert!(matches!(BlobSource::parse("http://127.0.0.1:9"), Ok(BlobSource::Beacon(_))));
+        assert!(matches!(BlobSource::parse("http://127.0.0.1:9"), Ok(BlobSource::Http(_))));
     }
 }

@@ -1,15 +1,16 @@
 //! A base layer behind any Ethereum JSON-RPC address: the development chain, anvil, a real node.
 //!
 //! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `blobs` finds the bytes of
-//! batches that stand in blobs, `send` gets one transaction into a block exactly once, `deploy` makes a rollup,
-//! `challenge` proves batches wrong, `bonds` answers for promises, `stakes` holds workers to one result a task, `relay`
-//! acts for requesters by their signature, `exit` gets money out of a frozen rollup.
+//! batches that stand in blobs, `fees` says what gas costs, `send` gets one transaction into a block exactly once,
+//! `deploy` makes a rollup, `challenge` proves batches wrong, `bonds` answers for promises, `stakes` holds workers to
+//! one result a task, `relay` acts for requesters by their signature, `exit` gets money out of a frozen rollup.
 
 mod blobs;
 mod bonds;
 mod challenge;
 mod deploy;
 mod exit;
+mod fees;
 mod read;
 mod relay;
 mod send;

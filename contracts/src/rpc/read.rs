@@ -4,8 +4,8 @@ use core::num::NonZeroU64;
 use std::collections::BTreeMap;
 
 use alloy::consensus::Transaction as _;
-use alloy::primitives::{B256, Bytes, U64, U128, U256};
-use alloy::rpc::types::{Block as RpcBlock, FeeHistory, Filter, Log, Transaction, TransactionReceipt};
+use alloy::primitives::{B256, Bytes, U256};
+use alloy::rpc::types::{Block as RpcBlock, Filter, Log, Transaction, TransactionReceipt};
 use alloy::sol_types::{SolCall as _, SolEvent as _};
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
@@ -20,8 +20,8 @@ use super::write::RpcWriter;
 use super::{At, Node};
 use crate::artifact::{CHALLENGES, ROLLUP, SERVICE_BONDS};
 use crate::base_layer::{
-    BaseLayer, BatchOnChain, BatchRecord, Block, ChainEvent, ChainInfo, Cost, FeeEstimate, History, Place,
-    QueuedItem, RollupConfig,
+    BaseLayer, BatchOnChain, BatchRecord, Block, ChainEvent, ChainInfo, Cost, FeeEstimate, GasPrices,
+    History, Place, QueuedItem, RollupConfig,
 };
 use crate::bindings::{DevToken, Rollup, from_evm, from_word, queue_item, to_evm, to_word};
 use crate::error::ChainError;
@@ -351,6 +351,10 @@ impl BaseLayer for RpcChain {
     async fn fees(&self) -> Result<FeeEstimate, ChainError> {
         self.node.fees().await
     }
+
+    async fn prices(&self) -> Result<GasPrices, ChainError> {
+        self.node.prices().await
+    }
 }
 
 /// What a receipt says a transaction cost; `None` while it is in no block.
@@ -361,29 +365,4 @@ pub(super) fn cost_of(receipt: &TransactionReceipt) -> Option<Cost> {
         gas: receipt.gas_used,
         gas_price: receipt.effective_gas_price,
     })
-}
-
-impl Node {
-    /// Wei of a blob's gas to offer: twice what it costs at the moment.
-    pub(super) async fn blob_fee(&self) -> Result<u128, ChainError> {
-        let fee: U128 = self.ask("eth_blobBaseFee", ()).await?;
-        Ok(fee.to::<u128>().saturating_mul(2).max(1))
-    }
-
-    /// Twice the coming base fee, so that several full blocks cannot outrun it, plus what others offered of late.
-    pub(super) async fn fees(&self) -> Result<FeeEstimate, ChainError> {
-        let history: FeeHistory = self.ask("eth_feeHistory", (U64::from(10), "latest", [20.0])).await?;
-        let base = history.base_fee_per_gas.last().copied().unwrap_or_default();
-        let tips = history.reward.unwrap_or_default();
-        let mut tips: Vec<u128> = tips.iter().filter_map(|block| block.first().copied()).collect();
-        tips.sort_unstable();
-        let priority_fee = match tips.get(tips.len() / 2) {
-            Some(tip) if *tip > 0 => *tip,
-            _ => self
-                .ask::<_, U128>("eth_maxPriorityFeePerGas", ())
-                .await
-                .map_or(1, |tip| tip.to::<u128>().max(1)),
-        };
-        Ok(FeeEstimate { max_fee: base.saturating_mul(2).saturating_add(priority_fee), priority_fee })
-    }
 }

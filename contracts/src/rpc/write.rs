@@ -16,7 +16,7 @@ use super::read::{RpcChain, cost_of};
 use super::send::{Outgoing, Sender};
 use crate::base_layer::{
     BaseLayer, BaseLayerWriter, BatchOnChain, BatchRecord, Block, CLAIMS_MAX, ChainInfo, ClaimOutcome, Cost,
-    FeeEstimate, History, PostOutcome, ProvenAccount, ProvenJob, RollupConfig, post_state,
+    FeeEstimate, GasPrices, History, PostOutcome, ProvenAccount, ProvenJob, RollupConfig, post_state,
 };
 use crate::bindings::{DevToken, Rollup, from_evm, siblings, to_evm, to_word};
 use crate::error::{ChainError, Reason};
@@ -163,7 +163,13 @@ impl BaseLayerWriter for RpcWriter {
     }
 
     async fn post_batch(&self, batch: &Batch) -> Result<PostOutcome, ChainError> {
-        let sidecar = (batch.mode == BatchMode::Blobs).then(|| kzg::sidecar(&batch.blobs()));
+        let sidecar = if batch.mode == BatchMode::Blobs {
+            let blobs = batch.blobs();
+            let proven = tokio::task::spawn_blocking(move || kzg::sidecar(&blobs)).await;
+            Some(proven.map_err(|error| ChainError::Busy { detail: error.to_string() })?)
+        } else {
+            None
+        };
         let number = batch.header.number;
         let commitment = match &sidecar {
             None => batch.commitment(),
@@ -375,5 +381,8 @@ impl BaseLayer for RpcWriter {
     }
     async fn fees(&self) -> Result<FeeEstimate, ChainError> {
         self.chain.fees().await
+    }
+    async fn prices(&self) -> Result<GasPrices, ChainError> {
+        self.chain.prices().await
     }
 }

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId, JobId};
-use protocol::ledger::batch::{decode_payload, summarise};
+use protocol::ledger::batch::summarise;
 use protocol::ledger::{
-    self, BatchHeader, Context, Deployment, Op, Queue, QueueItem, State, Terms, apply_chunk,
+    self, BatchHeader, BatchMode, Chunk, Context, Deployment, Op, Queue, QueueItem, State, Terms, apply_chunk,
 };
 use protocol::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::config::Config;
 use super::jobs::Job;
 use super::others::Wrong;
+use super::posting::data_bytes;
 use super::{Coordinator, Effect};
 
 /// A batch as it is posted.
@@ -24,8 +25,10 @@ use super::{Coordinator, Effect};
 pub struct SealedBatch {
     /// What is stated.
     pub header: BatchHeader,
-    /// The chunks' bytes.
-    pub payload: Vec<u8>,
+    /// The ops, and the root after each chunk of them.
+    pub chunks: Vec<Chunk>,
+    /// Where they are to stand, however often it is posted.
+    pub mode: BatchMode,
 }
 
 /// The ledger at the newest batch, the base layer's queue, and every batch.
@@ -57,8 +60,10 @@ pub struct BatchRecord {
     pub header: BatchHeader,
     /// Its chunks' bytes.
     pub chunks: Vec<Vec<u8>>,
-    /// Length of its payload.
-    pub payload_bytes: u64,
+    /// Where they stand.
+    pub mode: BatchMode,
+    /// Bytes that are posted.
+    pub bytes: u64,
     /// Credits in it.
     pub credits: u32,
     /// Settlements with credits in it, and whether each closes with it.
@@ -230,10 +235,8 @@ impl Batches {
     /// Applies a batch's bytes to the state, as every auditor does.
     pub(super) fn append(&mut self, batch: &SealedBatch, proposer: Address) {
         let before = self.state.clone();
-        let chunks =
-            decode_payload(&batch.payload).expect("the sealer frames payloads, and the disk is checked");
         let mut settlements: Vec<(JobId, u32, bool)> = Vec::new();
-        for chunk in &chunks {
+        for chunk in &batch.chunks {
             let context = Context {
                 deployment: self.deployment,
                 time: batch.header.time,
@@ -253,12 +256,13 @@ impl Batches {
                 }
             }
         }
-        let credits = summarise(batch.header.pre_root, &chunks).credit_count;
+        let credits = summarise(batch.header.pre_root, &batch.chunks).credit_count;
         self.records.push(BatchRecord {
             proposer,
             header: batch.header,
-            chunks: chunks.into_iter().map(|chunk| chunk.bytes).collect(),
-            payload_bytes: batch.payload.len() as u64,
+            chunks: batch.chunks.iter().map(|chunk| chunk.bytes.clone()).collect(),
+            mode: batch.mode,
+            bytes: data_bytes(&batch.chunks, batch.mode),
             credits,
             settlements,
             posted: None,

@@ -6,6 +6,8 @@ use protocol::ids::{Address, WorkerId};
 use protocol::job::Name;
 use protocol::sign::eip712::Domain;
 
+use super::posting::BatchData;
+
 /// What the core is told once, at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -19,6 +21,8 @@ pub struct Config {
     pub close_grace_s: u64,
     /// Seconds after an acceptance by which its settlement must be posted.
     pub settle_by_s: u64,
+    /// Where batches' bytes are to stand.
+    pub batch_data: BatchData,
     /// Milliseconds that ops wait for company before a batch is sealed.
     pub seal_after_ms: u64,
     /// Milliseconds a worker that lost its link keeps its tasks.

@@ -9,6 +9,8 @@ use protocol::stakes::Stake;
 use protocol::time::Millis;
 use protocol::wire::message::Hello;
 
+use super::posting::Prices;
+
 /// One thing that happened, and when.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -117,6 +119,8 @@ pub enum Event {
     BaseTime {
         /// Unix seconds.
         secs: u64,
+        /// What it asks for; `None` where nobody needs to know.
+        prices: Option<Prices>,
     },
     /// The base layer has a batch, in a block that may still be reorganised. Told again when it stands elsewhere.
     BatchPosted {

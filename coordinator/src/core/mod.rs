@@ -16,6 +16,7 @@ pub mod jobs;
 mod keep;
 pub mod limits;
 pub mod others;
+pub mod posting;
 mod receipts;
 mod results;
 mod rounds;
@@ -148,7 +149,7 @@ impl Coordinator {
                 self.on_model_ready(job, round, outcome, &mut effects)
             }
             Event::Stakes { changed } => self.on_stakes(changed),
-            Event::BaseTime { secs } => self.base_clock.hear(secs, self.now),
+            Event::BaseTime { secs, prices } => self.base_clock.hear(secs, prices, self.now),
             Event::BatchPosted { number, transaction, gas, posted_at, final_at } => {
                 let posted = Posted { transaction, gas, at: posted_at, final_at };
                 if self.batches.awaits_post(number) || self.batches.has_moved(number, &posted) {

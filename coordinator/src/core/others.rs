@@ -4,7 +4,6 @@
 
 use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
-use protocol::ledger::batch::encode_payload;
 use protocol::ledger::fraud::Fraud;
 use protocol::ledger::{Deriver, PostedBatch};
 use protocol::time::Millis;
@@ -47,8 +46,8 @@ impl Batches {
         let chunks = posted.chunks().map(|chunks| chunks.into_iter().map(|stated| stated.chunk));
         match (deriver.batch(posted, None).holds(), chunks) {
             (true, Ok(chunks)) => {
-                let payload = encode_payload(&chunks.collect::<Vec<_>>());
-                Judged::Right(Box::new(SealedBatch { header: posted.header, payload }))
+                let (chunks, mode) = (chunks.collect(), posted.mode());
+                Judged::Right(Box::new(SealedBatch { header: posted.header, chunks, mode }))
             }
             _ => {
                 Fraud::of(&deriver, posted).map_or(Judged::Elsewhere, |fraud| Judged::Wrong(Box::new(fraud)))

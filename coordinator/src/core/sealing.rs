@@ -2,12 +2,13 @@
 
 use protocol::ids::{AccountIndex, BatchId};
 use protocol::ledger::share::{AcceptedTask, Reward, divide};
-use protocol::ledger::{self, BatchBuilder, BatchStart, SealError};
+use protocol::ledger::{self, BatchBuilder, BatchMode, BatchStart, SealError};
 
 use super::batches::SealedBatch;
 use super::fact::Fact;
 use super::jobs::Job;
 use super::limits::BATCH_CREDITS_MAX;
+use super::posting::{BatchData, cheaper};
 use super::timers::Timer;
 use super::{Coordinator, Effect};
 
@@ -84,7 +85,22 @@ impl Coordinator {
         self.batches.records.last().map_or(0, |record| record.header.time)
     }
 
+    /// What waits, in the form that it is to be posted in.
     fn build_batch(&self, time: u64) -> Option<SealedBatch> {
+        let calldata = || self.write_batch(BatchMode::Calldata, time);
+        // Without bytes there is nothing to put into a blob.
+        let blobs = || self.write_batch(BatchMode::Blobs, time).filter(|batch| !batch.chunks.is_empty());
+        match (self.config.batch_data, self.base_clock.prices()) {
+            (BatchData::Calldata, _) | (BatchData::Auto { .. }, None) => calldata(),
+            (BatchData::Blobs, _) => blobs().or_else(calldata),
+            (BatchData::Auto { blobs_at_percent }, Some(prices)) => match (calldata(), blobs()) {
+                (Some(calldata), Some(blobs)) => Some(cheaper(calldata, blobs, prices, blobs_at_percent)),
+                (calldata, _) => calldata,
+            },
+        }
+    }
+
+    fn write_batch(&self, mode: BatchMode, time: u64) -> Option<SealedBatch> {
         let batches = &self.batches;
         let start = BatchStart {
             number: BatchId(batches.records.len() as u64 + 1),
@@ -92,7 +108,11 @@ impl Coordinator {
             proposer: self.config.operator,
             queue_end: batches.queue.len(),
         };
-        let mut builder = BatchBuilder::new(batches.state.clone(), start, batches.deployment, &batches.queue)
+        let begin = match mode {
+            BatchMode::Calldata => BatchBuilder::new,
+            BatchMode::Blobs => BatchBuilder::in_blobs,
+        };
+        let mut builder = begin(batches.state.clone(), start, batches.deployment, &batches.queue)
             .expect("the batch sees the queue as far as it is known");
         builder.consume_queue().expect("the base layer numbers jobs as the ledger does");
         let mut full = false;
@@ -118,7 +138,7 @@ impl Coordinator {
             return None;
         }
         let (batch, _) = builder.seal();
-        Some(SealedBatch { header: batch.header, payload: batch.payload() })
+        Some(SealedBatch { header: batch.header, chunks: batch.chunks, mode })
     }
 
     fn settle_into(&self, builder: &mut BatchBuilder<'_>) {

@@ -13,7 +13,8 @@ use protocol::hash::Keccak;
 use protocol::ledger::fraud::ResultOpening;
 use protocol::ledger::results::{results_root, results_tree};
 
-use super::chain::{Chain, Look, RETRY_MS};
+use super::chain::{Chain, RETRY_MS};
+use super::watch::Look;
 
 /// A leaf of a batch, by the batch's commitment.
 type LeafName = (Keccak, u32);

@@ -10,9 +10,11 @@ mod leaves;
 pub mod metrics;
 pub mod peers;
 mod places;
+pub mod posted;
 mod prove;
 pub mod stakes;
 pub mod store;
+mod watch;
 
 use std::future::Future as _;
 use std::net::SocketAddr;
@@ -23,7 +25,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use contracts::base_layer::BaseLayer as _;
-use contracts::rpc::{RpcChain, RpcWriter};
+use contracts::rpc::{BlobSource, RpcChain, RpcWriter};
 use protocol::api::{Info, SCHEMA};
 use protocol::ids::CoordinatorId;
 use protocol::quic::{CloseCode, LinkError, Server, ServerLimits, key_file};
@@ -32,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
+use crate::core::posting::BatchData;
 use crate::core::{self, Coordinator, Event};
 use crate::error::NodeError;
 use aggregate::Aggregator;
@@ -42,6 +45,7 @@ use event_loop::{Core, EventLoop, Outlets};
 use metrics::Metrics;
 use peers::Peers;
 use places::Places;
+use posted::PostedBlobs;
 use stakes::StakeWatch;
 use store::Store;
 
@@ -77,7 +81,10 @@ impl Node {
         let secret = node_key.derive("fedroll 1 assignment nonces");
         let salts = node_key.derive("fedroll 1 challenge salts");
         let operator = Arc::new(read_key(&config.key_file)?);
-        let reader = RpcChain::connect(&config.rpc, config.rollup).await?;
+        let posted = Arc::new(PostedBlobs::open(&config.data_dir)?);
+        // What stands in blobs is its own, and it knows what that says.
+        let own = BlobSource::Mirror(posted.folder().to_owned());
+        let reader = RpcChain::connect(&config.rpc, config.rollup).await?.with_blobs(own).with_gaps();
         let layer = reader.clone().with_key(&operator);
         let proposer = layer.config().proposer;
         if proposer != operator.address() {
@@ -146,6 +153,8 @@ impl Node {
             clock: clock.clone(),
             poll,
             places: Places::default(),
+            asks_prices: matches!(config.batch_data, BatchData::Auto { .. }),
+            posted_blobs: posted.clone(),
         });
         let (failed, chain_failure) = oneshot::channel();
         tokio::spawn(chain.clone().post(requests, failed));
@@ -156,6 +165,7 @@ impl Node {
         let api = http::Api {
             core: core.clone(),
             blobs,
+            posted,
             metrics,
             clock,
             domain,
@@ -244,6 +254,7 @@ fn core_config(config: &Config, layer: &RpcWriter, operator: &EthKey, secret: [u
         registry: config.registry,
         close_grace_s: layer.config().close_grace,
         settle_by_s: config.settle_by_s,
+        batch_data: config.batch_data,
         seal_after_ms: config.seal_after_ms,
         reconnect_grace_ms: config.reconnect_grace_ms,
         keep_rounds: config.keep_rounds,

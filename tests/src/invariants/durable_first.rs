@@ -6,7 +6,7 @@ use protocol::job::Acceptance;
 use protocol::wire::message::ToWorker;
 
 use super::{Checked, require};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, hash_of};
 
 const PROPERTY: &str = "nothing leaves before its fact is durable";
 
@@ -85,7 +85,7 @@ pub fn promised(
 /// # Errors
 /// If it was never sealed.
 pub fn posted(oracle: &Oracle, batch: &SealedBatch) -> Checked {
-    let hash = protocol::hash::keccak(&[&batch.payload]);
+    let hash = hash_of(batch);
     let sealed = oracle.sealed.get(&batch.header.number.0);
     require(oracle.sealed_ever.contains(&hash), PROPERTY, || {
         format!("batch {} is posted as {hash:?} and sealed as {sealed:?}", batch.header.number)

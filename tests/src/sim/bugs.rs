@@ -222,9 +222,11 @@ impl Sim {
 
     /// Changes what is posted.
     pub(super) fn plant_in_post(&self, mut batch: SealedBatch) -> SealedBatch {
-        if self.planted(Bug::BatchPaysAnother) && batch.payload.len() > 60 {
-            // The lowest byte of the first op that is long enough to carry an account.
-            batch.payload[16] ^= 1;
+        if self.planted(Bug::BatchPaysAnother)
+            && let Some(chunk) = batch.chunks.first_mut().filter(|chunk| chunk.bytes.len() > 25)
+        {
+            // The lowest byte of the account, if it opens with credits.
+            chunk.bytes[13] ^= 1;
         }
         batch
     }

@@ -91,6 +91,7 @@ impl CoordinatorNode {
             close_grace_s: params.close_grace_s(),
             // In some runs so soon that rounds without a quorum have to end for it.
             settle_by_s: params.settle_by_s,
+            batch_data: params.batch_data(),
             seal_after_ms: params.seal_after_ms,
             reconnect_grace_ms: params.reconnect_grace_ms,
             keep_rounds: params.keep_rounds as u32,

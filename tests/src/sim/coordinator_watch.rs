@@ -2,6 +2,7 @@
 
 use coordinator::core::Event;
 use coordinator::core::batches::SealedBatch;
+use coordinator::core::posting::{BatchData, Prices};
 use protocol::hash::Keccak;
 use protocol::ids::BatchId;
 use protocol::limits::BATCH_LAG_S_MAX;
@@ -27,7 +28,8 @@ impl Sim {
         // A batch counted as posted before the base layer was asked is missing if it is not there.
         let secs = self.chain.head_time();
         if secs > 0 {
-            self.coordinator_input(Event::BaseTime { secs })?;
+            let prices = self.prices();
+            self.coordinator_input(Event::BaseTime { secs, prices })?;
         }
         self.tell_missing()?;
         self.tell_queue()?;
@@ -45,6 +47,17 @@ impl Sim {
         self.post_again();
         self.prove_again();
         Ok(())
+    }
+
+    /// What the base layer asks for just then; now and then the shell does not know.
+    fn prices(&mut self) -> Option<Prices> {
+        let asked = matches!(self.coordinator.config.batch_data, BatchData::Auto { .. });
+        if !asked || self.rng.chance(1, 8) {
+            return None;
+        }
+        let wei = [0, 1, 1_000_000, 1_000_000_000, 50_000_000_000, u64::MAX];
+        let mut price = || wei[self.rng.below(wei.len() as u64) as usize];
+        Some(Prices { gas: price(), blob_gas: price() })
     }
 
     fn tell_queue(&mut self) -> Checked {

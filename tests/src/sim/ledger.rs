@@ -8,11 +8,11 @@ use coordinator::core::batches::SealedBatch;
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId};
-use protocol::ledger::batch::{decode_payload, summarise};
+use protocol::ledger::batch::{decode_payload, encode_payload, summarise};
 use protocol::ledger::fraud::Fraud;
 use protocol::ledger::{
-    Batch, BatchBuilder, BatchMode, BatchStart, Chunk, Deployment, Deriver, FramingError, PostedBatch, Queue,
-    QueueAction, QueueItem, State,
+    Batch, BatchBuilder, BatchMode, BatchStart, Blob, Chunk, Deployment, Deriver, InBlobs, PostedBatch,
+    Queue, QueueAction, QueueItem, State, VersionedHash, blob,
 };
 use protocol::limits::BATCH_LAG_S_MAX;
 
@@ -205,24 +205,21 @@ impl Ledger {
         let mut builder = builder.expect("it starts where the last batch ended");
         builder.consume_queue().expect("what waits can be consumed");
         let mut batch = builder.seal().0;
+        let sealed = |batch: &Batch| SealedBatch {
+            header: batch.header,
+            chunks: batch.chunks.clone(),
+            mode: batch.mode,
+        };
         match posts {
             Posts::Right => {
-                let sealed = SealedBatch { header: batch.header, payload: batch.payload() };
-                self.enter_post(&sealed, time, STRANGER, oracle)?;
+                self.enter_post(&sealed(&batch), time, STRANGER, oracle)?;
             }
             Posts::WrongInTheMiddle | Posts::WrongAtTheEnd => {
                 bend(&mut batch, posts == Posts::WrongAtTheEnd);
                 self.wrong = Some(time);
             }
         }
-        let posted = PostedBatch {
-            header: batch.header,
-            proposer: STRANGER,
-            payload: batch.payload(),
-            blobs: None,
-            commitment: batch.commitment(),
-        };
-        self.foreign.insert(start.number, Rc::new(posted));
+        self.foreign.insert(start.number, Rc::new(posted(&sealed(&batch), STRANGER)));
         Ok(())
     }
 
@@ -262,11 +259,7 @@ impl Ledger {
                 return Err(Violation::new("what is posted can be posted", what));
             }
         }
-        let chunks = decode_payload(&batch.payload).expect("judged above");
-        let summary = summarise(batch.header.pre_root, &chunks);
-        let commitment = batch.header.commitment(proposer, &summary, BatchMode::Calldata);
-        let payload = batch.payload.clone();
-        let posted = PostedBatch { header: batch.header, proposer, payload, blobs: None, commitment };
+        let posted = posted(batch, proposer);
         let verdict = self.deriver.batch(&posted, None);
         roots::rebuild(&verdict)?;
         settlements::credit(oracle, &verdict, &mut self.settlements, &mut self.closed)?;
@@ -303,9 +296,14 @@ impl Ledger {
         wrong(header.time >= self.batch_time(), "its time runs back")?;
         let known: Option<Keccak> = self.queue().hash_at(header.queue_end);
         wrong(known == Some(header.queue_hash), "it saw another queue")?;
-        let chunks: Result<_, FramingError> = decode_payload(&batch.payload);
-        let chunks = chunks.map_err(|_| Revert::Wrong("its payload is malformed"))?;
-        let post_root = summarise(header.pre_root, &chunks).post_root;
+        match batch.mode {
+            BatchMode::Calldata => {
+                let read = decode_payload(&encode_payload(&batch.chunks));
+                wrong(read.as_ref() == Ok(&batch.chunks), "its payload is malformed")?;
+            }
+            BatchMode::Blobs => wrong(blob::fit(&batch.chunks), "its chunks do not fit into blobs")?,
+        }
+        let post_root = summarise(header.pre_root, &batch.chunks).post_root;
         wrong(post_root == header.post.root(), "its chunks lead elsewhere than its header says")?;
         let due = (0..self.queue().len())
             .filter_map(|index| self.queue().get(index))
@@ -325,4 +323,23 @@ fn bend(batch: &mut Batch, at_the_end: bool) {
     }
     batch.header.post.queue_position += 1;
     batch.chunks.push(nothing(batch.header.post.root()));
+}
+
+/// A batch as the base layer has it.
+fn posted(batch: &SealedBatch, proposer: Address) -> PostedBatch {
+    let header = batch.header;
+    let (payload, blobs) = match batch.mode {
+        BatchMode::Calldata => (encode_payload(&batch.chunks), None),
+        BatchMode::Blobs => {
+            let blobs = blob::encode(&batch.chunks);
+            // Commitments to polynomials are for the scenarios: here a blob is known by its hash.
+            let named = |blob: &Blob| VersionedHash(protocol::hash::keccak(&[blob.bytes()]).0);
+            let hashes = blobs.iter().map(named).collect();
+            let credits = summarise(header.pre_root, &batch.chunks).credit_count;
+            (Vec::new(), Some(InBlobs { count: batch.chunks.len() as u32, credits, hashes, blobs }))
+        }
+    };
+    let mut posted = PostedBatch { header, proposer, payload, blobs, commitment: Keccak::ZERO };
+    posted.commitment = posted.expected_commitment().expect("a batch that was taken can be read");
+    posted
 }

@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+use coordinator::core::posting::BatchData;
 use protocol::rng::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +143,8 @@ parameters! {
     bring_data,
     /// A wrong batch is proven by somebody else than the coordinator, in a block.
     watchers,
+    /// Where batches stand: 0 in calldata, 1 in blobs, else in blobs where these cost at most so many percent.
+    batch_data,
 }
 
 impl Params {
@@ -216,6 +219,16 @@ impl Params {
             strangers: fault(&mut rng, 500, 5_000),
             bring_data: pick(&mut rng, &[0, 3_000, WHOLE]),
             watchers: pick(&mut rng, &[0, 0, 3_000]),
+            batch_data: pick(&mut rng, &[0, 0, 1, 50, 150, 1_000]),
+        }
+    }
+
+    /// The operator's choice.
+    pub fn batch_data(&self) -> BatchData {
+        match self.batch_data {
+            0 => BatchData::Calldata,
+            1 => BatchData::Blobs,
+            percent => BatchData::Auto { blobs_at_percent: u16::try_from(percent).unwrap_or(u16::MAX) },
         }
     }
 

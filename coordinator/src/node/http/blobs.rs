@@ -1,4 +1,5 @@
-//! Blobs over HTTP: requesters bring held-out sets and inputs, anyone fetches models and answers.
+//! Blobs over HTTP: requesters bring held-out sets and inputs, anyone fetches models and answers, and the blobs that
+//! batches were posted in.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Json, Response};
 use bytes::Bytes;
 use protocol::api::SCHEMA;
 use protocol::hash::Digest;
+use protocol::ledger::VersionedHash;
 use protocol::limits::BLOB_BYTES_MAX;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
@@ -64,6 +66,23 @@ pub async fn get_blob(
             (StatusCode::PARTIAL_CONTENT, kind, size, range, stream).into_response()
         }
     })
+}
+
+/// `GET /blobs/{hash}`, where a mirror has it too: a blob that a batch was posted in.
+pub async fn get_posted(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, Refusal> {
+    let hash: VersionedHash = hash.parse().map_err(|error| {
+        let fix = "a batch's blob is named by its 32-byte versioned hash in hex";
+        Refusal::bad("bad-hash", format!("'{hash}': {error}"), fix)
+    })?;
+    let posted = api.posted.clone();
+    let read = tokio::task::spawn_blocking(move || posted.read(&hash)).await;
+    let read = read.map_err(std::io::Error::from).flatten();
+    let missing = || {
+        let fix = "only batches of this coordinator that stand in blobs are kept here";
+        Refusal::unknown("unknown-blob", "no batch was posted in that blob", fix)
+    };
+    let bytes = read.map_err(|error| Refusal::internal(error.to_string()))?.ok_or_else(missing)?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
 
 fn chunks(file: tokio::fs::File) -> impl futures_core::Stream<Item = std::io::Result<Bytes>> + Send {

@@ -28,6 +28,7 @@ use super::blobs::Blobs;
 use super::clock::Clock;
 use super::event_loop::{Core, Stopped};
 use super::metrics::Metrics;
+use super::posted::PostedBlobs;
 
 /// What every handler needs.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Api {
     pub core: Core,
     /// The blobs.
     pub blobs: Arc<Blobs>,
+    /// The blobs of posted batches.
+    pub posted: Arc<PostedBlobs>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -101,6 +104,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/batches", get(jobs::batches))
         .route("/v1/batches/{number}/evidence", get(jobs::evidence))
         .route("/v1/blobs/{digest}", blobs)
+        .route("/blobs/{hash}", get(blobs::get_posted))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(SPEC_BYTES_MAX))
         .with_state(api)

@@ -231,7 +231,7 @@ pub fn batches(core: &Coordinator) -> BatchList {
         .into(),
         root: record.header.post.root(),
         credits: record.credits,
-        bytes: record.payload_bytes,
+        bytes: record.bytes,
         transaction: record.posted.map(|posted| posted.transaction),
         gas: record.posted.map(|posted| posted.gas),
         final_at: record.posted.map(|posted| posted.final_at),
