@@ -138,6 +138,11 @@ impl Batches {
         self.unposted().is_some_and(|batch| batch.header.number == number)
     }
 
+    /// Whether it is this very batch that is to be posted next: one of its number may have been sealed anew.
+    pub fn wants(&self, header: &BatchHeader) -> bool {
+        self.unposted().is_some_and(|batch| batch.header == *header)
+    }
+
     /// Whether a batch is posted and not final.
     pub fn awaits_finality(&self, number: BatchId) -> bool {
         self.pending_record(number).is_some_and(|record| record.posted.is_some())

@@ -3,7 +3,7 @@
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt};
-use protocol::ledger::{PostedBatch, QueueItem};
+use protocol::ledger::{BatchHeader, PostedBatch, QueueItem};
 use protocol::sign::Signed;
 use protocol::stakes::Stake;
 use protocol::time::Millis;
@@ -160,8 +160,8 @@ pub enum Event {
     },
     /// The batch that waits to be posted is not on the base layer, and the contract will refuse it for ever.
     BatchExpired {
-        /// Its number.
-        number: BatchId,
+        /// What it states.
+        header: Box<BatchHeader>,
     },
     /// The base layer counts a batch, and all before it, as final.
     BatchFinal {

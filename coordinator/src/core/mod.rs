@@ -166,9 +166,9 @@ impl Coordinator {
                     self.record(Fact::Dropped { number }, &mut effects);
                 }
             }
-            Event::BatchExpired { number } => {
-                if self.batches.awaits_post(number) {
-                    self.record(Fact::Unsealed { number }, &mut effects);
+            Event::BatchExpired { header } => {
+                if self.batches.wants(&header) {
+                    self.record(Fact::Unsealed { number: header.number }, &mut effects);
                 }
             }
             Event::BatchFinal { number } => {

@@ -31,8 +31,8 @@ impl Coordinator {
         }
         match self.build_batch(date) {
             Some(batch) => {
-                self.record(Fact::Sealed(Box::new(batch.clone())), effects);
-                effects.push(Effect::Post(Box::new(batch)));
+                // Asked for once: `post_next` does.
+                self.record(Fact::Sealed(Box::new(batch)), effects);
             }
             // Everything that waits is held up by a limit that time lifts (a job's spending rate): look again then.
             None => {

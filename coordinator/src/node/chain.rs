@@ -15,8 +15,8 @@ use super::clock::Clock;
 use super::event_loop::{Core, Stopped};
 use super::places::Places;
 use super::posted::PostedBlobs;
-use crate::core::Event;
 use crate::core::batches::SealedBatch;
+use crate::core::{Coordinator, Event};
 use crate::error::NodeError;
 
 /// Milliseconds before a call that failed for a passing reason is made again: the first time, and at most.
@@ -75,9 +75,14 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         sealed: SealedBatch,
         requests: &mut mpsc::UnboundedReceiver<PostRequest>,
     ) -> Result<Option<PostRequest>, Failure> {
-        let number = sealed.header.number;
+        let (header, number) = (sealed.header, sealed.header.number);
+        // What was asked for a while ago may have been sealed anew since: posting it would undo that.
+        let wanted = move |core: &Coordinator| core.batches().wants(&header);
+        if !self.core.read(wanted).await? {
+            return Ok(None);
+        }
         let batch = Batch {
-            header: sealed.header,
+            header,
             proposer: self.operator,
             chunks: sealed.chunks.clone(),
             results: Vec::new(),
@@ -98,13 +103,13 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
                 }
                 Err(error) if self.can_never_be_posted(&sealed, &error).await => {
                     tracing::warn!(%number, %error, "the batch can never be posted: sealing anew");
-                    self.core.tell(Event::BatchExpired { number }).await?;
+                    self.core.tell(Event::BatchExpired { header: Box::new(header) }).await?;
                     return Ok(None);
                 }
                 // A refusal by the contract may pass as well: a block whose time lies behind ours, an old view.
                 Err(error) => tracing::warn!(%number, %error, retry_ms = wait, "could not post the batch"),
             }
-            if !self.core.read(move |core| core.batches().awaits_post(number)).await? {
+            if !self.core.read(wanted).await? {
                 return Ok(None);
             }
             // The newest request is what the core wants: a reorganisation may have taken back the batch before.

@@ -163,9 +163,9 @@ impl Sim {
         // Only what is final can tell that a batch is too old to be posted: any other block may still be replaced.
         self.check_posted_soon(number)?;
         let Some(core) = self.coordinator.core() else { return Ok(()) };
-        let time = core.batches().unposted().map_or(0, |batch| batch.header.time);
-        if self.chain.settled_time() > time + BATCH_LAG_S_MAX {
-            return self.coordinator_input(Event::BatchExpired { number });
+        let Some(header) = core.batches().unposted().map(|batch| batch.header) else { return Ok(()) };
+        if self.chain.settled_time() > header.time + BATCH_LAG_S_MAX {
+            return self.coordinator_input(Event::BatchExpired { header: Box::new(header) });
         }
         Ok(())
     }
