@@ -15,7 +15,7 @@ use protocol::time::Millis;
 use protocol::wire::message::Hello;
 
 use crate::invariants::{
-    Checked, Violation, earned, fair, paid_once, promises, rounds, selection, settlements,
+    Checked, Violation, earned, fair, kept, paid_once, promises, rounds, selection, settlements,
 };
 
 /// A receipt that the coordinator has, durably, found good.
@@ -82,6 +82,10 @@ pub struct Oracle {
     pub done: BTreeSet<(JobId, u32)>,
     /// The newest model of each job, and the round that made it.
     pub models: BTreeMap<JobId, (Option<u32>, Digest)>,
+    /// The weights that each round of training starts from.
+    pub bases: BTreeMap<(JobId, u32), Digest>,
+    /// Settlements that batches close.
+    pub credited: kept::Credited,
     /// Sealed batches that were not taken back, by number: the hash of their payload.
     pub sealed: BTreeMap<u64, Keccak>,
     /// Payloads that were ever sealed: one whose place a stranger took may still be on its way out.
@@ -140,6 +144,8 @@ impl Oracle {
             closed: BTreeSet::new(),
             done: BTreeSet::new(),
             models: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            credited: kept::Credited::new(),
             sealed: BTreeMap::new(),
             sealed_ever: BTreeSet::new(),
             reached: BTreeSet::new(),
@@ -227,6 +233,7 @@ impl Oracle {
             },
             Fact::ModelReady { job, round, model, .. } => {
                 self.models.insert(*job, (*round, *model));
+                self.bases.insert((*job, round.map_or(0, |round| round + 1)), *model);
             }
             Fact::Assigned { task, worker, nonce, .. } => {
                 paid_once::assignment(self, *task, *nonce)?;
@@ -278,6 +285,7 @@ impl Oracle {
             }
             Fact::Sealed(batch) => {
                 paid_once::batch(self, batch)?;
+                self.credited.sealed(batch);
                 let hash = hash_of(batch);
                 self.sealed.insert(batch.header.number.0, hash);
                 self.sealed_ever.insert(hash);
@@ -286,10 +294,12 @@ impl Oracle {
                 self.sealed.split_off(&number.0);
             }
             Fact::Adopted { batch, .. } => {
+                self.credited.sealed(batch);
                 self.sealed.split_off(&batch.header.number.0);
                 self.sealed.insert(batch.header.number.0, hash_of(batch));
             }
-            Fact::Posted { .. } | Fact::Final { .. } | Fact::Dropped { .. } => {}
+            Fact::Final { number } => self.credited.finalised(number.0),
+            Fact::Posted { .. } | Fact::Dropped { .. } => {}
         }
         Ok(())
     }

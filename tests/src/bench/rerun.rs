@@ -39,8 +39,11 @@ pub(super) async fn run(report: &mut Report) -> Result<()> {
         let weights = Weights::init(&model, work.seed)?;
         let alone = best_s(RUNS, || alone(&work.task(0, 0, weights.digest()), &weights, &data));
         let again = verified(&work, &blob).await?;
-        report
-            .add(Row::new(name, again, "s").against("the training alone", alone).at_most(alone * OVERHEAD))?;
+        report.add(
+            Row::new(name, again, "s")
+                .against("the training alone", alone)
+                .at_most((1e3 * alone * OVERHEAD).round() / 1e3),
+        )?;
     }
     Ok(())
 }

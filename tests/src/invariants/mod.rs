@@ -6,6 +6,7 @@ pub mod durable_first;
 pub mod earned;
 pub mod fair;
 pub mod finality;
+pub mod kept;
 pub mod paid_once;
 pub mod promises;
 pub mod refunds;

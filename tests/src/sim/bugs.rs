@@ -3,7 +3,7 @@
 
 use coordinator::core::batches::SealedBatch;
 use coordinator::core::{Effect, Event, Fact};
-use protocol::job::Work;
+use protocol::job::{TaskData, TaskWork, Work};
 use protocol::sign::NodeKey;
 use protocol::time::Millis;
 use protocol::wire::message::ToWorker;
@@ -93,6 +93,10 @@ bugs! {
     ClosesLate,
     /// The stakes are halved: workers are told half of a task's price.
     PriceHalved,
+    /// Tasks are told to be on another shard than the spec deals them.
+    AnotherShard,
+    /// The newest results are thrown away with the old ones.
+    DiscardsEarly,
 }
 
 impl Sim {
@@ -153,6 +157,18 @@ impl Sim {
                 let who = self.rng.below(self.peers.len() as u64) as usize;
                 let to = self.peer_id(who);
                 self.keep_effect(Effect::Send { to, message });
+            }
+            (Bug::AnotherShard, Effect::Send { to, message: ToWorker::Assign { mut task, posted } }) => {
+                if let TaskWork::Train(train) = &mut task.work
+                    && let TaskData::Shard(shard) = &mut train.data
+                {
+                    shard.digest.0[0] ^= 1;
+                }
+                self.keep_effect(Effect::Send { to, message: ToWorker::Assign { task, posted } });
+            }
+            (Bug::DiscardsEarly, Effect::Discard(mut blobs)) => {
+                blobs.extend(self.oracle.accepted.last_key_value().map(|(_, accepted)| accepted.result));
+                self.keep_effect(Effect::Discard(blobs));
             }
             (Bug::PriceHalved, Effect::Send { to, message: ToWorker::Assign { mut task, posted } }) => {
                 task.price = task.price.div_ceil(2);

@@ -329,6 +329,7 @@ impl Sim {
             }
             Effect::Discard(blobs) => {
                 for digest in blobs {
+                    invariants::kept::discarded(&self.oracle, &digest)?;
                     self.coordinator.blobs.remove(&digest);
                     self.coordinator.sent.retain(|(sent, _)| *sent != digest);
                 }
