@@ -157,6 +157,22 @@ async fn job_files(shell: &mut Shell) -> Result<()> {
     shell.run("fedroll job plan bad.toml --format json").await?;
     shell.rewrite("job.toml", "bad.toml", &[("workers = 2 ", "workers = 3 ")])?;
     shell.run("fedroll job plan bad.toml").await?;
+    // Two thousand digits that the job brings, for workers without any.
+    let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/data/mnist/test-");
+    let file = |what: &str| format!("{what} = \"{digits}{what}.idx.gz\"");
+    let brought = [
+        ("data = \"mnist\" ", "# data = \"mnist\" "),
+        ("# [data] ", "[data] "),
+        ("# images = \"images.idx.gz\"", &file("images")),
+        ("# labels = \"labels.idx.gz\"", &file("labels")),
+        ("# shards = 8 ", "shards = 8 "),
+        ("by = \"workers\"", "by = \"none\""),
+    ];
+    shell.rewrite("job.toml", "shards.toml", &brought)?;
+    shell.run("fedroll job plan shards.toml").await?;
+    shell.run("fedroll job plan shards.toml --format json").await?;
+    shell.rewrite("shards.toml", "bad.toml", &[("shards = 8 ", "shards = 1 ")])?;
+    shell.run("fedroll job plan bad.toml").await?;
     Ok(())
 }
 

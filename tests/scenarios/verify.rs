@@ -2,21 +2,29 @@
 //! worker cannot be, and is said so.
 
 use anyhow::{Context as _, Result, ensure};
+use contracts::rpc::Windows;
 use models::data::{Dataset, shard};
-use protocol::api::{JobPhase, SettlementWork};
+use models::infer::encode_inputs;
+use models::weights::Weights;
+use protocol::api::{JobPhase, JobStatus, SettlementWork};
 use protocol::hash::Digest;
 use protocol::ids::{JobId, WorkerId};
-use protocol::job::{Evaluation, JobSpec, Receipt, ShardBlob, SpecFields, Train, TrainData, Work};
+use protocol::job::{
+    Evaluation, Infer, InputBlob, JobSpec, Receipt, ShardBlob, SpecFields, Train, TrainData, Work,
+};
 use protocol::sign::Unverified;
 use protocol::wire::codec;
 use serde_json::Value;
-use tests::real::{Client, Network, Quirk, Ran, Shell, TAG, Worker, job, model, train, training};
+use tests::real::{Chain, Client, Network, Quirk, Ran, Shell, TAG, Worker, job, model, train, training};
 use tokio::sync::Semaphore;
 
 use crate::network::good_update;
 
 /// Enough for every blob to be there when it is looked for.
 const SETTINGS: &str = "seal_after_ms = 100\npoll_ms = 50\nkeep_rounds = 100\n";
+/// The least that is kept, on a chain where nothing becomes final while the test runs.
+const SHORT: &str = "seal_after_ms = 100\npoll_ms = 50\nkeep_rounds = 1\n";
+const WINDOWS: Windows = Windows { challenge: 100, ..Windows::DEVELOPMENT };
 /// Examples of each shard.
 const EXAMPLES: u32 = 100;
 
@@ -41,6 +49,24 @@ fn on_shards(name: &str, rounds: u32, shards: &[(ShardBlob, Vec<u8>)]) -> Result
 async fn submit(network: &Network, spec: &JobSpec, shards: &[(ShardBlob, Vec<u8>)]) -> Result<JobId> {
     let blobs: Vec<&[u8]> = shards.iter().map(|(_, blob)| blob.as_slice()).collect();
     network.requester.submit(spec, &blobs).await
+}
+
+/// Asks for answers to two small inputs.
+async fn infer(network: &Network) -> Result<JobId> {
+    let weights = Weights::init(&model(), 5)?.to_bytes();
+    let input = |from: u32| {
+        encode_inputs(&(from..from + 48).map(|at| at as f32 / 100.0).collect::<Vec<_>>(), model().input)
+    };
+    let inputs = [input(0)?, input(7)?];
+    let work = Infer {
+        model: model(),
+        weights: Digest::of(&weights),
+        inputs: inputs.iter().map(|blob| InputBlob { digest: Digest::of(blob), items: 3 }).collect(),
+        group_tasks: 2,
+        deadline_ms: 60_000,
+    };
+    let fields = SpecFields { work: Work::Infer(work), ..job("asked", train(model(), TAG, 1, 1)?)?.into() };
+    network.requester.submit(&JobSpec::new(fields)?, &[&weights, &inputs[0], &inputs[1]]).await
 }
 
 /// Who signed for the tasks of a settlement.
@@ -74,9 +100,12 @@ async fn honest_work_on_a_jobs_data_gives_the_same_bits_again_also_without_its_c
     let id = submit(&network, &on_shards("honest", 3, &shards)?, &shards).await?;
     network.requester.wait(id, 60, |status| status.phase == JobPhase::Done).await?;
 
+    let asked = infer(&network).await?;
+    network.requester.wait(asked, 60, |status| status.phase == JobPhase::Done).await?;
+
     let shell = Shell::new(dir.path());
     let url = &network.coordinator.http;
-    for task in ["0/0/0", "0/0/1", "0/2/1"] {
+    for task in ["0/0/0", "0/0/1", "0/2/1", "1/0/1"] {
         let ran =
             shell.quietly(&format!("fedroll verify task {task} --coordinator {url} --format json")).await?;
         ensure!(ran.code == 0 && result(&ran)?["outcome"] == "same-bits", "{ran:?}");
@@ -91,7 +120,7 @@ async fn honest_work_on_a_jobs_data_gives_the_same_bits_again_also_without_its_c
     let all = format!("fedroll audit {chain} --evidence {url} --mirror kept --reexecute 1");
     let ran = shell.quietly(&all).await?;
     let drawn = result(&ran)?["reexecuted"]["drawn"].as_array().cloned().context("tasks were drawn")?;
-    ensure!(ran.code == 0 && drawn.len() == 6, "{ran:?}");
+    ensure!(ran.code == 0 && drawn.len() == 8, "{ran:?}");
     ensure!(drawn.iter().all(|task| task["outcome"] == "same-bits"), "{drawn:?}");
 
     // Nobody is left but the mirror: a folder of plain files.
@@ -102,7 +131,7 @@ async fn honest_work_on_a_jobs_data_gives_the_same_bits_again_also_without_its_c
     ensure!(ran.code == 0 && ran.stdout.contains("same bits"), "{ran:?}");
     let some = shell.quietly(&format!("fedroll audit {chain} --evidence kept --reexecute 0.4")).await?;
     let drawn = result(&some)?["reexecuted"]["drawn"].as_array().cloned().context("tasks were drawn")?;
-    ensure!(some.code == 0 && drawn.len() == 3, "{some:?}");
+    ensure!(some.code == 0 && drawn.len() == 4, "{some:?}");
 
     // A blob that was changed is none; one that is gone is named.
     let blobs = dir.path().join("kept/v1/blobs");
@@ -119,7 +148,8 @@ async fn honest_work_on_a_jobs_data_gives_the_same_bits_again_also_without_its_c
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_trains_nothing_is_named_by_whoever_runs_its_task_again() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let network = Network::start(dir.path(), SETTINGS).await?;
+    let chain = Chain::start_with(&dir.path().join("chain"), WINDOWS).await?;
+    let network = Network::on(chain, dir.path(), SHORT).await?;
     let address = network.coordinator.worker_address.clone();
     let _honest = Worker::without_data(&dir.path().join("one"), &address, 1).await?;
     let mut liar = Client::join(&address, 7, TAG).await?;
@@ -129,17 +159,19 @@ async fn a_worker_that_trains_nothing_is_named_by_whoever_runs_its_task_again() 
         liar.work(&good_update()?, Quirk::None, &turn, usize::MAX).await
     });
     let shards = shards(2)?;
-    let id = submit(&network, &on_shards("lies", 2, &shards)?, &shards).await?;
+    let id = submit(&network, &on_shards("lies", 4, &shards)?, &shards).await?;
     // Examples that stay with the liar.
     let local = network.requester.submit(&training("local", 1, 1)?, &[]).await?;
     for job in [id, local] {
-        network.requester.wait(job, 60, |status| status.phase == JobPhase::Done).await?;
+        let done =
+            |status: &JobStatus| status.phase == JobPhase::Settling && status.settled == status.settlements;
+        network.requester.wait(job, 60, done).await?;
     }
 
     let shell = Shell::new(dir.path());
     let url = &network.coordinator.http;
     let mut lies = Vec::new();
-    for settlement in 0..2 {
+    for settlement in 0..4 {
         for (task, worker) in workers_of(&network, id, settlement).await? {
             let ran = shell
                 .quietly(&format!("fedroll verify task {task} --coordinator {url} --format json"))
@@ -162,13 +194,22 @@ async fn a_worker_that_trains_nothing_is_named_by_whoever_runs_its_task_again() 
     let ran = shell.quietly(&format!("fedroll verify task {local}/0/0 --coordinator {url}")).await?;
     ensure!(ran.code == 2 && ran.stdout.contains("its data stays on the worker"), "{ran:?}");
     let chain = format!("--rpc {} --rollup {} --format json", network.chain.url, network.chain.rollup);
-    let ran = shell.quietly(&format!("fedroll audit {chain} --evidence {url} --reexecute 1")).await?;
-    ensure!(ran.code == 1, "{ran:?}");
+    let audit = format!("fedroll audit {chain} --evidence {url} --reexecute 1");
+    let ran = shell.quietly(&audit).await?;
+    ensure!(ran.code == 0 && ran.stdout.contains("no batch is final"), "{ran:?}");
+    // Batches are posted one after another: all of them are, once as many problems are found as there are lies.
+    let seed = "07".repeat(32);
+    let all = |answer: &Value| {
+        let problems = answer["result"]["problems"].as_array().map_or(0, Vec::len);
+        problems == lies.len() && answer["result"]["reexecuted"]["tasks"] == 9
+    };
+    let found =
+        shell.until(&format!("{} --sample-seed {seed}", audit.replace(" --format json", "")), all).await?;
     for task in &lies {
         let named = format!("task {task} of worker {liar_id}, run again: differs from byte");
-        ensure!(ran.stdout.contains(&named), "{named}: {}", ran.stdout);
+        ensure!(found.to_string().contains(&named), "{named}: {found}");
     }
-    ensure!(ran.stdout.contains("1 task not run again: its data stays on the worker"), "{}", ran.stdout);
+    ensure!(found.to_string().contains("1 task not run again: its data stays on the worker"), "{found}");
     lying.abort();
     Ok(())
 }

@@ -36,7 +36,7 @@ pub fn memory_bytes(work: &TaskWork, examples: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use protocol::hash::Digest;
-    use protocol::job::{InferTask, ModelKind, ModelSpec};
+    use protocol::job::{InferTask, ModelKind, ModelSpec, ShardBlob, TrainTask};
 
     use super::*;
 
@@ -53,5 +53,28 @@ mod tests {
         assert!(bytes(ModelKind::Logistic, 1) < bytes(ModelKind::CnnFedavg, 1));
         assert!(bytes(ModelKind::Logistic, 1) < bytes(ModelKind::Logistic, 60_000));
         assert!(bytes(ModelKind::Mlp { hidden: vec![65_536; 16] }, u32::MAX) > 1 << 30);
+    }
+
+    #[test]
+    fn a_shard_takes_more_than_examples_of_ones_own() {
+        let shard = ShardBlob { digest: Digest([3; 32]), examples: 60_000 };
+        let bytes = |data| {
+            let train = TrainTask {
+                model: ModelSpec { kind: ModelKind::Logistic, input: [1, 28, 28], classes: 10 },
+                weights: Digest([1; 32]),
+                data,
+                local_epochs: 1,
+                minibatch: 32,
+                learning_rate: 0.1.try_into().unwrap(),
+                momentum: 0.9.try_into().unwrap(),
+                seed: 1,
+                scale_bits: 24,
+                checkpoint_steps: 84,
+                evaluate: false,
+            };
+            memory_bytes(&TaskWork::Train(train), shard.examples.into())
+        };
+        let more = bytes(TaskData::Shard(shard)) - bytes(TaskData::Local("digits".parse().unwrap()));
+        assert_eq!(more, 60_000 * 4 * 785);
     }
 }

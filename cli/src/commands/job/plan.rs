@@ -67,18 +67,24 @@ impl Report for Planned {
         let price = format!("{} tokens a task", self.price);
         let work = format!("{} settlements of {} tasks", self.settlements, self.tasks_per_settlement);
         page.heading(format_args!("Job {} ({})", self.name, self.kind));
-        page.facts(&[("cost", &budget), ("price", &price), ("work", &work), ("spec", &self.plan.spec)]);
-        if let Some(data) = &self.data {
-            page.facts(&[("data", data)]);
-        }
+        let mut facts: Vec<(&str, &dyn fmt::Display)> =
+            vec![("cost", &budget), ("price", &price), ("work", &work), ("spec", &self.plan.spec)];
+        facts.extend(self.data.as_ref().map(|data| ("data", data as &dyn fmt::Display)));
+        page.facts(&facts);
         page.heading("Workers that could do it");
         let empty = if self.plan.ineligible.is_empty() { "no worker is connected" } else { "none" };
-        let rows = self
-            .plan
-            .eligible
-            .iter()
-            .map(|worker| vec![worker.worker.to_string(), worker.examples.to_string()]);
-        page.table(&[Column::Left("worker"), Column::Right("examples")], rows, empty);
+        let workers = self.plan.eligible.iter();
+        if self.data.is_some() {
+            // What they hold themselves does not matter.
+            page.table(
+                &[Column::Left("worker")],
+                workers.map(|worker| vec![worker.worker.to_string()]),
+                empty,
+            );
+        } else {
+            let rows = workers.map(|worker| vec![worker.worker.to_string(), worker.examples.to_string()]);
+            page.table(&[Column::Left("worker"), Column::Right("examples")], rows, empty);
+        }
         if !self.plan.ineligible.is_empty() {
             page.heading("Workers that could not");
             let rows = self
