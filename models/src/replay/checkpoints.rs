@@ -1,7 +1,7 @@
 //! States of a training, kept so that a part of it can be run again without what comes before.
 //!
-//! A file of one is, little-endian: `FRS1`; steps taken (8 bytes); the epoch's losses so far (`f64`); the number of weights
-//! (8); the weights (`f32`); what the optimiser keeps (`f32`); blake3 of all that (32).
+//! A file of one is, little-endian: `FRS1`; steps taken (8 bytes); the epoch's losses so far (`f64`); the number of
+//! weights (8); the weights (`f32`); what the optimiser keeps (`f32`); blake3 of all that (32).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
