@@ -3,6 +3,7 @@
 //! An output sums over (input channel, kernel row, kernel column). Pooling takes the first of equal maxima, before
 //! the bias is added. The last row or column of an odd output is dropped, as PyTorch drops it.
 
+use super::aligned::Aligned;
 use super::pool::Parts;
 use super::tile::{PANEL, Steps, Tile, sums, tile_rows};
 use super::{Isa, Machine, vectorized};
@@ -118,7 +119,7 @@ pub fn forward(
 struct Packed {
     shape: ConvShape,
     steps: Steps,
-    weights: Vec<f32>,
+    weights: Aligned,
     biases: Vec<f32>,
 }
 
@@ -129,8 +130,8 @@ impl Packed {
         let filters = biases.len();
         let mut padded = Padded::new(*shape);
         let wide = shape.convolved().1;
-        let mut lines = vec![0.0; 2 * wide * filters];
-        let mut values = vec![0.0; rows * columns * filters];
+        let mut lines = Aligned::zeros(2 * wide * filters);
+        let mut values = Aligned::zeros(rows * columns * filters);
         let examples = input.chunks_exact(shape.input_len()).zip(output.chunks_exact_mut(shape.output_len()));
         for ((input, output), routes) in examples.zip(routes.chunks_exact_mut(routes_len(*shape))) {
             padded.fill(input);
@@ -235,8 +236,8 @@ impl Padded {
 }
 
 /// Panels of PANEL filters, `terms` rows each.
-fn pack(filters: usize, terms: usize, weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {
-    let mut packed = vec![0.0; filters.div_ceil(PANEL) * terms * PANEL];
+fn pack(filters: usize, terms: usize, weight: impl Fn(usize, usize) -> f32) -> Aligned {
+    let mut packed = Aligned::zeros(filters.div_ceil(PANEL) * terms * PANEL);
     for filter in 0..filters {
         let panel = &mut packed[filter / PANEL * terms * PANEL..];
         for term in 0..terms {

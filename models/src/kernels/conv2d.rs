@@ -13,6 +13,7 @@ mod weight_gradient;
 pub use input_gradient::input_gradient;
 pub use weight_gradient::weight_gradient;
 
+use super::aligned::Aligned;
 use super::pool::Parts;
 use super::tile::{PANEL, Steps, Tile, sums, tile_rows};
 use super::{Isa, Machine};
@@ -182,7 +183,7 @@ struct Pass {
     /// Where the terms lie, relative to a position.
     steps: Steps,
     /// Their factors, in panels of filters.
-    weights: Vec<f32>,
+    weights: Aligned,
 }
 
 impl Pass {
@@ -213,8 +214,8 @@ impl Pass {
 }
 
 /// Panels of PANEL filters, `terms` rows each.
-fn pack(filters: usize, terms: usize, weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {
-    let mut packed = vec![0.0; filters.div_ceil(PANEL) * terms * PANEL];
+fn pack(filters: usize, terms: usize, weight: impl Fn(usize, usize) -> f32) -> Aligned {
+    let mut packed = Aligned::zeros(filters.div_ceil(PANEL) * terms * PANEL);
     for filter in 0..filters {
         let panel = &mut packed[filter / PANEL * terms * PANEL..];
         for term in 0..terms {

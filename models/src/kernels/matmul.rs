@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::aligned::Aligned;
 use super::fold::Fold;
 use super::pool::Parts;
 use super::tile::{PANEL, ROWS, Steps, block_part, tile_rows};
@@ -125,10 +126,10 @@ thread_local! {
 /// What one thread needs beside the matrices; kept from one product to the next.
 #[derive(Default)]
 struct Scratch {
-    panel: Vec<f32>,
+    panel: Aligned,
     fold: Fold,
     /// One block of a tile's rows, where they lie badly in place.
-    rows: Vec<f32>,
+    rows: Aligned,
 }
 
 /// A result that several tasks write, each its own rows and columns.
@@ -151,13 +152,10 @@ fn region(
     scratch: &mut Scratch,
 ) {
     let Scratch { panel, fold, rows: copy } = scratch;
-    copy.resize(ROWS * APART, 0.0);
+    let copy = copy.at_least(ROWS * APART);
     // Rows whole pages apart would push each other out of the first cache.
     let aliased = a.column == 1 && a.row.is_multiple_of(512);
-    if panel.len() < k * PANEL {
-        panel.resize(k * PANEL, 0.0);
-    }
-    let panel = &mut panel[..k * PANEL];
+    let panel = panel.at_least(k * PANEL);
     let blocks = k.div_ceil(BLOCK);
     // The last block is shorter: a table of its own, for its bound.
     let tail = Steps::strided(k - (blocks - 1) * BLOCK, a.column);

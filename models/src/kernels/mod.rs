@@ -12,6 +12,7 @@
 //! `exp` and `ln` are in [`real`]; no kernel calls the C library.
 
 pub mod activation;
+mod aligned;
 pub mod attention;
 pub mod conv;
 pub mod conv2d;

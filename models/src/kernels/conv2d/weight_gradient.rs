@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{Conv2d, Planes};
+use crate::kernels::aligned::Aligned;
 use crate::kernels::fold::Fold;
 use crate::kernels::pool::Parts;
 use crate::kernels::tile::{PANEL, Steps, Tile, sums, tile_rows};
@@ -54,10 +55,10 @@ impl<'a> Pass<'a> {
         let (square, positions) = (kernel * kernel, self.steps.len());
         let planes = Planes { channels: channels.len(), ..self.planes };
         let mut padded = planes.empty();
-        let mut panels = vec![0.0; filters.div_ceil(PANEL) * positions * PANEL];
+        let mut panels = Aligned::zeros(filters.div_ceil(PANEL) * positions * PANEL);
         // Sums by (panel, kernel row and column, channel, filter of the panel).
         let each = filters.div_ceil(PANEL) * square * channels.len() * PANEL;
-        let (mut block, mut fold) = (vec![0.0; each], Fold::default());
+        let (mut block, mut fold) = (Aligned::zeros(each), Fold::default());
         let blocks = self.count.div_ceil(BLOCK);
         fold.reset(each, blocks);
         let plane = height * width;

@@ -1,6 +1,7 @@
 //! The gradient of a layer's input.
 
 use super::{ConvShape, FILTERS, LANES, Taken};
+use crate::kernels::aligned::Aligned;
 use crate::kernels::{Isa, vectorized};
 
 /// What carries the gradient on to the input.
@@ -9,10 +10,10 @@ pub(super) struct InputPass<'a> {
     /// Channels, filled up with zeros to whole vectors.
     wide: usize,
     /// Filter by filter, in the order (kernel row, kernel column, channel).
-    weights: Vec<f32>,
+    weights: Aligned,
     /// Sums of one block of filters, and of all: padded pixel by padded pixel.
-    block: Vec<f32>,
-    total: Vec<f32>,
+    block: Aligned,
+    total: Aligned,
     gradient: &'a mut [f32],
 }
 
@@ -20,7 +21,7 @@ impl<'a> InputPass<'a> {
     pub(super) fn new(shape: ConvShape, weight: &[f32], gradient: &'a mut [f32]) -> Self {
         let ConvShape { channels, kernel, filters, .. } = shape;
         let wide = channels.next_multiple_of(LANES);
-        let mut weights = vec![0.0; filters * kernel * kernel * wide];
+        let mut weights = Aligned::zeros(filters * kernel * kernel * wide);
         for (filter, weight) in weight.chunks_exact(shape.terms()).enumerate() {
             for (at, &value) in weight.iter().enumerate() {
                 let (channel, place) = (at / (kernel * kernel), at % (kernel * kernel));
@@ -28,7 +29,7 @@ impl<'a> InputPass<'a> {
             }
         }
         let (height, width) = shape.padded();
-        let sums = vec![0.0; height * width * wide];
+        let sums = Aligned::zeros(height * width * wide);
         Self { shape, wide, weights, block: sums.clone(), total: sums, gradient }
     }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{ConvShape, LANES, Taken};
+use crate::kernels::aligned::Aligned;
 use crate::kernels::fold::Fold;
 use crate::kernels::{BLOCK, Isa, Kind};
 
@@ -10,15 +11,15 @@ use crate::kernels::{BLOCK, Isa, Kind};
 pub(super) struct WeightPass {
     shape: ConvShape,
     /// One example's input, pixel by pixel, with zeros around it and slack behind.
-    pixels: Vec<f32>,
+    pixels: Aligned,
     /// The running block of examples: weights of all filters, then their biases.
-    sums: Vec<f32>,
+    sums: Aligned,
     /// Blocks of examples before it.
     examples: Fold,
     example: usize,
     count: usize,
     /// One example's sums of one filter, where it has several blocks of pixels.
-    part: Vec<f32>,
+    part: Aligned,
     blocks: Fold,
     /// Values of one kernel row, and the same with slack.
     run: usize,
@@ -30,17 +31,18 @@ impl WeightPass {
         let (height, width) = shape.padded();
         let run = shape.kernel * shape.channels;
         let slack_run = run.next_multiple_of(LANES);
-        let each = shape.kernel * slack_run + 1;
+        // The bias has a line of its own.
+        let each = shape.kernel * slack_run + LANES;
         let mut examples = Fold::default();
         examples.reset(filters.len() * each, count.div_ceil(BLOCK));
         Self {
             shape,
-            pixels: vec![0.0; height * width * shape.channels + slack_run],
-            sums: vec![0.0; filters.len() * each],
+            pixels: Aligned::zeros(height * width * shape.channels + slack_run),
+            sums: Aligned::zeros(filters.len() * each),
             examples,
             example: 0,
             count,
-            part: vec![0.0; each],
+            part: Aligned::zeros(each),
             blocks: Fold::default(),
             run,
             slack_run,
@@ -75,8 +77,8 @@ impl WeightPass {
         let line = self.shape.padded().1 * self.shape.channels;
         let (stride, kernel) = (self.shape.channels, self.shape.kernel);
         let weigh_into = |alive: &[Taken], sums: &mut [f32]| {
-            let (bias, sums) = sums.split_last_mut().expect("the bias comes last");
-            *bias += alive.iter().fold(0.0, |sum, taken| sum + taken.gradient);
+            let (sums, bias) = sums.split_at_mut(sums.len() - LANES);
+            bias[0] += alive.iter().fold(0.0, |sum, taken| sum + taken.gradient);
             weigh(isa, &self.pixels, stride, line, kernel, self.slack_run, alive, sums);
         };
         if let [_] = ends {
@@ -103,12 +105,12 @@ impl WeightPass {
         let each = self.each();
         let sums = self.examples.finish(blocks).chunks_exact(each);
         for ((dw, db), sums) in dw.chunks_exact_mut(self.shape.terms()).zip(db).zip(sums) {
-            for (y, line) in sums.chunks_exact(self.slack_run).enumerate() {
+            for (y, line) in sums.chunks_exact(self.slack_run).take(kernel).enumerate() {
                 for (at, value) in line[..self.run].iter().enumerate() {
                     dw[(at % channels * kernel + y) * kernel + at / channels] = *value;
                 }
             }
-            *db = sums[each - 1];
+            *db = sums[each - LANES];
         }
     }
 }
