@@ -1,13 +1,14 @@
 //! Sums of more than one block: 256 parts to a sum, 256 of these to the next, as often as it takes.
 
 use super::BLOCK;
+use super::aligned::Aligned;
 
 /// Several running sums side by side, of parts that come in ascending order.
 ///
 /// Part i of a level goes to chain ⌊i / 256⌋ of that level; a chain that ends is a part of the level above.
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
-    levels: Vec<Vec<f32>>,
+    levels: Vec<Aligned>,
     width: usize,
 }
 
@@ -19,11 +20,9 @@ impl Fold {
         while left > BLOCK {
             (levels, left) = (levels + 1, left.div_ceil(BLOCK));
         }
-        self.levels.resize_with(levels.max(self.levels.len()), Vec::new);
+        self.levels.resize_with(levels.max(self.levels.len()), Aligned::default);
         for level in &mut self.levels[..levels] {
-            if level.len() < width {
-                level.resize(width, 0.0);
-            }
+            level.at_least(width);
         }
     }
 
@@ -31,6 +30,13 @@ impl Fold {
     #[inline(always)]
     pub(crate) fn add(&mut self, first: usize, index: usize, part: &[f32]) {
         add(&mut self.levels, first, index, part);
+    }
+
+    /// The `len` sums from `first` on, for the caller to set to part number `index` (the first of a chain: true) or to
+    /// add it to them.
+    #[inline(always)]
+    pub(crate) fn place(&mut self, first: usize, index: usize, len: usize) -> (&mut [f32], bool) {
+        (place(&mut self.levels, first, index, len), index.is_multiple_of(BLOCK))
     }
 
     /// The sums of `parts` parts.
@@ -49,19 +55,25 @@ impl Fold {
 }
 
 #[inline(always)]
-fn add(levels: &mut [Vec<f32>], first: usize, index: usize, part: &[f32]) {
+fn add(levels: &mut [Aligned], first: usize, index: usize, part: &[f32]) {
+    let sums = place(levels, first, index, part.len());
     if index.is_multiple_of(BLOCK) {
-        if index > 0 {
-            carry(levels, first, index / BLOCK - 1, part.len());
-        }
-        levels[0][first..][..part.len()].copy_from_slice(part);
+        sums.copy_from_slice(part);
     } else {
-        levels[0][first..][..part.len()].iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
     }
 }
 
+#[inline(always)]
+fn place(levels: &mut [Aligned], first: usize, index: usize, len: usize) -> &mut [f32] {
+    if index.is_multiple_of(BLOCK) && index > 0 {
+        carry(levels, first, index / BLOCK - 1, len);
+    }
+    &mut levels[0][first..][..len]
+}
+
 #[cold]
-fn carry(levels: &mut [Vec<f32>], first: usize, index: usize, len: usize) {
+fn carry(levels: &mut [Aligned], first: usize, index: usize, len: usize) {
     let (own, above) = levels.split_at_mut(1);
     add(above, first, index, &own[0][first..][..len]);
 }

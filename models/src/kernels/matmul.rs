@@ -114,8 +114,9 @@ pub fn batched(
 
 /// Multiplications that are worth waking a thread for.
 const THREADED_MIN: usize = 1 << 17;
-/// Rows whose sums of one panel stay in the first cache while the blocks of terms go by.
-const CHUNK_ROWS: usize = 14 * ROWS;
+/// Columns that one pass over the rows serves at most: the rows' terms are read from the first cache for all panels but
+/// one, and one block of the panels' terms stays in the second.
+const GROUP: usize = 16 * PANEL;
 /// From one copied row to the next: a block and a line of the cache.
 const APART: usize = BLOCK + 16;
 
@@ -126,11 +127,15 @@ thread_local! {
 /// What one thread needs beside the matrices; kept from one product to the next.
 #[derive(Default)]
 struct Scratch {
-    panel: Aligned,
+    panels: Aligned,
     fold: Fold,
     /// One block of a tile's rows, where they lie badly in place.
     rows: Aligned,
 }
+
+/// One block's part of a tile.
+#[repr(align(64))]
+struct Part([f32; ROWS * PANEL]);
 
 /// A result that several tasks write, each its own rows and columns.
 struct Places<'a> {
@@ -151,45 +156,52 @@ fn region(
     columns: Range<usize>,
     scratch: &mut Scratch,
 ) {
-    let Scratch { panel, fold, rows: copy } = scratch;
+    let Scratch { panels, fold, rows: copy } = scratch;
     let copy = copy.at_least(ROWS * APART);
     // Rows whole pages apart would push each other out of the first cache.
     let aliased = a.column == 1 && a.row.is_multiple_of(512);
-    let panel = panel.at_least(k * PANEL);
     let blocks = k.div_ceil(BLOCK);
     // The last block is shorter: a table of its own, for its bound.
     let tail = Steps::strided(k - (blocks - 1) * BLOCK, a.column);
     let chunk = tile_rows(rows.len());
-    let mut part = [0.0; ROWS * PANEL];
-    for first in columns.clone().step_by(PANEL) {
-        let wide = PANEL.min(columns.end - first);
-        pack(panel, b, k, first, wide);
-        for start in rows.clone().step_by(CHUNK_ROWS / chunk * chunk) {
-            let end = rows.end.min(start + CHUNK_ROWS / chunk * chunk);
-            fold.reset((end - start) * PANEL, blocks);
-            for (block, panel) in panel.chunks(BLOCK * PANEL).enumerate() {
-                let steps = if block + 1 == blocks { &tail } else { steps };
-                for row in (start..end).step_by(chunk) {
-                    let tile = chunk.min(end - row);
-                    let from = &a.data[row * a.row + block * BLOCK * a.column..];
-                    if aliased {
-                        let terms = panel.len() / PANEL;
-                        for (row, copy) in copy.chunks_exact_mut(APART).take(tile).enumerate() {
-                            copy[..terms].copy_from_slice(&from[row * a.row..][..terms]);
-                        }
-                        block_part(isa, copy, APART, steps, 0, panel, tile, wide, &mut part);
-                    } else {
-                        block_part(isa, from, a.row, steps, 0, panel, tile, wide, &mut part);
+    let mut part = Part([0.0; ROWS * PANEL]);
+    for group in columns.clone().step_by(GROUP).map(|first| first..columns.end.min(first + GROUP)) {
+        let firsts = group.clone().step_by(PANEL);
+        let values = rows.len() * PANEL;
+        fold.reset(values * firsts.len(), blocks);
+        for block in 0..blocks {
+            let steps = if block + 1 == blocks { &tail } else { steps };
+            let each = steps.len() * PANEL;
+            let panels = panels.at_least(firsts.len() * each);
+            for (panel, first) in panels.chunks_exact_mut(each).zip(firsts.clone()) {
+                let terms = block * BLOCK..block * BLOCK + steps.len();
+                pack(panel, b, terms, first, PANEL.min(group.end - first));
+            }
+            for row in rows.clone().step_by(chunk) {
+                let tile = chunk.min(rows.end - row);
+                let mut from = (&a.data[row * a.row + block * BLOCK * a.column..], a.row);
+                if aliased {
+                    for (row, copy) in copy.chunks_exact_mut(APART).take(tile).enumerate() {
+                        copy[..steps.len()].copy_from_slice(&from.0[row * a.row..][..steps.len()]);
                     }
+                    from = (copy, APART);
+                }
+                for (at, (panel, first)) in panels.chunks_exact(each).zip(firsts.clone()).enumerate() {
+                    let wide = PANEL.min(group.end - first);
                     if blocks > 1 {
-                        fold.add((row - start) * PANEL, block, &part[..tile * PANEL]);
+                        let place = at * values + (row - rows.start) * PANEL;
+                        let (sums, starts) = fold.place(place, block, tile * PANEL);
+                        block_part(isa, from.0, from.1, steps, 0, panel, tile, wide, sums, !starts);
                     } else {
-                        store(c, row, first, wide, &part[..tile * PANEL]);
+                        block_part(isa, from.0, from.1, steps, 0, panel, tile, wide, &mut part.0, false);
+                        store(c, row, first, wide, &part.0[..tile * PANEL]);
                     }
                 }
             }
-            if blocks > 1 {
-                store(c, start, first, wide, fold.finish(blocks));
+        }
+        if blocks > 1 {
+            for (sums, first) in fold.finish(blocks).chunks_exact(values).zip(firsts) {
+                store(c, rows.start, first, PANEL.min(group.end - first), sums);
             }
         }
     }
@@ -197,31 +209,37 @@ fn region(
 
 /// Writes rows of PANEL sums, the first `wide` of each, to where they go.
 fn store(c: &Places<'_>, row: usize, column: usize, wide: usize, sums: &[f32]) {
-    for (i, sums) in sums.as_chunks::<PANEL>().0.iter().enumerate() {
-        let start = (row + i) * c.row + column * c.column;
-        // SAFETY: no other task has these rows and columns, and places of the result are apart (checked by the
-        // caller).
-        unsafe {
-            if c.column == 1 {
-                match c.data.slice(start..start + wide).first_chunk_mut() {
-                    // A fixed size, so no call to copy it.
-                    Some(into) if wide == PANEL => *into = *sums,
-                    _ => c.data.slice(start..start + wide).copy_from_slice(&sums[..wide]),
-                }
-            } else {
-                for (j, &sum) in sums[..wide].iter().enumerate() {
-                    let at = start + j * c.column;
-                    c.data.slice(at..at + 1)[0] = sum;
-                }
+    let start = row * c.row + column * c.column;
+    let sums = sums.as_chunks::<PANEL>().0;
+    // SAFETY: no other task has these rows and columns, and places of the result are apart (checked by the caller).
+    let places = |start: usize, len: usize| unsafe { c.data.slice(start..start + len) };
+    if c.column == 1 {
+        for (i, sums) in sums.iter().enumerate() {
+            let into = places(start + i * c.row, wide);
+            match into.first_chunk_mut() {
+                // A fixed size, so no call to copy it.
+                Some(into) if wide == PANEL => *into = *sums,
+                _ => into.copy_from_slice(&sums[..wide]),
+            }
+        }
+    } else if c.row == 1 {
+        for j in 0..wide {
+            let into = places(start + j * c.column, sums.len());
+            into.iter_mut().zip(sums).for_each(|(into, sums)| *into = sums[j]);
+        }
+    } else {
+        for (i, sums) in sums.iter().enumerate() {
+            for (j, &sum) in sums[..wide].iter().enumerate() {
+                places(start + i * c.row + j * c.column, 1)[0] = sum;
             }
         }
     }
 }
 
-/// Columns `first..first + columns` of `b`, a row of PANEL values for each of the k terms.
-fn pack(panel: &mut [f32], b: View<'_>, k: usize, first: usize, columns: usize) {
+/// Columns `first..first + columns` of some terms of `b`, a row of PANEL values for each term.
+fn pack(panel: &mut [f32], b: View<'_>, terms: Range<usize>, first: usize, columns: usize) {
     if b.column == 1 {
-        for (term, row) in panel.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+        for (term, row) in terms.zip(panel.as_chunks_mut::<PANEL>().0) {
             let from = &b.data[term * b.row + first..];
             match from.first_chunk() {
                 Some(from) if columns == PANEL => *row = *from,
@@ -237,8 +255,8 @@ fn pack(panel: &mut [f32], b: View<'_>, k: usize, first: usize, columns: usize) 
         }
         for j in 0..columns {
             let column = &b.data[(first + j) * b.column..];
-            for term in 0..k {
-                panel[term * PANEL + j] = column[term * b.row];
+            for (term, row) in terms.clone().zip(panel.as_chunks_mut::<PANEL>().0) {
+                row[j] = column[term * b.row];
             }
         }
     }

@@ -9,13 +9,12 @@ pub(crate) const PANEL: usize = 32;
 /// Rows of a tile at most: 14 × 2 accumulators, two columns and a broadcast fill the 32 registers of AVX-512.
 pub(crate) const ROWS: usize = 14;
 
-/// The results of one tile, row after row, and room for a block's part of them.
+/// The results of one tile, row after row.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Tile {
     sums: Values,
-    part: Values,
-    /// Sums of more than [`BLOCK`] blocks.
+    /// Of more than [`BLOCK`] blocks.
     upper: Fold,
 }
 
@@ -23,7 +22,7 @@ type Values = [f32; ROWS * PANEL];
 
 impl Tile {
     pub(crate) fn new() -> Self {
-        Self { sums: [0.0; ROWS * PANEL], part: [0.0; ROWS * PANEL], upper: Fold::default() }
+        Self { sums: [0.0; ROWS * PANEL], upper: Fold::default() }
     }
 
     /// One row of results; only the columns that were asked for are results.
@@ -88,17 +87,11 @@ pub(crate) fn sums(
     }
     for block in 0..blocks {
         let b = &b[block * BLOCK * PANEL..];
-        if block.is_multiple_of(BLOCK) {
-            if block > 0 {
-                out.upper.add(0, block / BLOCK - 1, &out.sums);
-            }
-            block_part(isa, a, stride, steps, block, b, rows, columns, &mut out.sums);
-        } else {
-            block_part(isa, a, stride, steps, block, b, rows, columns, &mut out.part);
-            for (sum, part) in out.sums[..rows * PANEL].iter_mut().zip(&out.part) {
-                *sum += part;
-            }
+        let starts = block.is_multiple_of(BLOCK);
+        if starts && block > 0 {
+            out.upper.add(0, block / BLOCK - 1, &out.sums);
         }
+        block_part(isa, a, stride, steps, block, b, rows, columns, &mut out.sums, !starts);
     }
     if blocks == 0 {
         out.sums.fill(0.0);
@@ -110,7 +103,8 @@ pub(crate) fn sums(
 }
 
 /// The sums of one block of terms: `out[i · PANEL + j] = Σ a[i · stride + steps[p]] · b[p][j]` over the block's p,
-/// each a chain from +0. Columns of `out` past those asked for may hold anything.
+/// each a chain from +0; or, to `add`, these sums added to what is there. Columns of `out` past those asked for may
+/// hold anything.
 ///
 /// # Panics
 /// If a factor lies outside its slice.
@@ -124,15 +118,17 @@ pub(crate) fn block_part(
     b: &[f32],
     rows: usize,
     columns: usize,
-    out: &mut [f32; ROWS * PANEL],
+    out: &mut [f32],
+    add: bool,
 ) {
     let offsets = &steps.offsets[block * BLOCK..steps.len().min((block + 1) * BLOCK)];
     assert!((1..=ROWS).contains(&rows) && columns <= PANEL && b.len() >= offsets.len() * PANEL);
+    assert!(out.len() >= rows * PANEL);
     assert!((rows - 1) * stride + (steps.largest[block] as usize) < a.len());
     // SAFETY: every offset of the block is at most `largest`, so the assertion above holds for all of
-    // (rows − 1) · stride + offset; `b` has PANEL values for each term; `out` has ROWS × PANEL places. An `Isa` is
+    // (rows − 1) · stride + offset; `b` has PANEL values for each term; `out` has PANEL places for each row. An `Isa` is
     // only made where the processor has it.
-    unsafe { block_sums(isa, a.as_ptr(), stride, offsets, b.as_ptr(), rows, columns, out) };
+    unsafe { block_sums(isa, a.as_ptr(), stride, offsets, b.as_ptr(), rows, columns, out.as_mut_ptr(), add) };
 }
 
 /// # Safety
@@ -147,17 +143,17 @@ unsafe fn block_sums(
     b: *const f32,
     rows: usize,
     columns: usize,
-    out: &mut Values,
+    out: *mut f32,
+    add: bool,
 ) {
     macro_rules! by_rows {
         ($run:ident, $vectors:literal, $unit:literal, $a:expr, $b:expr, $rows:expr, $out:expr; $($n:literal)*) => {
             match $rows {
-                $($n => $run::<$n, $vectors, $unit>($a, stride, offsets, $b, $out),)*
+                $($n => $run::<$n, $vectors, $unit>($a, stride, offsets, $b, $out, add),)*
                 _ => unreachable!("a tile has at most that many rows"),
             }
         };
     }
-    let out = out.as_mut_ptr();
     match isa.kind() {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
@@ -181,8 +177,7 @@ unsafe fn block_sums(
         #[cfg(target_arch = "x86_64")]
         Kind::Avx2 => {
             use x86::avx2 as run;
-            // Six rows of two registers leave four of the sixteen for the factors.
-            let chunk = rows.div_ceil(rows.div_ceil(6));
+            let chunk = rows.div_ceil(rows.div_ceil(6)); // six rows of two leave four registers for the factors
             for row in (0..rows).step_by(chunk) {
                 for column in (0..columns).step_by(16) {
                     let rows = chunk.min(rows - row);
@@ -222,6 +217,7 @@ unsafe fn portable<const MR: usize, const NV: usize, const UNIT: bool>(
     offsets: &[u32],
     b: *const f32,
     out: *mut f32,
+    add: bool,
 ) {
     let mut sums = [[0f32; 8]; MR];
     for (at, &offset) in offsets.iter().enumerate() {
@@ -237,7 +233,12 @@ unsafe fn portable<const MR: usize, const NV: usize, const UNIT: bool>(
     }
     for (row, sums) in sums.iter().enumerate() {
         // SAFETY: as the caller promises.
-        unsafe { out.add(row * PANEL).cast::<[f32; 8]>().write_unaligned(*sums) };
+        let out = unsafe { &mut *out.add(row * PANEL).cast::<[f32; 8]>() };
+        if add {
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+        } else {
+            *out = *sums;
+        }
     }
 }
 
@@ -260,6 +261,7 @@ mod x86 {
                 offsets: &[u32],
                 b: *const f32,
                 out: *mut f32,
+                add: bool,
             ) {
                 let stride = if UNIT { 1 } else { stride };
                 let mut sums = [[$zero(); NV]; MR];
@@ -296,7 +298,10 @@ mod x86 {
                 for (row, sums) in sums.iter().enumerate() {
                     for (v, &sum) in sums.iter().enumerate() {
                         // SAFETY: as the caller promises.
-                        unsafe { $store(out.add(row * PANEL + v * $lanes), sum) };
+                        unsafe {
+                            let out = out.add(row * PANEL + v * $lanes);
+                            $store(out, if add { $add($load(out), sum) } else { sum });
+                        }
                     }
                 }
             }
@@ -337,6 +342,8 @@ mod x86 {
         product
     }
 
+    /// The same with AVX2, where repeating a value costs a load alone.
+    ///
     /// # Safety
     /// `x` must be readable.
     #[target_feature(enable = "avx2")]
@@ -353,44 +360,4 @@ pub(crate) fn tile_rows(rows: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::fold::defined_sum;
-    use protocol::rng::Rng;
-
-    #[test]
-    fn every_instruction_set_gives_the_bits_of_the_definition() {
-        let mut rng = Rng::new(9);
-        let mut draw = |n: usize| (0..n).map(|_| rng.unit() as f32 - 0.3).collect::<Vec<f32>>();
-        for (rows, columns, terms, stride) in [
-            (1, 1, 1, 1),
-            (14, 32, 700, 1),
-            (13, 16, 256, 3),
-            (5, 17, 257, 800),
-            (6, 9, 0, 2),
-            (7, 30, 300, 2),
-            (1, 3, 65_536, 1),
-            (2, 2, 66_000, 1),
-        ] {
-            let a = draw(stride * rows + 3 * terms);
-            let b = draw(terms * PANEL);
-            let steps = Steps::strided(terms, 3);
-            let mut want = [0f32; ROWS * PANEL];
-            for i in 0..rows {
-                for j in 0..columns {
-                    let terms: Vec<f32> =
-                        (0..terms).map(|p| a[i * stride + 3 * p] * b[p * PANEL + j]).collect();
-                    want[i * PANEL + j] = defined_sum(&terms);
-                }
-            }
-            for isa in Isa::available() {
-                let mut got = Tile::new();
-                sums(isa, &a, stride, &steps, &b, rows, columns, &mut got);
-                for i in 0..rows {
-                    let want = &want[i * PANEL..][..columns];
-                    assert_eq!(&got.row(i)[..columns], want, "{isa:?} {rows}×{columns}×{terms}");
-                }
-            }
-        }
-    }
-}
+mod tests;
