@@ -9,7 +9,7 @@ RELEASE := $(TARGET)/release
 BUILD_ALL := cargo build --locked --workspace --bins --tests
 NPM := contracts/node_modules/.package-lock.json
 
-.PHONY: help build demo test tests verify fix contracts sim bench reproduce fuzz fuzz-ledger wasm
+.PHONY: help build demo test tests verify fix contracts sim bench bench-peers reproduce fuzz fuzz-ledger wasm
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,12 @@ sim: ## simulate clusters: make sim SEED=42, or RUNS=100000
 bench: ## measure every figure against its reference; writes target/bench.json
 	cargo build --release --locked -p coordinator -p tests --bins
 	$(RELEASE)/bench $(ARGS)
+
+bench-peers: ## train the same models with ours and with PyTorch (installs 5 GB below target/): ARGS="--only cnn"
+	cargo build --release --locked -p models --example speed
+	@[ -e $(TARGET)/peers/installed ] || { python3 -m venv $(TARGET)/peers/venv && \
+	  $(TARGET)/peers/venv/bin/pip install -q --no-cache-dir -r tests/peers/requirements.txt && touch $(TARGET)/peers/installed; }
+	$(TARGET)/peers/venv/bin/python tests/peers/compare.py $(RELEASE)/examples/speed --json $(TARGET)/bench-peers.json $(ARGS)
 
 reproduce: ## run the fixed computations on every architecture there is, and compare their digests
 	tests/reproduce.sh
