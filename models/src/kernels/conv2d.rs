@@ -200,11 +200,15 @@ impl Pass {
                     let weights = &self.weights[panel * self.steps.len() * PANEL..];
                     sums(isa, start, step, &self.steps, weights, positions, own, &mut tile);
                     let place = into.first + y * into.row + x * into.column + panel * PANEL * into.plane;
-                    for position in 0..positions {
-                        let row = tile.row(position);
-                        let place = place + position * into.column;
-                        for (filter, &value) in row[..own].iter().enumerate() {
-                            output[place + filter * into.plane] = value;
+                    let results = &tile.rows()[..positions];
+                    for filter in 0..own {
+                        let output = &mut output[place + filter * into.plane..];
+                        let output = output[..(positions - 1) * into.column + 1].iter_mut();
+                        if into.column == 1 {
+                            output.zip(results).for_each(|(output, row)| *output = row[filter]);
+                        } else {
+                            let output = output.step_by(into.column);
+                            output.zip(results).for_each(|(output, row)| *output = row[filter]);
                         }
                     }
                 }

@@ -97,7 +97,7 @@ impl Layer<'_> {
         let (rows, columns) = shape.pooled();
         let pixels = rows * columns;
         let wide = shape.filters.next_multiple_of(PANEL);
-        let (mut alive, mut ends) = (Vec::with_capacity(pixels), Vec::new());
+        let (mut places, mut ends) = (vec![Taken::default(); pixels], Vec::new());
         for (at, example) in examples.enumerate() {
             if let Some(pass) = &mut weights {
                 pass.load(example, &self.input[example * shape.input_len()..][..shape.input_len()]);
@@ -105,18 +105,20 @@ impl Layer<'_> {
             let gradient = &self.gradient[example * shape.output_len()..][..shape.output_len()];
             let routes = &self.routes[example * pixels * wide..][..pixels * wide];
             for filter in filters.clone() {
-                alive.clear();
+                let mut found = 0;
                 ends.clear();
                 let gradient = &gradient[filter * pixels..][..pixels];
                 for (block, values) in gradient.chunks(BLOCK).enumerate() {
-                    find_alive(shape, values, block * BLOCK, &routes[filter..], wide, &mut alive);
-                    ends.push(alive.len());
+                    let places = &mut places[found..];
+                    found += find_alive(shape, values, block * BLOCK, &routes[filter..], wide, places);
+                    ends.push(found);
                 }
+                let alive = &places[..found];
                 if let Some(pass) = &mut weights {
-                    pass.add(isa, filter - filters.start, &alive, &ends);
+                    pass.add(isa, filter - filters.start, alive, &ends);
                 }
                 if let Some(pass) = &mut inputs {
-                    pass.add(isa, filter, &alive);
+                    pass.add(isa, filter, alive);
                 }
             }
             if let Some(pass) = &mut inputs {
@@ -127,33 +129,36 @@ impl Layer<'_> {
 }
 
 /// A pooled output that took its value from `pixel` (of the padded input, where the kernel's corner lies).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Taken {
     pixel: u32,
     gradient: f32,
 }
 
+/// Writes those that were taken; how many they are.
 fn find_alive(
     shape: ConvShape,
     gradient: &[f32],
     first: usize,
     routes: &[u8],
     wide: usize,
-    alive: &mut Vec<Taken>,
-) {
+    alive: &mut [Taken],
+) -> usize {
     let columns = shape.pooled().1;
     let width = shape.padded().1;
     let (mut row, mut column) = (first / columns, first % columns);
+    let mut found = 0;
     for (&gradient, &route) in gradient.iter().zip(routes[first * wide..].iter().step_by(wide)) {
-        if route != NONE && gradient != 0.0 {
-            let (y, x) = (2 * row + usize::from(route / 2), 2 * column + usize::from(route % 2));
-            alive.push(Taken { pixel: (y * width + x) as u32, gradient });
-        }
+        let (y, x) = (2 * row + usize::from(route / 2), 2 * column + usize::from(route % 2));
+        // Written in any case, and kept or not: half of them are, in no order that a processor could foresee.
+        alive[found] = Taken { pixel: (y * width + x) as u32, gradient };
+        found += usize::from((route != NONE) & (gradient != 0.0));
         column += 1;
         if column == columns {
             (row, column) = (row + 1, 0);
         }
     }
+    found
 }
 
 #[cfg(test)]

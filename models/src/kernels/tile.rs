@@ -25,6 +25,11 @@ impl Tile {
         Self { sums: [0.0; ROWS * PANEL], upper: Fold::default() }
     }
 
+    /// All rows of results.
+    pub(crate) fn rows(&self) -> &[[f32; PANEL]] {
+        self.sums.as_chunks().0
+    }
+
     /// One row of results; only the columns that were asked for are results.
     pub(crate) fn row(&self, row: usize) -> &[f32; PANEL] {
         &self.sums.as_chunks().0[row]
@@ -126,7 +131,7 @@ pub(crate) fn block_part(
     assert!(out.len() >= rows * PANEL);
     assert!((rows - 1) * stride + (steps.largest[block] as usize) < a.len());
     // SAFETY: every offset of the block is at most `largest`, so the assertion above holds for all of
-    // (rows − 1) · stride + offset; `b` has PANEL values for each term; `out` has PANEL places for each row. An `Isa` is
+    // (rows − 1) · stride + offset; `b` has PANEL values for each term, `out` PANEL places for each row. An `Isa` is
     // only made where the processor has it.
     unsafe { block_sums(isa, a.as_ptr(), stride, offsets, b.as_ptr(), rows, columns, out.as_mut_ptr(), add) };
 }
@@ -250,7 +255,8 @@ mod x86 {
 
     macro_rules! block {
         (
-            $name:ident, $feature:literal, $lanes:literal, $zero:ident, $load:ident, $store:ident, $add:ident, $times:ident
+            $name:ident, $feature:literal, $lanes:literal, $zero:ident, $load:ident, $store:ident, $add:ident,
+            $times:ident
         ) => {
             /// # Safety
             /// As for [`super::block_sums`], for MR rows and NV vectors of columns.

@@ -119,10 +119,16 @@ impl<'a> Pass<'a> {
 
 /// From filter by filter to panels of PANEL filters, position by position.
 fn transpose(gradient: &[f32], positions: usize, panels: &mut [f32]) {
-    for (filter, gradient) in gradient.chunks_exact(positions).enumerate() {
-        let panel = &mut panels[filter / PANEL * positions * PANEL + filter % PANEL..];
-        for (position, &value) in gradient.iter().enumerate() {
-            panel[position * PANEL] = value;
+    // Some positions at a time: their rows stay in the first cache while all filters of the panel go by.
+    const POSITIONS: usize = 16;
+    let groups = gradient.chunks(PANEL * positions);
+    for (gradient, panel) in groups.zip(panels.chunks_exact_mut(positions * PANEL)) {
+        for (at, rows) in panel.chunks_mut(POSITIONS * PANEL).enumerate() {
+            let rows = rows.as_chunks_mut::<PANEL>().0;
+            for (filter, gradient) in gradient.chunks_exact(positions).enumerate() {
+                let own = &gradient[at * POSITIONS..][..rows.len()];
+                rows.iter_mut().zip(own).for_each(|(row, &value)| row[filter] = value);
+            }
         }
     }
 }
