@@ -64,7 +64,7 @@ bench: ## measure every figure against its reference; writes target/bench.json
 	cargo build --release --locked -p coordinator -p tests --bins
 	$(RELEASE)/bench $(ARGS)
 
-bench-peers: ## train the same models with ours and with PyTorch (installs 5 GB below target/): ARGS="--only cnn"
+bench-peers: ## training beside PyTorch, which it installs (5 GB below target/); ARGS="--only cnn"
 	cargo build --release --locked -p models --example speed
 	@[ -e $(TARGET)/peers/installed ] || { python3 -m venv $(TARGET)/peers/venv && \
 	  $(TARGET)/peers/venv/bin/pip install -q --no-cache-dir -r tests/peers/requirements.txt && touch $(TARGET)/peers/installed; }
