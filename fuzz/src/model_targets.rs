@@ -3,15 +3,23 @@
 use models::data::csv::{self, CsvOptions};
 use models::data::{Dataset, idx, shard as shards};
 use models::infer::{Answer, decode_inputs, encode_inputs, read_answers, write_answers};
+use models::replay::TrainingTask;
+use models::replay::check::Check;
+use models::replay::checkpoints::InMemory;
+use models::replay::evidence::{self, Claim, Evidence, Interval, Statement};
+use models::replay::party::Party;
+use models::train::Control;
 use models::update::{self, Update, UpdateCheck};
 use models::weights::Weights;
+use protocol::dispute::shape::Trace;
+use protocol::dispute::trace::Computation as _;
 use protocol::hash::Digest;
-use protocol::job::{ModelKind, ModelSpec, ShardBlob};
+use protocol::job::{ModelKind, ModelSpec, Real, ShardBlob};
 
 use super::target::Target;
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "update", run: update, samples: update_samples },
     Target { name: "weights", run: weights, samples: weights_samples },
     Target { name: "inputs", run: inputs, samples: inputs_samples },
@@ -19,6 +27,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "idx", run: idx, samples: idx_samples },
     Target { name: "csv", run: csv, samples: csv_samples },
     Target { name: "shard", run: shard, samples: shard_samples },
+    Target { name: "evidence", run: evidence, samples: evidence_samples },
 ];
 
 const PARAMETERS: u64 = 20;
@@ -89,6 +98,21 @@ fn shard(bytes: &[u8]) {
     }
 }
 
+/// The bytes as they are, and with the checksum that they ask for. What is read can be checked, to some end.
+fn evidence(bytes: &[u8]) {
+    let whole = bytes.split_last_chunk::<32>().map(|(body, _)| [body, &Digest::of(body).0].concat());
+    for file in [bytes, &whole.unwrap_or_default()] {
+        let Ok(evidence) = Evidence::parse(file, 1 << 20) else { continue };
+        let Ok(blobs) = evidence.open() else { continue };
+        let from = evidence.steps().last().unwrap_or(0);
+        if let Ok(mut check) = Check::new(&evidence, &blobs, from) {
+            let verdict = check.advance(20);
+            let ended = evidence.task().steps() < 10;
+            assert!(!ended || verdict.map_or(true, |verdict| verdict.is_some()));
+        }
+    }
+}
+
 fn model() -> ModelSpec {
     ModelSpec { kind: ModelKind::Logistic, input: [1, 2, 2], classes: 3 }
 }
@@ -130,6 +154,40 @@ fn shard_samples() -> Vec<Vec<u8>> {
     let halves = Dataset::new(vec![0.5; 12], [1, 2, 2], vec![0, 2, 1]).expect("three whole examples");
     let blob = |data: &Dataset| shards::encode(data).expect("small");
     [blob(&data()), blob(&halves)].map(|blob| [&[3][..], &blob].concat()).to_vec()
+}
+
+fn evidence_samples() -> Vec<Vec<u8>> {
+    let weights = Weights::init(&model(), 1).expect("a small model");
+    let halves = Dataset::new(vec![0.5; 12], [1, 2, 2], vec![0, 2, 1]).expect("three whole examples");
+    let shard = shards::encode(&halves).expect("small");
+    let real = |value: f32| Real::try_from(value).expect("finite");
+    let task = TrainingTask {
+        model: model(),
+        weights: weights.digest(),
+        shard: Digest::of(&shard),
+        examples: 3,
+        local_epochs: 2,
+        minibatch: 2,
+        learning_rate: real(0.5),
+        momentum: real(0.5),
+        seed: 1,
+        scale_bits: 16,
+        checkpoint_steps: 2,
+    };
+    let mut party =
+        Party::new(&task, &weights, &halves, 1, InMemory::default()).expect("its own weights and examples");
+    let committed = party.train(&mut |_| Control::Continue).expect("it trains");
+    let states = party.leaves(Trace::Interval(2)).expect("it has trained");
+    let kept: Vec<_> = party.kept(2).into_iter().collect();
+    let (update, loss) = (Digest::of(&committed.update), real(committed.loss));
+    let claim =
+        Claim { update, loss, leaves: committed.leaves, intervals: vec![Interval { number: 2, states }] };
+    let statement =
+        Statement { task, claim, receipt: None, weights_bytes: 0, shard_bytes: 0, states: Vec::new() };
+    let full = evidence::encode(statement.clone(), &weights.to_bytes(), &shard, &kept);
+    let mut bare = statement;
+    (bare.claim.leaves, bare.claim.intervals) = (Vec::new(), Vec::new());
+    vec![full, evidence::encode(bare, &weights.to_bytes(), &shard, &[])]
 }
 
 fn csv_samples() -> Vec<Vec<u8>> {

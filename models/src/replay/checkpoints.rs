@@ -46,6 +46,44 @@ impl Checkpoints for InMemory {
     }
 }
 
+const MAGIC: [u8; 4] = *b"FRS1";
+const HEADER: usize = 28;
+const CHECKSUM: usize = 32;
+
+/// Bytes of the file of a state of so many weights and moments.
+pub fn bytes_of([weights, moments]: [usize; 2]) -> u64 {
+    4 * (weights as u64 + moments as u64) + (HEADER + CHECKSUM) as u64
+}
+
+/// The file of a state.
+pub fn encode(state: &State) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(state.step.to_le_bytes());
+    bytes.extend(state.loss.to_le_bytes());
+    bytes.extend((state.weights.len() as u64).to_le_bytes());
+    bytes.extend(to_bytes(&state.weights));
+    bytes.extend(to_bytes(&state.moments));
+    let checksum = Digest::of(&bytes);
+    bytes.extend(checksum.0);
+    bytes
+}
+
+/// The state in a file of one with so many weights and moments; `None` if it is no such file, or a damaged one.
+pub fn decode(file: &[u8], [weights, moments]: [usize; 2]) -> Option<State> {
+    if file.len() as u64 != bytes_of([weights, moments]) {
+        return None;
+    }
+    let (state, checksum) = file.split_at_checked(file.len() - CHECKSUM)?;
+    let word = |at: usize| state.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+    let whole = state.starts_with(&MAGIC) && word(20)? == weights as u64 && Digest::of(state).0 == checksum;
+    let floats = |bytes: &[u8]| {
+        bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<f32>>()
+    };
+    let (own, kept) = state[HEADER..].split_at(4 * weights);
+    let (step, loss) = (word(4)?, f64::from_bits(word(12)?));
+    whole.then(|| State { step, loss, weights: floats(own), moments: floats(kept) })
+}
+
 /// Keeps states as files of a directory, which is made when the first one comes.
 #[derive(Clone, Debug)]
 pub struct InDirectory {
@@ -53,9 +91,6 @@ pub struct InDirectory {
     /// Values that a state of the model has, weights and moments.
     values: [usize; 2],
 }
-
-const MAGIC: [u8; 4] = *b"FRS1";
-const HEADER: usize = 28;
 
 impl InDirectory {
     /// Keeps states of a model of so many weights, with so many moments in all.
@@ -69,42 +104,17 @@ impl InDirectory {
 
     fn read(&self, step: u64) -> Option<State> {
         let path = self.file(step);
-        let [weights, moments] = self.values;
-        let bytes = 4 * (weights + moments) + HEADER;
         // A file of another length is not read at all.
-        if std::fs::metadata(&path).ok()?.len() != bytes as u64 + 32 {
+        if std::fs::metadata(&path).ok()?.len() != bytes_of(self.values) {
             return None;
         }
-        let file = std::fs::read(path).ok()?;
-        let (state, checksum) = file.split_at_checked(bytes)?;
-        let word = |at: usize| state.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
-        let whole = state.starts_with(&MAGIC)
-            && word(4)? == step
-            && word(20)? == weights as u64
-            && Digest::of(state).0 == checksum;
-        let floats = |bytes: &[u8]| {
-            bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<f32>>()
-        };
-        let (own, kept) = state[HEADER..].split_at(4 * weights);
-        whole.then_some(State {
-            step,
-            loss: f64::from_bits(word(12)?),
-            weights: floats(own),
-            moments: floats(kept),
-        })
+        decode(&std::fs::read(path).ok()?, self.values).filter(|state| state.step == step)
     }
 }
 
 impl Checkpoints for InDirectory {
     fn keep(&mut self, state: &State) {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(state.step.to_le_bytes());
-        bytes.extend(state.loss.to_le_bytes());
-        bytes.extend((state.weights.len() as u64).to_le_bytes());
-        bytes.extend(to_bytes(&state.weights));
-        bytes.extend(to_bytes(&state.moments));
-        let checksum = Digest::of(&bytes);
-        bytes.extend(checksum.0);
+        let bytes = encode(state);
         // Whoever lacks one starts from an earlier one: nothing here is worth failing a task for.
         let _ =
             std::fs::create_dir_all(&self.path).and_then(|()| std::fs::write(self.file(state.step), bytes));

@@ -4,6 +4,12 @@ use protocol::hash::{Digest, Keccak, Tag, tagged};
 use protocol::merkle::StaticTree;
 use serde::{Deserialize, Serialize};
 
+use super::{TrainingTask, operator_of};
+use crate::engine::Program;
+use crate::error::ModelError;
+use crate::train::Training;
+use crate::update;
+
 /// A leaf, opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Leaf {
@@ -37,6 +43,34 @@ pub enum Leaf {
 }
 
 impl Leaf {
+    /// The state of a training between two steps.
+    pub fn state(training: &Training<'_>) -> Self {
+        let tensors = training.session().tensors();
+        let tensors =
+            tensors.flat_map(|(weights, moments)| [of_floats(weights), of_floats(moments)]).collect();
+        Self::State { step: training.step(), loss: training.loss().to_bits(), tensors }
+    }
+
+    /// What a training that started from the weights `base` returns after its last step: the update, and its leaf.
+    pub fn returned(
+        task: &TrainingTask,
+        base: &[f32],
+        training: &Training<'_>,
+    ) -> Result<(Vec<u8>, Self), ModelError> {
+        let update = update::encode(base, &training.session().weights(), task.scale_bits)?;
+        let (digest, loss) = (Digest::of(&update), training.mean_loss().to_bits());
+        Ok((update, Self::Returned { update: digest, examples: task.examples, loss }))
+    }
+
+    /// Where the numbers ran away, if that is what an error says.
+    pub fn wild(program: &Program, error: ModelError) -> Result<Self, ModelError> {
+        let ModelError::NotFinite { step, operator } = &error else { return Err(error) };
+        match program.nodes().iter().position(|node| node.name == *operator) {
+            Some(node) => Ok(Self::Wild { step: *step, operator: operator_of(node) }),
+            None => Err(error),
+        }
+    }
+
     /// The leaf of this task's trace.
     pub fn digest(&self, task: &Digest) -> Keccak {
         match self {

@@ -4,12 +4,16 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `mod.rs` | [`TrainingTask`]: all that a training's result follows from, and the shape of its traces |
+//! | [`check`] | a claim about a training, checked step after step |
 //! | [`checkpoints`] | where states of a training are kept |
+//! | [`evidence`] | all that such a check takes, in one file |
 //! | [`leaf`] | what a trace's leaves are digests of |
 //! | [`party`] | who trained, or trains again: commitments on the way, traces afterwards |
 //! | [`referee`] | one operator again, on what both parties agree on |
 
+pub mod check;
 pub mod checkpoints;
+pub mod evidence;
 pub mod leaf;
 pub mod party;
 pub mod referee;
@@ -23,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Program, Source};
 use crate::error::ModelError;
-use crate::train::{self, TrainParams};
+use crate::train::{self, State, TrainParams};
 use crate::weights::Weights;
 use crate::zoo;
 use leaf::Leaf;
@@ -118,17 +122,24 @@ impl TrainingTask {
 
     /// The state that it starts from, if these are the weights.
     pub fn start(&self, weights: &Weights) -> Result<Keccak, ModelError> {
-        let program = self.program()?;
-        let mut rest = weights.values();
-        let mut tensors = Vec::new();
-        for parameter in program.parameters() {
-            let (own, after) = rest.split_at(parameter.len().min(rest.len()));
-            rest = after;
-            let moments = vec![0.0; train::optimiser(&self.params()).moments() * own.len()];
-            tensors.extend([leaf::of_floats(own), leaf::of_floats(&moments)]);
-        }
-        Ok(Leaf::State { step: 0, loss: 0, tensors }.digest(&self.digest()))
+        let moments = vec![0.0; train::optimiser(&self.params()).moments() * weights.values().len()];
+        let state = State { step: 0, loss: 0.0, weights: weights.values().to_vec(), moments };
+        Ok(state_leaf(&self.program()?, &state).digest(&self.digest()))
     }
+}
+
+/// The leaf of a state. Values that are not as many as the program's make some leaf that no training has.
+fn state_leaf(program: &Program, state: &State) -> Leaf {
+    let (mut weights, mut moments) = (&state.weights[..], &state.moments[..]);
+    let each = moments.len() / weights.len().max(1);
+    let mut tensors = Vec::new();
+    for parameter in program.parameters() {
+        let (own, after) = weights.split_at(parameter.len().min(weights.len()));
+        let (kept, rest) = moments.split_at((each * own.len()).min(moments.len()));
+        (weights, moments) = (after, rest);
+        tensors.extend([leaf::of_floats(own), leaf::of_floats(kept)]);
+    }
+    Leaf::State { step: state.step, loss: state.loss.to_bits(), tensors }
 }
 
 /// The first operator of a step: the minibatch out of the shard.

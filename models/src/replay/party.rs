@@ -6,15 +6,14 @@ use protocol::hash::{Digest, Keccak};
 use protocol::merkle::{StaticTree, TreeError};
 
 use super::checkpoints::Checkpoints;
-use super::leaf::{Leaf, of_floats};
+use super::leaf::Leaf;
 use super::referee::Opened;
 use super::{Does, TrainingTask, does, operator_of, reads};
 use crate::data::Dataset;
 use crate::engine::{Node, Program, Source};
 use crate::error::ModelError;
 use crate::kernels::Machine;
-use crate::train::{Control, Progress, Training};
-use crate::update;
+use crate::train::{Control, Progress, State, Training};
 use crate::weights::Weights;
 
 /// What a training came to, and what it can be held to.
@@ -104,6 +103,11 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         &self.shape
     }
 
+    /// The state after step `step`, if it is kept.
+    pub fn kept(&self, step: u64) -> Option<State> {
+        self.checkpoints.before(step).filter(|state| state.step == step)
+    }
+
     /// Leaves of the task's trace that are known from when it was run.
     pub fn remember(&mut self, leaves: Vec<Keccak>) {
         self.leaves = Some(leaves);
@@ -112,7 +116,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
     /// Trains, with a commitment after every [`TrainingTask::checkpoint_steps`].
     pub fn train(&mut self, progress: &mut dyn FnMut(Progress) -> Control) -> Result<Committed, ModelError> {
         let mut training = self.start()?;
-        let mut leaves = vec![self.state(&training).digest(&self.id)];
+        let mut leaves = vec![Leaf::state(&training).digest(&self.id)];
         let (steps, every) = (training.steps(), u64::from(self.task.checkpoint_steps));
         while training.step() < steps {
             let batch_loss = self.advance(&mut training)?;
@@ -123,7 +127,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
                 return Err(ModelError::Cancelled { step });
             }
             if step.is_multiple_of(every) || step == steps {
-                leaves.push(self.state(&training).digest(&self.id));
+                leaves.push(Leaf::state(&training).digest(&self.id));
                 self.checkpoints.keep(&training.state());
             }
         }
@@ -141,22 +145,8 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         Machine::new(self.threads)
     }
 
-    fn state(&self, training: &Training<'_>) -> Leaf {
-        let tensors = training.session().tensors();
-        let tensors =
-            tensors.flat_map(|(weights, moments)| [of_floats(weights), of_floats(moments)]).collect();
-        Leaf::State { step: training.step(), loss: training.loss().to_bits(), tensors }
-    }
-
     fn returned(&self, training: &Training<'_>) -> Result<(Vec<u8>, Leaf), ModelError> {
-        let trained = training.session().weights();
-        let update = update::encode(self.weights.values(), &trained, self.task.scale_bits)?;
-        let leaf = Leaf::Returned {
-            update: Digest::of(&update),
-            examples: self.task.examples,
-            loss: training.mean_loss().to_bits(),
-        };
-        Ok((update, leaf))
+        Leaf::returned(self.task, self.weights.values(), training)
     }
 
     /// Takes a step.
@@ -167,15 +157,6 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         #[cfg(test)]
         self.lie.after_step(&before, training, &self.task.model, self.data());
         Ok(loss)
-    }
-
-    /// Where the numbers ran away, if that is what an error says.
-    fn wild(&self, error: ModelError) -> Result<Leaf, ModelError> {
-        let ModelError::NotFinite { step, operator } = &error else { return Err(error) };
-        match self.program.nodes().iter().position(|node| node.name == *operator) {
-            Some(node) => Ok(Leaf::Wild { step: *step, operator: operator_of(node) }),
-            None => Err(error),
-        }
     }
 
     /// The training after step `step`, from the nearest checkpoint.
@@ -189,7 +170,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         };
         while training.step() < step {
             if let Err(error) = self.advance(&mut training) {
-                return self.wild(error).map(At::Wild);
+                return Leaf::wild(&self.program, error).map(At::Wild);
             }
         }
         Ok(At::Running(Box::new(training)))
@@ -202,7 +183,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         let mut at = self.at(first)?;
         while leaves.len() < count {
             let leaf = match &at {
-                At::Running(training) => self.state(training),
+                At::Running(training) => Leaf::state(training),
                 At::Wild(leaf) => leaf.clone(),
             };
             leaves.push(leaf.digest(&self.id));
@@ -210,7 +191,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
                 && leaves.len() < count
                 && let Err(error) = self.advance(training)
             {
-                at = At::Wild(self.wild(error)?);
+                at = At::Wild(Leaf::wild(&self.program, error)?);
             }
         }
         Ok(leaves)
@@ -226,7 +207,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
     fn end(&self) -> Result<[Leaf; 2], ModelError> {
         Ok(match self.at(self.task.steps())? {
             At::Wild(leaf) => [leaf.clone(), leaf],
-            At::Running(training) => [self.state(&training), self.returned(&training)?.1],
+            At::Running(training) => [Leaf::state(&training), self.returned(&training)?.1],
         })
     }
 
@@ -251,7 +232,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         for (at, value) in batch.iter().enumerate() {
             want(Source::Batch(at), &mut || value.clone());
         }
-        let mut leaves = vec![self.state(&training), outputs_of(&batch)];
+        let mut leaves = vec![Leaf::state(&training), outputs_of(&batch)];
         let mut wild = None;
         let mut made: Vec<Digest> = Vec::new();
         let (step, mut node_at) = (number, 0);
@@ -275,7 +256,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         self.lie.after_step(&before, &mut training, &self.task.model, self.data());
         match (stepped, wild) {
             (_, Some(leaf)) => leaves.resize(count, leaf),
-            (Ok(_), None) => leaves.push(self.state(&training)),
+            (Ok(_), None) => leaves.push(Leaf::state(&training)),
             (Err(error), None) => return Err(error),
         }
         Ok(Step { leaves, bytes })

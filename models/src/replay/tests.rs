@@ -91,13 +91,19 @@ fn examples(seed: u64, count: usize, side: u32) -> Dataset {
     Dataset::new(inputs, [1, side, side], labels).unwrap()
 }
 
-struct Scene {
-    task: TrainingTask,
-    weights: Weights,
-    data: Dataset,
+pub(super) struct Scene {
+    pub(super) task: TrainingTask,
+    pub(super) weights: Weights,
+    pub(super) data: Dataset,
 }
 
-fn scene(kind: ModelKind, side: u32, examples_count: usize, local_epochs: u32, every: u32) -> Scene {
+pub(super) fn scene(
+    kind: ModelKind,
+    side: u32,
+    examples_count: usize,
+    local_epochs: u32,
+    every: u32,
+) -> Scene {
     let model = ModelSpec { kind, input: [1, side, side], classes: 10 };
     let weights = Weights::init(&model, 5).unwrap();
     let data = examples(1, examples_count, side);
@@ -118,7 +124,7 @@ fn scene(kind: ModelKind, side: u32, examples_count: usize, local_epochs: u32, e
 }
 
 impl Scene {
-    fn party(&self, lie: Lie) -> Party<'_, InMemory> {
+    pub(super) fn party(&self, lie: Lie) -> Party<'_, InMemory> {
         let mut party = Party::new(&self.task, &self.weights, &self.data, 1, InMemory::default()).unwrap();
         party.lie = lie;
         party
