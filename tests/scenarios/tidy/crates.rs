@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::tree::{expect_none, root, sources};
 
 /// Who may use whom of us.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("protocol", &[]),
     ("models", &["protocol"]),
     ("contracts", &["protocol"]),
+    ("browser", &["protocol", "models"]),
     ("coordinator", &["protocol", "models", "contracts"]),
     ("worker", &["protocol", "models"]),
     ("cli", &["protocol", "models", "contracts"]),
