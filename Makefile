@@ -8,19 +8,22 @@ RELEASE := $(TARGET)/release
 # One set of features for everything that verify and test build: another would compile the libraries twice.
 BUILD_ALL := cargo build --locked --workspace --bins --tests
 NPM := contracts/node_modules/.package-lock.json
+CHROMIUM := browser/node_modules/.package-lock.json
 
-.PHONY: help build demo test tests verify fix contracts sim bench bench-peers reproduce fuzz fuzz-ledger wasm
+.PHONY: help build demo test tests verify fix contracts sim bench bench-peers reproduce fuzz fuzz-ledger wasm page browser
+.PHONY: browser-bench
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 build: ## build the three programs, optimised
+	@browser/build.sh || echo "SKIPPED the page: fedroll audit --serve will not have it" >&2
 	cargo build --release --locked --bins -p coordinator -p worker -p cli
 
 demo: build ## train, settle, audit, claim and infer on this machine, in under three minutes
 	$(RELEASE)/fedroll demo $(ARGS)
 
-test: verify reproduce tests ## verify, compare architectures, then every test: what CI runs
+test: verify reproduce browser tests ## verify, compare architectures and browsers, then every test: what CI runs
 
 # The runner's summary is the last line that this prints.
 tests: $(NPM)
@@ -32,7 +35,7 @@ tests: $(NPM)
 	  cargo test --locked --workspace --no-fail-fast; \
 	fi
 
-verify: $(NPM) wasm ## check formatting, lints, generated files; writes nothing
+verify: $(NPM) wasm page ## check formatting, lints, generated files; writes nothing
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	contracts/build.sh check
@@ -43,6 +46,25 @@ verify: $(NPM) wasm ## check formatting, lints, generated files; writes nothing
 wasm:
 	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 	cargo check --locked --quiet -p protocol --target wasm32-unknown-unknown
+
+page: ## compile the checker of the page that fedroll audit --serve shows: browser/page/wasm
+	browser/build.sh
+
+# Evidence, honest and not, for the page.
+$(TARGET)/browser/evidence: page
+	cargo build --release --locked --quiet -p browser --example evidence
+	$(RELEASE)/examples/evidence write $@
+
+browser: $(CHROMIUM) $(TARGET)/browser/evidence ## check evidence in a headless Chromium, which npm brings
+	$(BUILD_ALL)
+	node --test browser/test/page.test.js
+
+browser-bench: $(CHROMIUM) $(TARGET)/browser/evidence ## examples a second in Chromium, and outside of it
+	$(BUILD_ALL)
+	node browser/test/bench.js
+
+$(CHROMIUM): browser/package-lock.json
+	npm ci --prefix browser --no-audit --no-fund --loglevel=error
 
 fix: $(NPM) ## rewrite what verify would complain about
 	cargo fmt --all

@@ -1,7 +1,7 @@
 //! Evidence to try the page with, honest and not; and the check of a file outside of a browser.
 //!
-//! `evidence write DIR` writes the files that the browser's test and bench open; `evidence check FILE` checks one on one
-//! thread and prints `examples seconds verdict`.
+//! `evidence write DIR` writes the files that the browser's test and bench open; `evidence check FILE` checks one on
+//! one thread and prints `examples seconds verdict`.
 
 use std::error::Error;
 use std::io::{Write as _, stdout};

@@ -1,7 +1,7 @@
 //! What the page's worker calls: one file of evidence in, and step after step a report out.
 //!
-//! The calls have numbers only. The file is written into memory that [`room`] makes; every other call leaves a report, a
-//! JSON document, at [`report`] for [`report_bytes`], until the next call. A worker checks one file: whoever has
+//! The calls have numbers only. The file is written into memory that [`room`] makes; every other call leaves a report,
+//! a JSON document, at [`report`] for [`report_bytes`], until the next call. A worker checks one file: whoever has
 //! another starts another worker.
 //!
 //! | call | does | then the report is |

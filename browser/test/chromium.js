@@ -1,6 +1,6 @@
 // A headless Chromium, out of npm's package: its libraries and fonts come along, nothing is installed.
 
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import puppeteer from 'puppeteer-core';
 
@@ -11,6 +11,9 @@ const folder = fileURLToPath(new URL('../node_modules/.cache/chromium', import.m
 async function executable() {
   const own = process.env.CHROMIUM;
   if (own) return own;
+  if (`${process.platform}-${process.arch}` !== 'linux-x64') {
+    throw new Error('npm carries this Chromium for Linux on x86-64 only: name another with CHROMIUM=/path/to/chromium');
+  }
   mkdirSync(folder, { recursive: true });
   const before = process.env.TMPDIR;
   Object.assign(process.env, { TMPDIR: folder, AWS_EXECUTION_ENV: 'AWS_Lambda_nodejs22.x' });
@@ -20,6 +23,10 @@ async function executable() {
   delete process.env.AWS_EXECUTION_ENV;
   if (before === undefined) delete process.env.TMPDIR;
   else process.env.TMPDIR = before;
+  // The package's own list of folders has this one only if it was unpacked to /tmp; without a font Chromium ends.
+  const fonts = `${folder}/fonts.conf`;
+  writeFileSync(fonts, `<fontconfig><dir>${folder}/fonts</dir><cachedir>${folder}/fonts-cache</cachedir></fontconfig>\n`);
+  process.env.FONTCONFIG_FILE = fonts;
   return path;
 }
 

@@ -106,7 +106,7 @@ test('a lie from step 21 on is found in its interval, or at its step if that is 
 
 test('what cannot be checked is refused in words', async () => {
   for (const [name, words] of [
-    ['digest', /examples in the file are not those of the task: their digest is [0-9a-f]{64}/],
+    ['digest', /examples in the file are not those of the task: their digest is 0x[0-9a-f]{64}/],
     ['damaged', /damaged: the digest at its end is not that of its bytes/],
     ['large', /takes \d+ bytes of memory, the limit here is 1073741824/],
   ]) {

@@ -5,6 +5,8 @@
 use core::fmt;
 
 use indicatif::ProgressBar;
+use models::replay::TrainingTask;
+use models::replay::evidence::{self, Claim, Statement};
 use models::train::Control;
 use models::verify::{self, Verdict};
 use protocol::api::AcceptedTask;
@@ -58,6 +60,36 @@ impl Done {
             TaskWork::Infer(infer) => &infer.model,
         }
     }
+}
+
+/// Finds an accepted task with the first of the sources.
+pub async fn find(task: TaskId, sources: &[Source]) -> Result<Done, CliError> {
+    let [first, ..] = sources else { return Err(no_source("what the task was")) };
+    let work = first.settlement_work(task.job, task.settlement).await?;
+    let shown = work.tasks.iter().find(|shown| shown.task == task).ok_or_else(|| CliError::Mismatch {
+        what: format!("no result of task {task} was accepted"),
+        fix: "`fedroll explain --worker ID` lists a worker's tasks",
+    })?;
+    let spec = spec(sources, work.spec).await?;
+    Done::read(shown, &spec).map_err(|why| CliError::Answer { path: format!("the work of task {task}"), why })
+}
+
+/// A file with all that it takes to check a training elsewhere.
+pub async fn evidence(done: &Done, blobs: &Blobs<'_>) -> Result<Vec<u8>, String> {
+    let TaskWork::Train(train) = &done.work else { return Err("it is no training".to_owned()) };
+    let TaskData::Shard(shard) = &train.data else { return Err("its data stays on the worker".to_owned()) };
+    let receipt = done.receipt.body();
+    let loss = receipt.loss.ok_or("its receipt names no loss")?;
+    if receipt.examples != u64::from(shard.examples) {
+        return Err("its receipt is for another number of examples".to_owned());
+    }
+    let weights = blobs.find("weights", train.weights).await?;
+    let examples = blobs.find("shard", shard.digest).await?;
+    // Receipts commit to the result alone.
+    let claim = Claim { update: receipt.result, loss, leaves: Vec::new(), intervals: Vec::new() };
+    let (task, receipt) = (TrainingTask::new(train, shard), Some(done.receipt.clone().into_wire()));
+    let statement = Statement { task, claim, receipt, weights_bytes: 0, shard_bytes: 0, states: Vec::new() };
+    Ok(evidence::encode(statement, &weights, &examples, &[]))
 }
 
 /// What running a task again says of its result.
@@ -134,10 +166,7 @@ impl Blobs<'_> {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| CliError::Unknown {
-            what: "where the blobs are",
-            fix: "name a coordinator or a mirror with --evidence".to_owned(),
-        }))
+        Err(last.unwrap_or_else(|| no_source("where the blobs are")))
     }
 
     /// The same, with the words for a report if nobody has it.
@@ -222,8 +251,9 @@ pub async fn spec(sources: &[Source], hash: SpecHash) -> Result<JobSpec, CliErro
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| CliError::Unknown {
-        what: "where the job's spec is",
-        fix: "name a coordinator or a mirror with --evidence".to_owned(),
-    }))
+    Err(last.unwrap_or_else(|| no_source("where the job's spec is")))
+}
+
+fn no_source(what: &'static str) -> CliError {
+    CliError::Unknown { what, fix: "name a coordinator or a mirror with --evidence".to_owned() }
 }

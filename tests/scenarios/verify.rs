@@ -5,6 +5,8 @@ use anyhow::{Context as _, Result, ensure};
 use contracts::rpc::Windows;
 use models::data::{Dataset, shard};
 use models::infer::encode_inputs;
+use models::replay::check::{Check, Verdict};
+use models::replay::evidence::{Evidence, MEMORY_BYTES_MAX};
 use models::weights::Weights;
 use protocol::api::{JobPhase, JobStatus, SettlementWork};
 use protocol::hash::Digest;
@@ -110,6 +112,15 @@ async fn honest_work_on_a_jobs_data_gives_the_same_bits_again_also_without_its_c
             shell.quietly(&format!("fedroll verify task {task} --coordinator {url} --format json")).await?;
         ensure!(ran.code == 0 && result(&ran)?["outcome"] == "same-bits", "{ran:?}");
     }
+    let saved = dir.path().join("task.evidence");
+    let ran =
+        shell.quietly(&format!("fedroll verify task 0/1/0 --save task.evidence --coordinator {url}")).await?;
+    ensure!(ran.code == 0, "{ran:?}");
+    let file = std::fs::read(&saved)?;
+    let evidence = Evidence::parse(&file, MEMORY_BYTES_MAX)?;
+    let blobs = evidence.open()?;
+    let verdict = Check::new(&evidence, &blobs, 0)?.advance(u32::MAX)?;
+    ensure!(verdict == Some(Verdict::SameBits) && evidence.receipt().is_some(), "{verdict:?}");
     for round in ["0/1", "0/3"] {
         let ran =
             shell.quietly(&format!("fedroll verify round {round} --coordinator {url} --format json")).await?;

@@ -17,7 +17,8 @@ Examples:
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x…
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence http://127.0.0.1:7070 --mirror evidence
   fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --evidence evidence --reexecute 0.05
-  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --follow --challenge --key-file watcher.key")]
+  fedroll audit --rpc http://127.0.0.1:8545 --rollup 0x… --follow --challenge --key-file watcher.key
+  fedroll audit --serve --evidence http://127.0.0.1:7070    check single trainings in a browser")]
 pub struct Audit {
     /// What to audit.
     #[command(flatten)]
@@ -57,6 +58,11 @@ pub struct Audit {
     /// Where --follow answers Prometheus at /metrics
     #[arg(long, value_name = "ADDRESS", requires = "follow")]
     pub metrics: Option<SocketAddr>,
+    /// Audit nothing, but serve a page that checks single trainings in a browser: those in files (*.evidence) of the
+    /// directories that --evidence names, and the tasks of the coordinators and mirrors [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:0")]
+    #[arg(conflicts_with_all = ["follow", "challenge", "mirror", "reexecute"])]
+    pub serve: Option<SocketAddr>,
     /// Milliseconds between two looks at the base layer under --follow
     #[arg(long, value_name = "MS", default_value_t = 2_000, requires = "follow")]
     pub poll_ms: u64,

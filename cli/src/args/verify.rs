@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
@@ -37,6 +38,10 @@ pub struct VerifyTask {
     /// The task, as job/settlement/slot
     #[arg(value_name = "TASK")]
     pub task: TaskId,
+    /// Also write a file with all that it takes to check the task elsewhere, in a browser for example
+    /// (`fedroll audit --serve`)
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
     /// Whom to ask.
     #[command(flatten)]
     pub shown: ShownBy,

@@ -7,6 +7,7 @@ mod evidence;
 mod metrics;
 mod reexecute;
 mod report;
+mod serve;
 mod statements;
 mod watch;
 
@@ -41,6 +42,9 @@ const FLOW_LEAVES_MAX: usize = 10_000;
 
 /// Audits and answers.
 pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
+    if let Some(address) = args.serve {
+        return serve::run(args, address, out).await;
+    }
     let network = Network::find(&args.network)?;
     let (rpc, rollup) = network.base_layer()?;
     let key = args.challenge.then(|| network.key(&args.key)).transpose()?;

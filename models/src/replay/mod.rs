@@ -22,7 +22,7 @@ mod tests;
 
 use protocol::dispute::shape::{Operators, STEPS_MAX, Shape};
 use protocol::hash::{Digest, Keccak};
-use protocol::job::{ModelSpec, Real};
+use protocol::job::{ModelSpec, Real, ShardBlob, TrainTask};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Program, Source};
@@ -64,6 +64,23 @@ pub struct TrainingTask {
 }
 
 impl TrainingTask {
+    /// What a training on a shard of its job's is.
+    pub fn new(task: &TrainTask, shard: &ShardBlob) -> Self {
+        Self {
+            model: task.model.clone(),
+            weights: task.weights,
+            shard: shard.digest,
+            examples: shard.examples.into(),
+            local_epochs: task.local_epochs,
+            minibatch: task.minibatch,
+            learning_rate: task.learning_rate,
+            momentum: task.momentum,
+            seed: task.seed,
+            scale_bits: task.scale_bits,
+            checkpoint_steps: task.checkpoint_steps,
+        }
+    }
+
     /// Names the task: part of every state.
     pub fn digest(&self) -> Digest {
         let mut bytes = b"fedroll training ".to_vec();

@@ -9,9 +9,10 @@ use serde::Serialize;
 use crate::args::verify::VerifyTask;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
+use crate::files;
 use crate::output::{Output, Report};
 use crate::page::{Page, or_dash};
-use crate::rerun::{self, Blobs, Done, Outcome};
+use crate::rerun::{self, Blobs, Outcome};
 
 #[derive(Serialize)]
 struct Verified {
@@ -64,18 +65,14 @@ impl Report for Verified {
 /// Runs a task again.
 pub async fn run(args: &VerifyTask, out: &Output) -> anyhow::Result<ExitStatus> {
     let sources = [super::source(&args.shown)?];
-    let TaskId { job, settlement, .. } = args.task;
-    let work = sources[0].settlement_work(job, settlement).await?;
-    let shown =
-        work.tasks.iter().find(|shown| shown.task == args.task).ok_or_else(|| CliError::Mismatch {
-            what: format!("no result of task {} was accepted", args.task),
-            fix: "`fedroll explain --worker ID` lists a worker's tasks",
-        })?;
-    let spec = rerun::spec(&sources, work.spec).await?;
-    let done = Done::read(shown, &spec)
-        .map_err(|why| CliError::Answer { path: format!("the work of task {}", args.task), why })?;
+    let done = rerun::find(args.task, &sources).await?;
+    let blobs = Blobs { sources: &sources, mirror: None };
+    if let Some(path) = &args.save {
+        let refused = |why| CliError::Answer { path: format!("the work of task {}", args.task), why };
+        files::write(path, &rerun::evidence(&done, &blobs).await.map_err(refused)?)?;
+    }
     let bar = out.bar(0, "running it again");
-    let outcome = rerun::run(&done, &Blobs { sources: &sources, mirror: None }, &bar).await?;
+    let outcome = rerun::run(&done, &blobs, &bar).await?;
     bar.finish_and_clear();
     let (kind, data) = match &done.work {
         TaskWork::Infer(infer) => ("inference", Some(infer.input)),
