@@ -9,15 +9,14 @@ import { QueueKind } from "../../src/types/Queue.sol";
 import { AccountClaim, JobLeaf, StateParts } from "../../src/types/State.sol";
 import { Terms } from "../../src/types/Terms.sol";
 import { IToken } from "../support/IToken.sol";
-import { Vm } from "../support/Vm.sol";
+import { Signs } from "../support/Signs.sol";
 import { Store } from "./Store.sol";
 
 /// @dev What users do, in any order. The proposer posts what an honest ledger would; claims name any batch ever posted.
-contract Handler {
+contract Handler is Signs {
     using StateTree for JobLeaf;
     using StateTree for StateParts;
 
-    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
     uint64 internal constant CHALLENGE = 7 days;
     uint64 internal constant GRACE = 48 hours;
 
@@ -26,6 +25,9 @@ contract Handler {
     Store internal immutable store;
     address internal immutable proposer;
     address internal immutable requester;
+    /// @dev Has a key and nothing else: others fund its jobs, and may close them.
+    uint256 private constant OWNER_KEY = 0x0114;
+    address private immutable owner = vm.addr(OWNER_KEY);
 
     constructor(IRollup rollup_, IToken token_, Store store_, address proposer_, address requester_) {
         (rollup, token, store, proposer, requester) = (rollup_, token_, store_, proposer_, requester_);
@@ -33,12 +35,15 @@ contract Handler {
 
     // --- money in
 
-    function fund(uint64 amount) external {
+    function fund(uint64 amount, bool forAnother) external {
         if (amount == 0 || store.jobCount() == 2 || rollup.frozenAt() != 0) return;
         Terms memory terms = Terms(1, 1, 5, 1, 1, 0, false, 0);
+        address named = forAnother ? owner : requester;
+        uint32 job = rollup.nextJob();
         vm.prank(requester);
-        uint32 job = rollup.fundJob(proposer, keccak256("spec"), terms, amount);
-        QueueItemData memory item = itemOf(QueueKind.Fund, job, amount);
+        if (forAnother) rollup.fundJobFor(named, proposer, keccak256("spec"), terms, amount);
+        else rollup.fundJob(proposer, keccak256("spec"), terms, amount);
+        QueueItemData memory item = itemOf(QueueKind.Fund, job, amount, named);
         (item.coordinator, item.specHash, item.terms) = (proposer, keccak256("spec"), terms);
         store.queued(item);
         store.moneyIn(amount);
@@ -49,25 +54,50 @@ contract Handler {
         if (amount == 0 || jobs == 0 || rollup.frozenAt() != 0) return;
         vm.prank(requester);
         rollup.topUp(which % jobs, amount);
-        store.queued(itemOf(QueueKind.TopUp, which % jobs, amount));
+        store.queued(itemOf(QueueKind.TopUp, which % jobs, amount, requester));
         store.moneyIn(amount);
     }
 
-    function close(uint8 which) external {
+    function close(uint8 which, bool signed) external {
         uint32 jobs = rollup.nextJob();
         if (jobs == 0 || store.closeAsked(which % jobs) || rollup.frozenAt() != 0) return;
-        vm.prank(requester);
-        rollup.closeJob(which % jobs);
-        store.queued(itemOf(QueueKind.Close, which % jobs, 0));
+        uint32 job = which % jobs;
+        address whose = rollup.requesterOf(job);
+        uint64 until = uint64(vm.getBlockTimestamp());
+        if (signed && whose == owner) {
+            rollup.closeJobFor(job, until, closing(OWNER_KEY, address(rollup), job, until));
+        } else {
+            vm.prank(whose);
+            rollup.closeJob(job);
+        }
+        store.queued(itemOf(QueueKind.Close, job, 0, whose));
     }
 
-    function itemOf(QueueKind kind, uint32 job, uint64 amount)
+    /// @dev A signature closes the job that it names, if its requester made it, in time and once.
+    function closeWrongly(uint8 which, uint8 how) external {
+        uint32 jobs = rollup.nextJob();
+        if (jobs == 0) return;
+        uint32 job = which % jobs;
+        uint64 until = uint64(vm.getBlockTimestamp());
+        bool done = rollup.requesterOf(job) == owner && how % 4 == 0;
+        if (done && !store.closeAsked(job)) return;
+        uint32 named = how % 4 == 1 ? job + 1 : job;
+        uint256 key = how % 4 == 2 ? OWNER_KEY + 1 : OWNER_KEY;
+        bytes memory signature = closing(key, address(rollup), named, how % 4 == 3 ? until + 1 : until);
+        try rollup.closeJobFor(job, until, signature) {
+            revert Closed(job);
+        } catch { }
+    }
+
+    error Closed(uint32 job);
+
+    function itemOf(QueueKind kind, uint32 job, uint64 amount, address sender)
         private
         view
         returns (QueueItemData memory item)
     {
         (item.kind, item.job, item.amount) = (kind, job, amount);
-        (item.time, item.sender) = (uint64(vm.getBlockTimestamp()), requester);
+        (item.time, item.sender) = (uint64(vm.getBlockTimestamp()), sender);
     }
 
     // --- batches

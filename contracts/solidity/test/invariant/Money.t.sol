@@ -12,7 +12,7 @@ contract MoneyInvariants is Fixture {
 
     function setUp() public virtual override {
         super.setUp();
-        store = new Store(requester, proposer);
+        store = new Store(proposer);
         token.mint(requester, 1e30);
         handler = new Handler(rollup, token, store, proposer, requester);
     }

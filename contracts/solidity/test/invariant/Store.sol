@@ -26,7 +26,6 @@ contract Store {
 
     uint32 private constant SETTLEMENTS = 5;
 
-    address public immutable requester;
     address public immutable proposer;
 
     uint256 public totalIn;
@@ -44,8 +43,8 @@ contract Store {
     StateParts[] private fallenParts;
     mapping(uint256 batch => mapping(uint256 job => JobLeaf)) private jobsThen;
 
-    constructor(address requester_, address proposer_) {
-        (requester, proposer) = (requester_, proposer_);
+    constructor(address proposer_) {
+        proposer = proposer_;
     }
 
     function moneyIn(uint256 amount) external {
@@ -89,7 +88,7 @@ contract Store {
             if (item.kind == QueueKind.Fund) {
                 JobLeaf memory fresh;
                 fresh.index = item.job;
-                (fresh.requester, fresh.coordinator) = (requester, proposer);
+                (fresh.requester, fresh.coordinator) = (item.sender, proposer);
                 (fresh.openedAt, fresh.funded) = (time, item.amount);
                 fresh.terms.settlements = SETTLEMENTS;
                 jobs.push(fresh);

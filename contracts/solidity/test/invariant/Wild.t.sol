@@ -11,7 +11,7 @@ import { Wild } from "./Wild.sol";
 contract WildInvariants is MoneyInvariants {
     function setUp() public override {
         super.setUp();
-        store = new Store(requester, proposer);
+        store = new Store(proposer);
         handler = new Wild(rollup, token, store, proposer, requester);
     }
 

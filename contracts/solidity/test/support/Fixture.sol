@@ -11,14 +11,12 @@ import { Config } from "../../src/types/Config.sol";
 import { AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
 import { Terms } from "../../src/types/Terms.sol";
 import { IToken } from "./IToken.sol";
-import { Vm } from "./Vm.sol";
+import { Signs } from "./Signs.sol";
 
 /// @dev A deployed rollup, three parties, and the few things that every test says.
-abstract contract Fixture {
+abstract contract Fixture is Signs {
     using StateTree for JobLeaf;
     using StateTree for StateParts;
-
-    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
     uint64 internal constant CHALLENGE = 7 days;
     uint64 internal constant INCLUSION = 24 hours;
@@ -149,23 +147,6 @@ abstract contract Fixture {
     function fund(uint128 amount) internal returns (uint32) {
         vm.prank(requester);
         return rollup.fundJob(proposer, keccak256("spec"), terms(), amount);
-    }
-
-    /// @dev The key's EIP-712 signature of a struct's hash, for this contract.
-    function sign(uint256 key, address verifier, bytes32 hash) internal view returns (bytes memory) {
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256(
-                    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-                ),
-                keccak256("fedroll"),
-                keccak256("1"),
-                block.chainid,
-                verifier
-            )
-        );
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, keccak256(abi.encodePacked(hex"1901", domain, hash)));
-        return abi.encodePacked(r, s, v);
     }
 
     /// @dev The siblings of a tree's only leaf: all empty.

@@ -78,15 +78,6 @@ abstract contract RelayFixture is Fixture {
         return keccak256(bytes.concat(head, abi.encode(t.burst, t.feeBps, t.approve, t.kind)));
     }
 
-    function closing(uint256 key, address verifier, uint32 id, uint64 until)
-        internal
-        view
-        returns (bytes memory)
-    {
-        bytes32 kind = keccak256("CloseJob(uint32 job,uint64 deadline)");
-        return sign(key, verifier, keccak256(abi.encode(kind, id, until)));
-    }
-
     function permit(uint256 key, uint256 value) internal view returns (Permit memory made) {
         (made.value, made.deadline) = (value, deadline());
         bytes32 hash = keccak256(
