@@ -68,7 +68,7 @@ contract Rollup is RollupQueue, RollupBatches {
             if (_token.trySafeTransfer(account.payout, amount * _unit)) {
                 emit Claimed(account.index, account.payout, amount);
             } else {
-                claimed[account.index] = before;
+                claimed[account.index] -= amount; // whatever was claimed in between stays claimed
                 emit ClaimSkipped(account.index, account.payout, amount);
             }
         }

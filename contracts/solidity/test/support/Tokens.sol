@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import { ERC20 } from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { AccountLeaf } from "../../src/types/State.sol";
 
 abstract contract MintableToken is ERC20("test", "TEST") {
     function mint(address to, uint256 amount) external {
@@ -31,6 +32,24 @@ contract RefusingToken is MintableToken {
     function _update(address from, address to, uint256 value) internal override {
         require(!refused[to], Refused(to));
         super._update(from, to, value);
+    }
+}
+
+/// @dev Claims a newer leaf in the middle of a transfer, and then says that it did not transfer.
+contract TwoFacedToken is MintableToken {
+    IRollup private target;
+    AccountLeaf private newer;
+
+    function aim(IRollup rollup, AccountLeaf calldata leaf) external {
+        (target, newer) = (rollup, leaf);
+    }
+
+    function transfer(address to, uint256 value) public override returns (bool) {
+        if (address(target) == address(0)) return super.transfer(to, value);
+        IRollup rollup = target;
+        target = IRollup(address(0));
+        rollup.claimEarnings(newer, new bytes32[](0));
+        return false;
     }
 }
 

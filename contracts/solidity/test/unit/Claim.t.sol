@@ -7,7 +7,7 @@ import { Batch, BatchHeader, BatchSummary } from "../../src/types/Batch.sol";
 import { Config } from "../../src/types/Config.sol";
 import { AccountClaim, AccountLeaf, JobLeaf, StateParts } from "../../src/types/State.sol";
 import { Fixture } from "../support/Fixture.sol";
-import { RefusingToken } from "../support/Tokens.sol";
+import { RefusingToken, TwoFacedToken } from "../support/Tokens.sol";
 
 contract ClaimTest is Fixture {
     using StateTree for JobLeaf;
@@ -186,6 +186,25 @@ contract ClaimTest is Fixture {
         claims[0].account.earned = 11;
         vm.expectRevert(abi.encodeWithSelector(IRollup.NotInState.selector, 0));
         rollup.claimMany(claims);
+    }
+
+    /// @dev The worst token: a claim in the middle of a transfer that is then said to have failed.
+    function test_ASkippedClaimForgetsNoOther() public {
+        TwoFacedToken evil = new TwoFacedToken();
+        rollup = deploy(configOf(address(evil), 1));
+        evil.mint(address(rollup), 1_000);
+        bytes32 root = climb(hashOf(account(0, 10)), 0, lone());
+        postFinal(StateParts(root, keccak256("jobs"), 1, 0, 0));
+        root = climb(hashOf(account(0, 25)), 0, lone());
+        postFinal(StateParts(root, keccak256("jobs"), 1, 0, 0));
+
+        evil.aim(rollup, account(0, 25));
+        AccountClaim[] memory claims = new AccountClaim[](1);
+        claims[0] = AccountClaim(account(0, 10), lone());
+        rollup.claimMany(claims);
+        same(evil.balanceOf(worker), rollup.claimed(0), "booked what it paid");
+        rollup.claimEarnings(account(0, 25), lone());
+        same(evil.balanceOf(worker), 25, "never more than earned");
     }
 
     function testFuzz_AUnitIsWorthWhatTheDeploymentSays(uint128 earned, uint96 unit) public {
