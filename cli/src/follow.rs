@@ -117,15 +117,16 @@ impl<'a> Progress<'a> {
 
     /// Shows what has changed.
     pub fn show(&mut self, status: &JobStatus) {
-        self.bar.set_length(status.settlements.into());
+        let infers = status.kind == "infer";
+        self.bar.set_length(if infers { status.settlements } else { status.round_count }.into());
         let closed = status.rounds.iter().filter(|round| round.closed_ms.is_some()).count();
         while self.shown < closed && is_settled(status, self.shown) {
-            let line = round_line(&status.rounds[self.shown], status.settlements);
+            let line = round_line(&status.rounds[self.shown], status.round_count);
             let (up, down) = (bytes(status.bytes_up), bytes(status.bytes_down));
             self.shown += 1;
             self.say(format!("{line} · {up} up, {down} down"));
         }
-        if status.kind == "infer" && status.settled > self.settled {
+        if infers && status.settled > self.settled {
             self.settled = status.settled;
             let (done, of) = (status.settled, status.settlements);
             self.say(format!("group {done}/{of} · {} items answered", status.items));
@@ -133,7 +134,7 @@ impl<'a> Progress<'a> {
         if !status.why.is_empty() && self.quiet.elapsed().as_secs() >= QUIET_S_MAX {
             self.say(format!("{}: {}", phase_word(status.phase), status.why));
         }
-        let position = if status.kind == "infer" { status.settled as usize } else { closed };
+        let position = if infers { status.settled as usize } else { closed };
         self.bar.set_position(position as u64);
         self.bar.set_message(if status.why.is_empty() {
             phase_word(status.phase).into()
@@ -177,7 +178,7 @@ fn is_settled(status: &JobStatus, round: usize) -> bool {
     let of = &status.rounds[round];
     let next = match status.rounds.get(round + 1) {
         Some(next) => next.closed_ms.is_some(),
-        None => round + 1 == status.settlements as usize,
+        None => round + 1 == status.round_count as usize,
     };
     of.model.is_some() && (of.evaluated.is_some() || status.evaluated_by != EvaluatedBy::Workers || next)
 }

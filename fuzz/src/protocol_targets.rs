@@ -103,7 +103,7 @@ fn spec_json(bytes: &[u8]) {
 fn examine(spec: &JobSpec) {
     let _ = (spec.hash(), spec.terms(), spec.price_cap(), spec.model().input_len());
     let last = spec.work.rounds() - 1;
-    assert!(last / spec.settlement_rounds < spec.settlements() && spec.round_pay(last) <= spec.budget());
+    assert!(last / spec.settlement_rounds < spec.full_settlements() && spec.round_pay(last) <= spec.budget());
 }
 
 /// Any bytes are a chunk, and applying it keeps the books.

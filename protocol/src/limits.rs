@@ -27,6 +27,9 @@ pub const PARAMETERS_MAX: u64 = 1 << 30;
 pub const SETTLEMENTS_MAX: u32 = 1_000_000;
 /// Settlements of one job that may be under way or wait to be posted: the coordinator's bond covers as many.
 pub const UNPOSTED_SETTLEMENTS_MAX: u32 = 2;
+/// Settlements that a job has to spare, for those that close for their date before they have their rounds: a quarter of
+/// those it needs, but at least and at most so many. One that is not needed is 46 bytes of a batch.
+pub const SPARE_SETTLEMENTS: (u32, u32) = (2, 8);
 /// Settlements that a job has unless its requester says otherwise, about: each is a batch when a job runs alone.
 pub const USUAL_SETTLEMENTS: u32 = 12;
 /// Milliseconds that a settlement's rounds take at most, unless its requester says otherwise, or one takes longer.

@@ -16,7 +16,7 @@ use tests::real::{Ran, Shell};
 use up::{Up, learn};
 
 /// What differs from run to run, and how it is shown.
-const FILTERS: [(&str, &str); 26] = [
+const FILTERS: [(&str, &str); 27] = [
     (r"have \d+ want \d+", "have <wei> want <wei>"),
     (r"(?m)^( +\d+){4} +[\d.]+ k?B  0x[0-9a-f]{8}…  (yes|not yet) +yes\n(( +\d+){4} .*\n)*", "<batches>\n"),
     (r"\d+ batch(es)? \([\d.]+ k?B of payload\)", "<batches>"),
@@ -36,6 +36,7 @@ const FILTERS: [(&str, &str); 26] = [
     (r"[\d.]+ k?B up, [\d.]+ k?B down", "<bytes> up, <bytes> down"),
     (r"\(\d+ gas\)", "(<gas>)"),
     (r", \d{6,8} gas", ", <gas>"),
+    (r"up to \d+ gas at up to \d+ gwei", "up to <gas> at up to <price>"),
     (r"up to \d+ million gas at up to \d+ gwei", "up to <gas> at up to <price>"),
     (r"fraud bond: up to [\d.]+ ether", "fraud bond: up to <ether>"),
     (r" +\d+  \d\d:\d\d:\d\d\.\d{3}", "<n>  <time>"),
@@ -247,9 +248,22 @@ async fn money(shell: &mut Shell, running: &Value) -> Result<()> {
     shell.run("fedroll job submit job.toml --yes --key-file my.key").await?;
     shell.run("fedroll job submit job.toml --yes --key-file none.key").await?;
     shell.run("fedroll job cancel 0").await?;
+    relay(shell).await?;
     shell.run("fedroll job cancel 0 --yes").await?;
     shell.run("fedroll job cancel 0 --yes").await?;
     shell.run("fedroll job cancel 1 --yes --key-file .fedroll/operator.key").await?;
+    Ok(())
+}
+
+/// What others send for a requester.
+async fn relay(shell: &mut Shell) -> Result<()> {
+    shell.run("fedroll job submit job.toml --sign-only order.json").await?;
+    shell.run("fedroll job submit job.toml --sign-only order.json --yes").await?;
+    shell.run("fedroll job cancel 9 --sign-only close.json --yes").await?;
+    for order in ["order.json", "none.json", "job.toml"] {
+        shell.run(&format!("fedroll job relay {order}")).await?;
+    }
+    shell.run("fedroll job relay order.json --yes --key-file none.key").await?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod omissions;
 mod posting_gas;
 mod proof_gas;
 mod refunds;
+mod relayed;
 mod reorganisations;
 mod staked;
 mod stakes;

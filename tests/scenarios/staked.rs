@@ -17,7 +17,7 @@ use protocol::sign::eip712::Domain;
 use protocol::sign::{EthKey, NodeKey, Unverified};
 use protocol::wire::codec;
 use serde_json::Value;
-use tests::real::{Chain, Network, Shell, Worker, operator, training};
+use tests::real::{Chain, Network, Ran, Shell, Worker, operator, training};
 
 /// A network whose coordinator looks at stakes, and two workers with payout keys of their own.
 struct Scene {
@@ -36,6 +36,7 @@ impl Scene {
         let network = Network::on(chain, dir, &settings).await?;
         let shell = Shell::new(dir);
         key_file::write(&shell.path("anyone.key"), &faucet_key().secret())?;
+        key_file::write(&shell.path("requester.key"), &[0x42; 32])?;
         let mut workers = Vec::new();
         for number in 1..=2u8 {
             let payout = EthKey::from_secret(&[number; 32])?;
@@ -89,6 +90,20 @@ impl Scene {
         self.shell.quietly(&line).await?.json()
     }
 
+    /// The requester asks for four answers in two tasks.
+    async fn infer(&self, flags: &str) -> Result<Ran> {
+        let row = ["7"; 16].join(",");
+        let header = (0..16).map(|column| format!("p{column}")).collect::<Vec<_>>().join(",");
+        fs::write(self.shell.path("four.csv"), format!("{header}\n{row}\n{row}\n{row}\n{row}\n"))?;
+        let Chain { url, rollup, .. } = &self.network.chain;
+        let line = format!(
+            "fedroll infer --model job:0 --input four.csv --output answers.jsonl --per-task 2 --yes {flags} \
+             --key-file requester.key --rpc {url} --rollup {rollup} --coordinator {}",
+            self.network.coordinator.http
+        );
+        self.shell.quietly(&line).await
+    }
+
     /// What another reader was shown: the same evidence, but for one task with another result, which the worker's keys
     /// signed as well.
     async fn forge(&self, directory: &Path) -> Result<()> {
@@ -139,6 +154,14 @@ async fn a_job_that_asks_for_stakes_runs_with_staked_workers_only_and_a_liar_is_
     requester.wait(job, 120, |status| status.phase == JobPhase::Done).await?;
     ensure!(scene.accepted(0).await? == 2 && scene.accepted(1).await? == 0, "the unstaked one got a task");
     ensure!(scene.status_of(0).await?["passed_over"] == serde_json::json!([]));
+
+    // So do the answers of inference that asks for a stake.
+    let answered = scene.infer("--stake 25").await?;
+    ensure!(answered.code == 0, "{answered:?}");
+    ensure!(fs::read_to_string(scene.shell.path("answers.jsonl"))?.lines().count() == 4);
+    ensure!(scene.accepted(0).await? == 4 && scene.accepted(1).await? == 0, "the unstaked one got a task");
+    let nothing = scene.infer("--stake 0").await?;
+    ensure!(nothing.code == 2 && nothing.stderr.contains("--stake is 0"), "{nothing:?}");
 
     // More than anybody has at stake: an honest answer, and no work.
     let dear = requester.submit(&scene.spec("too-careful", 26_000_000)?, &[]).await?;

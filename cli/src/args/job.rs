@@ -265,6 +265,9 @@ pub struct Infer {
     /// How long a worker has for one task before another gets it
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub deadline: Duration,
+    /// Tokens that must stand behind a worker's account; without it nobody needs any
+    #[arg(long, value_name = "TOKENS")]
+    pub stake: Option<Amount>,
     /// How it is paid.
     #[command(flatten)]
     pub pay: Pay,

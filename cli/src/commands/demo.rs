@@ -158,7 +158,7 @@ impl<'a> Stage<'a> {
         let model = self.client.spec(trained.spec).await?.model().clone();
         let price = protocol::amount::Amount::units(DIGIT_UNITS);
         let group = self.args.digits.div_ceil(DIGITS_PER_TASK);
-        let cut = Cut { price, per_task: DIGITS_PER_TASK, group, deadline_ms: TASK_MS };
+        let cut = Cut { price, per_task: DIGITS_PER_TASK, group, deadline_ms: TASK_MS, stake: None };
         let requester = Requester { client: &self.client, key: &self.key, network: &self.network };
         let asked = Asked { model, weights, blob: None };
         infer::answer(&requester, asked, &examples, cut, &self.dir.join("answers.jsonl"), true, out).await

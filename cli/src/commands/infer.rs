@@ -12,7 +12,7 @@ use protocol::api::{JobStatus, text};
 use protocol::hash::Digest;
 use protocol::ids::JobId;
 use protocol::job::spec::SPEC_VERSION;
-use protocol::job::{InputBlob, JobSpec, ModelSpec, SpecFields, Work};
+use protocol::job::{InputBlob, JobSpec, ModelSpec, SpecFields, StakeTerms, Work};
 use protocol::limits::{BLOB_BYTES_MAX, INPUT_BLOBS_MAX};
 use serde::Serialize;
 
@@ -71,6 +71,8 @@ pub struct Cut {
     pub group: u32,
     /// Milliseconds a worker has for a task.
     pub deadline_ms: u64,
+    /// What must stand behind a worker's account.
+    pub stake: Option<StakeTerms>,
 }
 
 /// The model to ask.
@@ -89,12 +91,22 @@ pub async fn run(args: &Infer, out: &Output) -> anyhow::Result<ExitStatus> {
     if args.price == Amount::ZERO {
         return Err(CliError::Input("--price is 0: nobody works for nothing".to_owned()).into());
     }
+    if args.stake == Some(Amount::ZERO) {
+        return Err(CliError::Input("--stake is 0: leave it out, and nobody needs one".to_owned()).into());
+    }
     let (client, network) = network::coordinator(&args.pay.coordinator)?;
     let key = network.key(&args.pay.key)?;
     let asked = asked(args, &client).await?;
     let examples = Examples::read(args, asked.model.input)?;
-    let cut =
-        Cut { price: args.price, per_task: args.per_task, group: args.group, deadline_ms: args.deadline.0 };
+    let stake = match args.stake {
+        None => None,
+        Some(stake) => Some(StakeTerms {
+            registry: super::job::plan::registry(&client, &network, "ask another one").await?,
+            least: units_of("--stake", stake)?,
+        }),
+    };
+    let (price, deadline_ms) = (args.price, args.deadline.0);
+    let cut = Cut { price, per_task: args.per_task, group: args.group, deadline_ms, stake };
     let requester = Requester { client: &client, key: &key, network: &network };
     let answered = answer(&requester, asked, &examples, cut, &args.output, args.pay.yes, out).await?;
     out.answer(&answered)
@@ -180,8 +192,7 @@ fn order(asked: Asked, examples: &Examples, cut: Cut) -> anyhow::Result<Order> {
     if let Some(blob) = asked.blob {
         blobs.insert(asked.weights, Source::Memory(blob));
     }
-    let price = u64::try_from(cut.price.as_units())
-        .map_err(|_| CliError::Input(format!("--price {} is more than the ledger can say", cut.price)))?;
+    let price = units_of("--price", cut.price)?;
     let infer = protocol::job::Infer {
         model: asked.model,
         weights: asked.weights,
@@ -200,9 +211,14 @@ fn order(asked: Asked, examples: &Examples, cut: Cut) -> anyhow::Result<Order> {
         approve: false,
         burst: None,
         rate: 0,
-        stake: None,
+        stake: cut.stake,
     })?;
     Ok(Order { spec, blobs })
+}
+
+fn units_of(flag: &str, amount: Amount) -> Result<u64, CliError> {
+    let too_much = |_| CliError::Input(format!("{flag} {amount} is more than the ledger can say"));
+    u64::try_from(amount.as_units()).map_err(too_much)
 }
 
 /// Fetches, checks and writes the answers; counts the right ones if there are labels.

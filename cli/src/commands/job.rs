@@ -4,7 +4,7 @@ mod cancel;
 mod fetch;
 mod init;
 mod logs;
-mod plan;
+pub mod plan;
 mod relay;
 pub mod show;
 pub mod submit;

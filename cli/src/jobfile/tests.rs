@@ -36,7 +36,7 @@ fn a_short_job_file_gets_sane_defaults() {
     assert_eq!((train.round.quorum, train.round.over_select, train.round.deadline_ms), (4, 0, 600_000));
     assert_eq!((train.round.examples_cap, train.local_epochs, train.scale_bits), (100_000, 1, 24));
     assert_eq!((job.spec.price, job.spec.fee_bps, job.spec.burst), (1_500_000, 0, None));
-    assert_eq!((job.spec.settlement_rounds, job.spec.settlements()), (1, 5));
+    assert_eq!((job.spec.settlement_rounds, job.spec.settlements()), (1, 7));
     assert!(job.uploads.is_empty());
 }
 

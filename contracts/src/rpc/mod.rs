@@ -8,6 +8,7 @@
 mod blobs;
 mod bonds;
 mod challenge;
+mod companion;
 mod deploy;
 mod exit;
 mod fees;

@@ -15,7 +15,7 @@ use super::send::Outgoing;
 use super::write::{RpcWriter, mined, no_event};
 use crate::artifact::FUNDING_RELAY;
 use crate::base_layer::{BaseLayer as _, Cost};
-use crate::bindings::{DevToken, FundingRelay, Rollup, from_evm, to_evm};
+use crate::bindings::{DevToken, FundingRelay, Rollup, to_evm};
 use crate::error::ChainError;
 
 alloy::sol! {
@@ -49,21 +49,8 @@ impl GasQuote {
 impl RpcChain {
     /// Makes sure that the address holds a relay of exactly this version's bytecode, for this rollup.
     pub async fn relay(&self, at: Address) -> Result<RpcRelay, ChainError> {
-        let wrong = |detail: &str| ChainError::NoRelay {
-            address: at,
-            chain_id: self.chain().chain_id,
-            detail: detail.to_owned(),
-        };
-        let code: Bytes = self.node.ask("eth_getCode", (to_evm(at), "latest")).await?;
-        if code.is_empty() {
-            return Err(wrong("no contract"));
-        }
-        if !FUNDING_RELAY.is_code(&code) {
-            return Err(wrong("a contract with other bytecode"));
-        }
-        let rollup = self.node.call(at, &FundingRelay::rollupCall {}, At::Latest).await?;
-        if from_evm(rollup) != self.contract {
-            return Err(wrong(&format!("a relay for the rollup {rollup}")));
+        if let Some(detail) = self.instead_of(&FUNDING_RELAY, "relay", at).await? {
+            return Err(ChainError::NoRelay { address: at, chain_id: self.chain().chain_id, detail });
         }
         Ok(RpcRelay { chain: self.clone(), at })
     }

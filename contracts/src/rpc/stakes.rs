@@ -38,21 +38,8 @@ pub struct RpcRegistryWriter {
 impl RpcChain {
     /// Makes sure that the address holds a registry of exactly this version's bytecode, for this rollup.
     pub async fn registry(&self, at: Address) -> Result<RpcRegistry, ChainError> {
-        let wrong = |detail: &str| ChainError::NoRegistry {
-            address: at,
-            chain_id: self.chain().chain_id,
-            detail: detail.to_owned(),
-        };
-        let code: Bytes = self.node.ask("eth_getCode", (to_evm(at), "latest")).await?;
-        if code.is_empty() {
-            return Err(wrong("no contract"));
-        }
-        if !WORKER_REGISTRY.is_code(&code) {
-            return Err(wrong("a contract with other bytecode"));
-        }
-        let rollup = self.node.call(at, &WorkerRegistry::rollupCall {}, At::Latest).await?;
-        if from_evm(rollup) != self.contract {
-            return Err(wrong(&format!("a registry for the rollup {rollup}")));
+        if let Some(detail) = self.instead_of(&WORKER_REGISTRY, "registry", at).await? {
+            return Err(ChainError::NoRegistry { address: at, chain_id: self.chain().chain_id, detail });
         }
         Ok(RpcRegistry { chain: self.clone(), at })
     }

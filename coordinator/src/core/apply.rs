@@ -12,7 +12,7 @@ use protocol::time::Millis;
 use super::batches::Posted;
 use super::fact::{Fact, Outcome, Record};
 use super::jobs::{Job, Round};
-use super::limits::{EVIDENCE_SETTLEMENTS_MAX, UNFUNDED_MS_MAX, UNFUNDED_SPECS_MAX};
+use super::limits::{UNFUNDED_MS_MAX, UNFUNDED_SPECS_MAX};
 use super::settlement::{AcceptedReceipt, Assignment, Promise, Settlement};
 use super::timers::Timer;
 use super::workers::TaskEnd;
@@ -265,24 +265,24 @@ impl Coordinator {
         } else {
             unfinished.into_iter().for_each(|round| close_round(job, at, round));
         }
+        job.close_spares(at);
         Self::settle_phase(job);
     }
 
     fn apply_final(&mut self, at: Millis, number: protocol::ids::BatchId) {
-        for (id, settlement) in self.batches.finalise(number) {
+        for (id, settlement, final_at) in self.batches.finalise(number) {
+            self.keep_evidence(id, settlement, final_at);
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            job.note(at, format!("settlement {} is final in batch {number}", settlement + 1));
+            if job.pays_in(settlement) {
+                job.note(at, format!("settlement {} is final in batch {number}", settlement + 1));
+            }
             job.final_settlements = job.final_settlements.max(settlement + 1);
             if job.phase == JobPhase::Settling && job.final_settlements == job.settlements() {
                 job.phase = JobPhase::Done;
                 job.note(at, "done: every settlement is final".into());
             }
-            while job.closed.len() > EVIDENCE_SETTLEMENTS_MAX
-                && job.closed.keys().next().is_some_and(|oldest| *oldest < job.final_settlements)
-            {
-                job.closed.pop_first();
-            }
         }
+        self.drop_evidence(at);
     }
 
     /// After the facts have been read back: what was under way is asked for again by the first step.
@@ -330,7 +330,7 @@ fn adopt(job: &mut Job, spec: &JobSpec, at: Millis) {
             "'{}': {} rounds in {} settlements, at most {} tasks in each",
             spec.name,
             spec.work.rounds(),
-            spec.settlements(),
+            spec.full_settlements(),
             spec.task_cap()
         ),
     );

@@ -128,6 +128,12 @@ impl Batches {
         self.posted
     }
 
+    /// Unix seconds of the block that has the newest posted batch; 0 before the first.
+    pub fn posted_at(&self) -> u64 {
+        let newest = self.posted.checked_sub(1).and_then(|place| self.records[place].posted);
+        newest.map_or(0, |posted| posted.at)
+    }
+
     /// The batch that is to be posted next.
     pub fn unposted(&self) -> Option<&SealedBatch> {
         self.pending.get(self.posted - self.finalised).map(|(batch, _)| batch)
@@ -218,12 +224,17 @@ impl Batches {
         self.posted = self.posted.max(number.0 as usize);
     }
 
-    /// Marks all batches up to `number` as final and returns the settlements that closed in them.
-    pub(super) fn finalise(&mut self, number: BatchId) -> Vec<(JobId, u32)> {
+    /// Marks all batches up to `number` as final and returns the settlements that closed in them, with the
+    /// Unix seconds at which each became final.
+    pub(super) fn finalise(&mut self, number: BatchId) -> Vec<(JobId, u32, u64)> {
         let upto = (number.0 as usize).min(self.records.len());
         let newly = &self.records[self.finalised.min(upto)..upto];
-        let closed = newly.iter().flat_map(|record| &record.settlements);
-        let closed = closed.filter(|(.., closes)| *closes).map(|(job, number, _)| (*job, *number)).collect();
+        let closing = newly.iter().flat_map(|record| {
+            let final_at = record.posted.map_or(0, |posted| posted.final_at);
+            let closing = record.settlements.iter().filter(|(.., closes)| *closes);
+            closing.map(move |(job, number, _)| (*job, *number, final_at))
+        });
+        let closed = closing.collect();
         self.pending.drain(..upto.saturating_sub(self.finalised));
         self.finalised = self.finalised.max(upto);
         closed
@@ -289,6 +300,9 @@ impl Coordinator {
             }
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             job.next_sealed = settlement + 1;
+            if !job.pays_in(settlement) {
+                continue;
+            }
             job.note(at, format!("settlement {} is sealed in batch {number}", settlement + 1));
             let accounts: std::collections::BTreeSet<_> = job
                 .closed

@@ -19,6 +19,8 @@ pub struct Config {
     pub registry: Option<Address>,
     /// Seconds between a close and the end of credits: a constant of the rollup.
     pub close_grace_s: u64,
+    /// Seconds after a batch is final in which omissions are proven and results asked for: a constant of the rollup.
+    pub omission_window_s: u64,
     /// Seconds after an acceptance by which its settlement must be posted.
     pub settle_by_s: u64,
     /// Where batches' bytes are to stand.

@@ -164,6 +164,34 @@ impl Job {
         self.open.get(&number).or_else(|| self.closed.get(&number))
     }
 
+    /// Whether a closed settlement owes anything.
+    pub fn pays_in(&self, number: u32) -> bool {
+        self.closed.get(&number).is_none_or(|settlement| settlement.accepted > 0)
+    }
+
+    /// Whether a round that has tasks in a closed settlement is not done, or its model not made.
+    pub fn works_on(&self, number: u32) -> bool {
+        let unmade = |round| {
+            self.interrupted.contains(&round)
+                || self.finishing == Some(round)
+                || self.running().any(|(_, running)| running == round)
+        };
+        let parts = self.closed.get(&number).map(|settlement| settlement.rounds.as_slice());
+        parts.unwrap_or_default().iter().any(|part| unmade(part.round))
+    }
+
+    /// Closes the settlements that are not needed, once every round is done: only then is the job over on the base
+    /// layer, and what it did not spend its requester's.
+    pub fn close_spares(&mut self, at: Millis) {
+        let done = self.open.is_empty() && self.round_to_open().is_none();
+        // One that its requester closed is over by its closing.
+        if done && self.spec.is_some() && self.phase != JobPhase::Cancelled {
+            let spare = self.next..self.settlements();
+            self.closed.extend(spare.map(|number| (number, Settlement::new(at))));
+            self.next = self.next.max(self.settlements());
+        }
+    }
+
     /// The round to begin, or to go on with, next.
     pub fn round_to_open(&self) -> Option<u32> {
         let rounds = self.spec.as_ref().map_or(0, |spec| spec.work.rounds());

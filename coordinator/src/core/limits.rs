@@ -21,6 +21,8 @@ pub const UNFUNDED_SPECS_MAX: usize = 1_000;
 pub const UNFUNDED_MS_MAX: u64 = 24 * 3_600_000;
 /// Credits one sealed batch aims at: about 96 KiB of payload, and a post that fits any block.
 pub const BATCH_CREDITS_MAX: usize = 5_000;
-/// Settlements of one job whose receipts stay in memory after they are final, to serve as evidence; the facts on disk
-/// hold them all.
-pub const EVIDENCE_SETTLEMENTS_MAX: usize = 1_000;
+/// Bytes, about, of the receipts that stay in memory after their settlements are final, to serve as evidence; the facts
+/// on disk hold them all.
+pub const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
+/// Bytes, about, that an accepted receipt takes in memory.
+pub const RECEIPT_BYTES: u64 = 1_024;

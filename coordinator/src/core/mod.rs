@@ -9,6 +9,7 @@ pub mod base_clock;
 pub mod batches;
 pub mod config;
 pub mod effect;
+pub mod evidence;
 pub mod fact;
 pub mod input;
 pub mod invariants;
@@ -40,6 +41,7 @@ use base_clock::BaseClock;
 use batches::{Batches, Posted};
 pub use config::{Admission, Config};
 pub use effect::{Effect, FinishRound, WeightedUpdate};
+use evidence::Evidence;
 pub use fact::{Fact, Outcome, Record};
 pub use input::{Event, Input, ReadyModel};
 use jobs::Job;
@@ -59,6 +61,7 @@ pub struct Coordinator {
     jobs: BTreeMap<JobId, Job>,
     batches: Batches,
     base_clock: BaseClock,
+    evidence: Evidence,
     timers: Timers,
     /// Blobs on disk that some spec names. The shell tells of each at every start.
     blobs: BTreeSet<Digest>,
@@ -92,6 +95,7 @@ impl Coordinator {
             jobs: BTreeMap::new(),
             batches,
             base_clock: BaseClock::default(),
+            evidence: Evidence::default(),
             timers: Timers::default(),
             blobs: BTreeSet::new(),
             owed: Vec::new(),

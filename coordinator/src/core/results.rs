@@ -10,7 +10,7 @@ use super::Coordinator;
 
 impl Coordinator {
     /// The results of a batch that this coordinator posted, in the order of its credits; `None` if it has no such
-    /// batch, or keeps the receipts no longer (see [`super::limits::EVIDENCE_SETTLEMENTS_MAX`]).
+    /// batch, or keeps the receipts no longer (see [`super::limits::EVIDENCE_BYTES_MAX`]).
     pub fn results_of(&self, number: BatchId) -> Option<Vec<ResultLeaf>> {
         let place = (number.0 as usize).checked_sub(1)?;
         let record = self.batches().records().get(place)?;

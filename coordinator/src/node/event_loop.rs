@@ -237,6 +237,7 @@ impl EventLoop {
                 }
             }
         }
+        self.outlets.metrics.evidence(self.core.evidence().dropped_early());
         for effect in effects {
             self.run_effect(effect, wake);
         }

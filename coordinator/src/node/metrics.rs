@@ -29,6 +29,7 @@ pub struct Metrics {
     posted: Counter,
     posted_gas: Counter,
     final_batches: Gauge,
+    evidence_dropped: Gauge,
 }
 
 impl Default for Metrics {
@@ -50,7 +51,9 @@ impl Default for Metrics {
         let sealed = counter("batches_sealed", "Batches sealed");
         let posted = counter("batches_posted", "Batches seen on the base layer");
         let posted_gas = counter("posting_gas", "Gas used to post batches");
-        let (connections, final_batches) = (Gauge::default(), Gauge::default());
+        let (connections, final_batches, evidence_dropped) = <(Gauge, Gauge, Gauge)>::default();
+        let help = "Settlements whose receipts left memory while somebody might still ask for them";
+        registry.register("evidence_dropped", help, evidence_dropped.clone());
         registry.register("workers_connected", "Workers connected", connections.clone());
         registry.register("batches_final", "Number of the newest final batch", final_batches.clone());
         Self {
@@ -68,6 +71,7 @@ impl Default for Metrics {
             posted,
             posted_gas,
             final_batches,
+            evidence_dropped,
         }
     }
 }
@@ -88,6 +92,17 @@ impl Metrics {
             }
             Fact::Final { number } => drop(self.final_batches.set(number.0 as i64)),
             _ => {}
+        }
+    }
+
+    /// Takes how many settlements' receipts had to go early, and says so when there are more.
+    pub fn evidence(&self, dropped_early: u64) {
+        let dropped = i64::try_from(dropped_early).unwrap_or(i64::MAX);
+        if dropped > self.evidence_dropped.set(dropped) {
+            tracing::error!(
+                settlements = dropped,
+                "receipts that somebody may still ask for had to leave memory: they are on disk only"
+            );
         }
     }
 

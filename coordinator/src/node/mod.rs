@@ -253,6 +253,7 @@ fn core_config(config: &Config, layer: &RpcWriter, operator: &EthKey, secret: [u
         domain: layer.domain(),
         registry: config.registry,
         close_grace_s: layer.config().close_grace,
+        omission_window_s: layer.config().omission_window,
         settle_by_s: config.settle_by_s,
         batch_data: config.batch_data,
         seal_after_ms: config.seal_after_ms,

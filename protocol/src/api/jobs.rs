@@ -108,9 +108,11 @@ pub struct JobStatus {
     /// Paid to workers and fees so far (settled in sealed batches).
     #[serde(with = "text")]
     pub spent: Amount,
-    /// Settlements done.
+    /// Rounds, or groups of tasks, in all; 0 while the spec is unknown.
+    pub round_count: u32,
+    /// Settlements done that paid somebody.
     pub settled: u32,
-    /// Settlements in all.
+    /// Settlements that are expected to, in all: more if some close early.
     pub settlements: u32,
     /// The newest model (training), as a blob.
     #[serde(with = "text::option")]

@@ -160,9 +160,16 @@ impl JobSpec {
         SpecHash(tagged(Tag::Spec, &[&self.canonical_bytes()]).0)
     }
 
-    /// How many settlements the job has, at most: the money of each is credited at once.
-    pub fn settlements(&self) -> u32 {
+    /// Settlements that the job takes if each has all its rounds.
+    pub fn full_settlements(&self) -> u32 {
         self.work.rounds().div_ceil(self.settlement_rounds)
+    }
+
+    /// How many settlements the job has: the money of each is credited at once. Some are to spare, for those that close
+    /// for their date; whatever is not needed closes empty at the end.
+    pub fn settlements(&self) -> u32 {
+        let full = self.full_settlements();
+        full + (full / 4).clamp(SPARE_SETTLEMENTS.0, SPARE_SETTLEMENTS.1)
     }
 
     /// The most tasks one settlement may pay.

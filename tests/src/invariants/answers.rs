@@ -1,5 +1,6 @@
 //! Every receipt is answered, and no honest worker is given an answer that does not hold.
 
+use coordinator::core::Coordinator;
 use protocol::ids::WorkerId;
 use worker::core::{Outcome, Records, WrongAcceptance};
 
@@ -28,4 +29,20 @@ pub fn complete(oracle: &Oracle, worker: WorkerId, records: &Records) -> Checked
     let due: u128 = mine().map(|(_, accepted)| u128::from(accepted.owed)).sum();
     let known: u128 = records.jobs.values().map(|totals| totals.owed).sum();
     require(due == known, PROPERTY, || format!("{worker:?} counts {known} units, its receipts earned {due}"))
+}
+
+/// Whoever asks what lies behind a batch of the coordinator is shown it.
+///
+/// # Errors
+/// If receipts are missing.
+pub fn shown(core: &Coordinator) -> Checked {
+    let ours = core.batches().records().iter().filter(|record| record.proposer == core.config().operator);
+    for number in ours.map(|record| record.header.number) {
+        require(
+            core.results_of(number).is_some(),
+            "receipts are kept until nobody may ask for them",
+            || format!("the results of batch {number} cannot be shown"),
+        )?;
+    }
+    Ok(())
 }

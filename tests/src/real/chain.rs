@@ -25,6 +25,8 @@ pub struct Chain {
     pub rollup: Address,
     /// Where its workers may stake.
     pub registry: Address,
+    /// What funds jobs by signature.
+    pub funding_relay: Address,
     _node: Running,
 }
 
@@ -64,7 +66,13 @@ impl Chain {
     async fn with_rollup(url: String, node: Running, windows: Windows) -> Result<Self> {
         let key = operator();
         let deployed = deploy(&url, &key, TokenChoice::Development, windows, key.address()).await?;
-        Ok(Self { url, rollup: deployed.rollup, registry: deployed.worker_registry, _node: node })
+        Ok(Self {
+            url,
+            rollup: deployed.rollup,
+            registry: deployed.worker_registry,
+            funding_relay: deployed.funding_relay,
+            _node: node,
+        })
     }
 
     /// A connection that signs with a key.

@@ -89,6 +89,7 @@ impl CoordinatorNode {
             domain,
             registry: None,
             close_grace_s: params.close_grace_s(),
+            omission_window_s: params.window_s,
             // In some runs so soon that rounds without a quorum have to end for it.
             settle_by_s: params.settle_by_s,
             batch_data: params.batch_data(),

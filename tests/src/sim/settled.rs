@@ -28,6 +28,7 @@ impl Sim {
         invariants::settlements::nothing_left(&self.oracle, ledger)?;
         invariants::sums::balance(ledger.state())?;
         invariants::refunds::come(&self.clients, ledger)?;
+        self.coordinator.core().map_or(Ok(()), invariants::answers::shown)?;
         self.check_answers()?;
         self.check_restore()
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use protocol::api::Plan;
+use protocol::ids::Address;
 use protocol::job::{JobSpec, Work};
 use serde::Serialize;
 
@@ -21,6 +22,7 @@ struct Planned {
     name: String,
     kind: &'static str,
     settlements: u32,
+    spare_settlements: u32,
     tasks_per_settlement: u32,
     #[serde(with = "protocol::api::text")]
     price: protocol::amount::Amount,
@@ -65,7 +67,9 @@ impl Report for Planned {
     fn text(&self, page: &mut Page) {
         let budget = format!("{} tokens at most, the coordinator's fee included", self.plan.budget);
         let price = format!("{} tokens a task", self.price);
-        let work = format!("{} settlements of {} tasks", self.settlements, self.tasks_per_settlement);
+        let (settlements, tasks) = (self.settlements, self.tasks_per_settlement);
+        let work =
+            format!("{settlements} settlements of {tasks} tasks, and {} to spare", self.spare_settlements);
         page.heading(format_args!("Job {} ({})", self.name, self.kind));
         let mut facts: Vec<(&str, &dyn fmt::Display)> =
             vec![("cost", &budget), ("price", &price), ("work", &work), ("spec", &self.plan.spec)];
@@ -119,7 +123,8 @@ pub async fn run(args: &job::Plan, out: &Output) -> anyhow::Result<ExitStatus> {
     out.answer(&Planned {
         name: job.spec.name.to_string(),
         kind: kind(&job.spec),
-        settlements: job.spec.settlements(),
+        settlements: job.spec.full_settlements(),
+        spare_settlements: job.spec.settlements() - job.spec.full_settlements(),
         tasks_per_settlement: job.spec.task_cap(),
         price: protocol::amount::Amount::units(job.spec.price_cap().into()),
         upload_bytes: job.uploads.iter().map(|upload| upload.bytes).sum(),
@@ -134,16 +139,22 @@ pub async fn placed(job: Job, client: &Client, network: &Network) -> anyhow::Res
     if job.stake.is_none() {
         return Ok(job);
     }
+    let in_the_file = "name one that it does in the file: registry = \"0x…\"";
+    let registry = registry(client, network, in_the_file).await?;
+    Ok(job.with_registry(registry)?)
+}
+
+/// Where stakes count unless somebody says otherwise; `fix` is how to say otherwise, if nobody knows.
+pub async fn registry(client: &Client, network: &Network, fix: &str) -> anyhow::Result<Address> {
     let registry = match network.registry() {
         Some(registry) => Some(registry),
         None => client.info().await?.registry,
     };
-    let registry = registry.ok_or_else(|| CliError::Unknown {
+    let unknown = || CliError::Unknown {
         what: "where the stakes count that the job asks for",
-        fix: "this coordinator looks at no registry; name one that it does in the file: registry = \"0x…\""
-            .to_owned(),
-    })?;
-    Ok(job.with_registry(registry)?)
+        fix: format!("this coordinator looks at no registry; {fix}"),
+    };
+    Ok(registry.ok_or_else(unknown)?)
 }
 
 /// The kind of a spec's work, as the API words it.

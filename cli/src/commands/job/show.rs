@@ -181,6 +181,7 @@ mod tests {
             funded: Amount::units(12_000_000),
             spent: Amount::units(1_500_000),
             settled: 1,
+            round_count: 8,
             settlements: 8,
             model: Some(Digest([0xab; 32])),
             evaluated_by: EvaluatedBy::Coordinator,

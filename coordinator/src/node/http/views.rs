@@ -105,6 +105,7 @@ pub fn job(core: &Coordinator, job: &Job, with_rounds: bool) -> JobStatus {
     } else {
         Vec::new()
     };
+    let settled = (0..job.next_sealed).filter(|number| job.pays_in(*number)).count() as u32;
     let done = job.phase == JobPhase::Settling || job.phase == JobPhase::Done;
     JobStatus {
         schema: SCHEMA,
@@ -122,8 +123,9 @@ pub fn job(core: &Coordinator, job: &Job, with_rounds: bool) -> JobStatus {
         why: core.why(job),
         funded,
         spent,
-        settled: job.next_sealed,
-        settlements: job.settlements(),
+        round_count: job.spec.as_ref().map_or(0, |spec| spec.work.rounds()),
+        settled,
+        settlements: job.spec.as_ref().map_or(0, |spec| spec.full_settlements()).max(settled),
         model: job.model,
         evaluated_by: match job.spec.as_ref().map(|spec| &spec.work) {
             Some(Work::Train(train)) => match train.evaluation {

@@ -50,7 +50,8 @@ fn with(change: impl FnOnce(&mut SpecFields, &mut Train)) -> Result<JobSpec, Spe
 #[test]
 fn a_sane_spec_passes_and_its_budget_adds_up() {
     let spec = with(|_, _| ()).unwrap();
-    assert_eq!((spec.settlements(), spec.task_cap(), spec.price_cap()), (5, 5, 1_000_000));
+    assert_eq!((spec.full_settlements(), spec.settlements()), (5, 7));
+    assert_eq!((spec.task_cap(), spec.price_cap()), (5, 1_000_000));
     assert_eq!(spec.budget(), 5 * (5_000_000 + 125_000));
 }
 
@@ -110,7 +111,7 @@ fn an_inference_budget_counts_items_and_the_last_group_may_be_short() {
     });
     let spec = JobSpec::new(fields).unwrap();
     let Work::Infer(infer) = &spec.work else { panic!("it infers") };
-    assert_eq!((spec.settlements(), infer.groups()), (2, 2));
+    assert_eq!((spec.full_settlements(), spec.settlements(), infer.groups()), (2, 4, 2));
     assert_eq!((infer.blobs_of(0), infer.blobs_of(1), infer.blobs_of(2)), (0..2, 2..3, 3..3));
     assert_eq!(spec.price_cap(), 100_000_000);
     assert_eq!(spec.budget(), 250_000_000 + 250_000_000 / 40);
@@ -119,10 +120,10 @@ fn an_inference_budget_counts_items_and_the_last_group_may_be_short() {
 #[test]
 fn a_settlement_spans_rounds_and_its_cap_and_number_follow() {
     let spec = with(|fields, _| fields.settlement_rounds = 2).unwrap();
-    assert_eq!((spec.settlements(), spec.task_cap()), (3, 10));
+    assert_eq!((spec.settlements(), spec.task_cap()), (3 + 2, 10));
     assert_eq!(spec.budget(), 5 * (5_000_000 + 125_000));
     let short = with(|fields, _| fields.settlement_rounds = 9).unwrap();
-    assert_eq!((short.settlements(), short.task_cap()), (1, 25));
+    assert_eq!((short.settlements(), short.task_cap()), (1 + 2, 25));
     assert_eq!((spec.bond(), short.bond()), (20_000_000, short.budget()));
 }
 
