@@ -4,6 +4,7 @@
 //! `INSTA_UPDATE=always cargo nextest run -p tests -E 'test(cli::)'` rewrites the snapshots: read the difference as a
 //! user would.
 
+mod relay;
 mod up;
 
 use std::fmt::Write as _;
@@ -248,22 +249,10 @@ async fn money(shell: &mut Shell, running: &Value) -> Result<()> {
     shell.run("fedroll job submit job.toml --yes --key-file my.key").await?;
     shell.run("fedroll job submit job.toml --yes --key-file none.key").await?;
     shell.run("fedroll job cancel 0").await?;
-    relay(shell).await?;
+    relay::screens(shell).await?;
     shell.run("fedroll job cancel 0 --yes").await?;
     shell.run("fedroll job cancel 0 --yes").await?;
     shell.run("fedroll job cancel 1 --yes --key-file .fedroll/operator.key").await?;
-    Ok(())
-}
-
-/// What others send for a requester.
-async fn relay(shell: &mut Shell) -> Result<()> {
-    shell.run("fedroll job submit job.toml --sign-only order.json").await?;
-    shell.run("fedroll job submit job.toml --sign-only order.json --yes").await?;
-    shell.run("fedroll job cancel 9 --sign-only close.json --yes").await?;
-    for order in ["order.json", "none.json", "job.toml"] {
-        shell.run(&format!("fedroll job relay {order}")).await?;
-    }
-    shell.run("fedroll job relay order.json --yes --key-file none.key").await?;
     Ok(())
 }
 
