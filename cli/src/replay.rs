@@ -63,6 +63,11 @@ impl Replay {
         self.batches.iter().find(|replayed| !replayed.verdict.holds())
     }
 
+    /// The first batch whose blobs are not to be had, if all before it hold.
+    pub fn first_unread(&self) -> Option<&Replayed> {
+        self.first_fault().filter(|first| first.unreadable())
+    }
+
     /// The batch of this number that stands.
     pub fn batch(&self, number: BatchId) -> Option<&Replayed> {
         let at = self.batches.binary_search_by_key(&number, |replayed| replayed.batch.number()).ok()?;

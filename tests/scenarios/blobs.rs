@@ -11,9 +11,11 @@ use axum::extract::{Path as Asked, State as Has};
 use axum::http::StatusCode;
 use axum::response::Json;
 use axum::routing::get;
-use contracts::base_layer::{BaseLayer as _, BatchOnChain, ChainEvent};
+use contracts::base_layer::{
+    BaseLayer as _, BaseLayerWriter as _, BatchOnChain, ChainEvent, Challenger as _,
+};
 use contracts::kzg;
-use contracts::rpc::{BlobSource, RpcChain, Windows};
+use contracts::rpc::{BlobSource, FRAUD_BOND_WEI, RpcChain, Windows};
 use protocol::api::JobPhase;
 use protocol::hash::Keccak;
 use protocol::ledger::blob::BLOB_BYTES;
@@ -22,7 +24,7 @@ use serde_json::{Value, json};
 use tests::real::{Chain, Fate, Network, Proxy, Shell, training};
 
 use crate::audit::{Rollup, pay, register};
-use crate::challenge::watcher;
+use crate::challenge::{Follower, watcher};
 use crate::network::{good_update, persistent};
 
 const SETTINGS: &str = "seal_after_ms = 100\npoll_ms = 50\nbatch_data = \"blobs\"\n";
@@ -181,5 +183,46 @@ async fn a_lie_in_a_blob_is_proven_by_whoever_has_the_blob() -> Result<()> {
     ensure!(rollup.poster.latest_batch().await?.0.0 == 1, "it is rolled back");
     let after = rollup.shell.quietly(&audit).await?;
     ensure!(after.stdout.contains("was proven wrong"), "{after:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_outlives_a_missing_blob() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let windows = Windows { challenge: 100, ..Windows::DEVELOPMENT };
+    let chain = Chain::start_with(&dir.path().join("chain"), windows).await?;
+    let rollup = Rollup::on(without_blobs(chain).await?, dir.path()).await?;
+    watcher(&rollup).await?;
+    std::fs::create_dir(dir.path().join("blobs"))?;
+    let words = ["--blobs", "blobs", "--challenge", "--key-file", "watcher.key"];
+    let mut follower = Follower::start(&rollup, dir.path(), &words).await?;
+    follower.says("batch 1: 3 credits, holds").await?;
+
+    // A lie that it cannot see: somebody else does, and it goes on.
+    let mut lie = rollup.seal_for(BatchMode::Blobs, |builder| pay(builder, 1, 0..2)).await?;
+    lie.chunks[0].post_root = Keccak([0x66; 32]);
+    lie.header.post.next_account += 1;
+    rollup.post(&lie).await?;
+    follower.says("batch 2: blob 0x01").await?;
+    let metrics = follower.metrics().await?;
+    ensure!(metrics.contains("fedroll_audit_blobs_missing 1") && metrics.contains("fedroll_audit_alarm 0"));
+    let elsewhere = tempfile::tempdir()?;
+    mirror(elsewhere.path(), &lie)?;
+    let audit = format!("fedroll audit --rpc {} --rollup {}", rollup.chain.url, rollup.chain.rollup);
+    let source = elsewhere.path().join("blobs");
+    let proven = format!("{audit} --challenge --key-file watcher.key --blobs {}", source.display());
+    let proven = rollup.shell.quietly(&proven).await?;
+    ensure!(proven.code == 1 && proven.stdout.contains("proven"), "{proven:?}");
+    rollup.poster.make_bond(rollup.poster.sender(), FRAUD_BOND_WEI).await?;
+
+    // A right one whose blob comes late, and one after it.
+    let batch = rollup.seal_for(BatchMode::Blobs, |builder| pay(builder, 1, 0..2)).await?;
+    rollup.post(&batch).await?;
+    follower.says("batch 2: blob 0x01").await?;
+    mirror(dir.path(), &batch)?;
+    follower.says("batch 2: 2 credits, holds").await?;
+    let metrics = follower.metrics().await?;
+    ensure!(metrics.contains("fedroll_audit_blobs_missing 0"), "{metrics}");
+    ensure!(follower.stop().await? == 0, "what it saw holds");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod anvil;
 mod audit;
+mod blob_mutations;
 mod blobs;
 mod challenge;
 mod cli;
@@ -14,6 +15,7 @@ mod leaves;
 mod mutations;
 mod network;
 mod omissions;
+mod posting;
 mod posting_gas;
 mod proof_gas;
 mod refunds;

@@ -19,16 +19,16 @@ const SETTINGS: &str = "seal_after_ms = 100\npoll_ms = 50\n";
 const PRICE: u128 = 1_500_000;
 /// Long enough that nothing becomes final before the test says so.
 const CHALLENGE_S: u64 = 120;
-const WINDOWS: Windows = Windows { challenge: CHALLENGE_S, ..Windows::DEVELOPMENT };
+pub(super) const WINDOWS: Windows = Windows { challenge: CHALLENGE_S, ..Windows::DEVELOPMENT };
 
 /// A job of two rounds for one worker, and that worker.
-async fn begin(network: &Network) -> Result<(JobId, JoinHandle<()>)> {
+pub(super) async fn begin(network: &Network) -> Result<(JobId, JoinHandle<()>)> {
     let worker = persistent(network.coordinator.worker_address.clone(), 1, good_update()?);
     Ok((network.requester.submit(&training("reorganised", 2, 1)?, &[]).await?, worker))
 }
 
 /// Waits until every settlement of the job stands in a posted batch; returns how many batches there are.
-async fn all_posted(network: &Network, job: JobId) -> Result<u64> {
+pub(super) async fn all_posted(network: &Network, job: JobId) -> Result<u64> {
     for _ in 0..6_000 {
         let status = network.requester.status(job).await;
         let list: BatchList = network.requester.get("/v1/batches").await?;
@@ -42,7 +42,7 @@ async fn all_posted(network: &Network, job: JobId) -> Result<u64> {
 }
 
 /// Takes back the blocks from the one that holds this batch on.
-async fn take_back(chain: &Chain, batch: u64) -> Result<()> {
+pub(super) async fn take_back(chain: &Chain, batch: u64) -> Result<()> {
     let layer = chain.writer(&operator()).await?;
     let head = layer.head().await?.number;
     let history = layer.history(layer.deployed_block(), head).await?;
@@ -58,7 +58,7 @@ async fn take_back(chain: &Chain, batch: u64) -> Result<()> {
 }
 
 /// Waits until the chain alone says that the job is settled, and that its worker was paid once.
-async fn comes_back(network: &Network, job: JobId) -> Result<Deriver> {
+pub(super) async fn comes_back(network: &Network, job: JobId) -> Result<Deriver> {
     for _ in 0..600 {
         // A chain that is being rearranged may contradict itself for a moment.
         if let Ok(deriver) = derive(network).await
@@ -75,7 +75,7 @@ async fn comes_back(network: &Network, job: JobId) -> Result<Deriver> {
 }
 
 /// Lets the challenge window pass and waits until the coordinator counts everything as final.
-async fn is_done(network: &Network, job: JobId) -> Result<()> {
+pub(super) async fn is_done(network: &Network, job: JobId) -> Result<()> {
     network.chain.ask("evm_increaseTime", json!([CHALLENGE_S])).await?;
     let done = network.requester.wait(job, 30, |status| status.phase == JobPhase::Done).await;
     done.with_context(|| network.coordinator.log()).map(drop)

@@ -1,8 +1,9 @@
 //! Getting one transaction into a block exactly once.
 //!
 //! A sender has at most one transaction under way: its nonce is the account's next one, so a second attempt *replaces*
-//! the first and can never stand beside it. If waiting ran out, the attempt is remembered: the same action tried again
-//! first looks whether an earlier attempt was mined.
+//! the first and can never stand beside it. While it waits, fees that the chain has outrun, or that no block takes for a
+//! while, are raised. If waiting ran out, or nobody answered, the attempts are remembered: the same action tried again
+//! first looks whether one of them was mined.
 
 use core::time::Duration;
 
@@ -30,8 +31,13 @@ pub const MINED_TIMEOUT: Duration = Duration::from_secs(180);
 const GAS_MAX: u64 = 16_777_216;
 /// Wei of a blob's gas that an estimate offers, which pays nothing.
 const BLOB_FEE_ESTIMATE: u128 = 1_000_000_000_000;
+/// How long an offer waits for a block before more is offered: five blocks of a real chain, and on a development chain,
+/// which makes blocks at once or each second.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
+/// No offer is raised over so many times what the chain asks for, however long it waits.
+const OFFER_MAX: u128 = 8;
 /// How often a transaction's fees are raised, or its nonce read again, within one attempt.
-const ATTEMPTS_MAX: u32 = 8;
+const ATTEMPTS_MAX: u32 = 40;
 /// A replacement must offer an eighth more than what it replaces; a quarter is safe.
 const RAISE: (u128, u128) = (5, 4);
 
@@ -114,8 +120,9 @@ impl Sender {
         };
         let attempts = &mut unsettled.insert(Unsettled { what, attempts }).attempts;
         let ended = self.attempt(node, &out, attempts).await;
-        // A reason to try again leaves the attempts to be looked for; everything else settles them.
-        if !ended.as_ref().is_err_and(ChainError::is_retry) {
+        // A block or a contract settles it. After anything else one of the attempts may yet be mined: what says that
+        // nothing happened is an answer to the last question only.
+        if matches!(ended, Ok(_) | Err(ChainError::Reverted { .. })) {
             *unsettled = None;
         }
         ended
@@ -131,6 +138,7 @@ impl Sender {
         let mut fees = node.fees().await?;
         let mut blob_fee = if out.sidecar.is_some() { node.blob_fee().await? } else { 0 };
         let mut nonce = self.nonce(node).await?;
+        let started = Instant::now();
         for _ in 0..ATTEMPTS_MAX {
             let (raw, hash) = self.sign(node.info().chain_id, out, gas, nonce, (fees, blob_fee));
             // Remembered before it leaves: an answer that is lost must not lose the transaction.
@@ -160,6 +168,12 @@ impl Sender {
                     nonce = self.nonce(node).await?;
                     continue;
                 }
+                // Of one account a pool takes plain transactions or such with blobs, not both at a time.
+                Err(ChainError::Refused { message, .. })
+                    if says(&message, &["already reserved", "txpool is full", "future transaction"]) =>
+                {
+                    return Err(ChainError::Busy { detail: message });
+                }
                 Err(ChainError::Refused { message, .. }) if says(&message, &["insufficient funds"]) => {
                     return Err(ChainError::NoEther { sender: self.address(), detail: message });
                 }
@@ -168,8 +182,15 @@ impl Sender {
                 }
                 Err(error) => return Err(error),
             }
-            let receipt = wait(node, attempts, hash).await?;
-            return self.succeeded(node, out, receipt).await;
+            match wait(node, attempts, (fees, blob_fee)).await? {
+                Waited::Mined(receipt) => return self.succeeded(node, out, *receipt).await,
+                Waited::Outrun if started.elapsed() < MINED_TIMEOUT => {
+                    (fees, blob_fee) = self.higher(node, out, (fees, blob_fee)).await?;
+                }
+                Waited::Outrun => {
+                    return Err(ChainError::NotMined { tx: Keccak(hash.0), waited: started.elapsed() });
+                }
+            }
         }
         Err(ChainError::Busy { detail: format!("{} attempts with rising fees were refused", ATTEMPTS_MAX) })
     }
@@ -188,6 +209,25 @@ impl Sender {
         })?;
         let estimate: u64 = estimate.to();
         Ok(estimate.saturating_add(estimate / 5).min(GAS_MAX))
+    }
+
+    /// What replaces an offer: more than it by what pools ask for, and no less than what the chain asks by now.
+    async fn higher(
+        &self,
+        node: &Node,
+        out: &Outgoing,
+        (fees, blob_fee): (FeeEstimate, u128),
+    ) -> Result<(FeeEstimate, u128), ChainError> {
+        let (raised, asked) = (raised(fees, out.raise()), node.fees().await?);
+        if fees.max_fee / OFFER_MAX > asked.max_fee {
+            return Ok((fees, blob_fee)); // sent once more, in case nobody has it
+        }
+        let fees = FeeEstimate {
+            max_fee: raised.max_fee.max(asked.max_fee),
+            priority_fee: raised.priority_fee.max(asked.priority_fee),
+        };
+        let asked = if out.sidecar.is_some() { node.blob_fee().await? } else { 0 };
+        Ok((fees, raised_fee(blob_fee, out.raise()).max(asked)))
     }
 
     async fn nonce(&self, node: &Node) -> Result<u64, ChainError> {
@@ -308,23 +348,43 @@ async fn any_receipt(node: &Node, attempts: &[B256]) -> Result<Option<Transactio
     Ok(None)
 }
 
+/// How waiting for a block ended.
+enum Waited {
+    Mined(Box<TransactionReceipt>),
+    /// The offer is not taken: the chain asks for more, or blocks pass it by.
+    Outrun,
+}
+
 /// Waits for one of the attempts to be mined: a replaced one may have won.
-async fn wait(node: &Node, attempts: &[B256], newest: B256) -> Result<TransactionReceipt, ChainError> {
+async fn wait(
+    node: &Node,
+    attempts: &[B256],
+    (fees, blob_fee): (FeeEstimate, u128),
+) -> Result<Waited, ChainError> {
     let started = Instant::now();
-    let pause_max = Duration::from_secs(if node.info().is_development() { 1 } else { 4 });
+    let (pause_max, patience) = match node.info().is_development() {
+        true => (Duration::from_secs(1), PATIENCE.1),
+        false => (Duration::from_secs(4), PATIENCE.0),
+    };
     let mut pause = Duration::from_millis(20);
     loop {
         match any_receipt(node, attempts).await {
-            Ok(Some(receipt)) => return Ok(receipt),
+            Ok(Some(receipt)) => return Ok(Waited::Mined(Box::new(receipt))),
             Ok(None) => {}
             Err(error) if error.is_retry() => {}
             Err(error) => return Err(error),
         }
-        let waited = started.elapsed();
-        if waited >= MINED_TIMEOUT {
-            return Err(ChainError::NotMined { tx: Keccak(newest.0), waited });
+        if started.elapsed() >= patience {
+            return Ok(Waited::Outrun);
         }
         sleep(pause).await;
+        if pause == pause_max
+            && let Ok(asked) = node.prices().await
+            && (asked.gas > fees.max_fee
+                || asked.blob_gas.is_some_and(|asked| blob_fee > 0 && asked > blob_fee))
+        {
+            return Ok(Waited::Outrun);
+        }
         pause = (pause * 2).min(pause_max);
     }
 }

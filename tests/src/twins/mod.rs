@@ -13,6 +13,7 @@
 //!
 //! `src/bin/fuzz-ledger.rs` runs millions of cases; a scenario runs thousands.
 
+pub mod blob_mutations;
 pub mod court;
 pub mod evm;
 pub mod forgeries;

@@ -13,8 +13,8 @@ use protocol::ledger::fraud::{
 };
 use protocol::ledger::results::results_tree;
 use protocol::ledger::{
-    Approval, Batch, BatchBuilder, BatchHeader, BatchStart, Chunk, Credit, Deriver, Fault, PostedBatch,
-    QueueAction, ResultLeaf, ResultsFault, Settlement, SettlementCredit, Terms, approval_digest,
+    Approval, Batch, BatchBuilder, BatchHeader, BatchMode, BatchStart, Chunk, Credit, Deriver, Fault,
+    PostedBatch, QueueAction, ResultLeaf, ResultsFault, Settlement, SettlementCredit, Terms, approval_digest,
 };
 
 use super::court::Court;
@@ -27,6 +27,8 @@ pub enum Stopped {
     AtPosting,
     /// The auditor finds the chunk, and the contract accepts the proof.
     ByFraudProof,
+    /// The auditor finds chunks in a blob that do not fit together, and the contract accepts the proof.
+    ByMisfitProof,
     /// The auditor finds the result, and the contract accepts the proof.
     ByResultProof,
     /// The results root is not one of these results: the auditor says so. There is nothing that a proof could open, nor
@@ -39,8 +41,8 @@ pub enum Stopped {
 /// The chain before the batch, and the batch.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    court: Court,
-    deriver: Deriver,
+    pub(super) court: Court,
+    pub(super) deriver: Deriver,
     /// The honest batch: registrations, all kinds of queue items, credits with an approval and without.
     pub batch: Batch,
 }
@@ -89,11 +91,21 @@ fn hear(court: &Court, deriver: &mut Deriver) {
 }
 
 /// The next batch, with what is written into it.
-fn seal(court: &Court, deriver: &Deriver, time: u64, write: impl FnOnce(&mut BatchBuilder<'_>)) -> Batch {
+fn seal(
+    mode: BatchMode,
+    court: &Court,
+    deriver: &Deriver,
+    time: u64,
+    write: impl FnOnce(&mut BatchBuilder<'_>),
+) -> Batch {
     let queue = deriver.queue();
     let number = BatchId(deriver.last().0 + 1);
     let start = BatchStart { number, time, proposer: PROPOSER, queue_end: queue.len() };
-    let builder = BatchBuilder::new(deriver.state().clone(), start, court.deployment(), queue);
+    let begin = match mode {
+        BatchMode::Calldata => BatchBuilder::new,
+        BatchMode::Blobs => BatchBuilder::in_blobs,
+    };
+    let builder = begin(deriver.state().clone(), start, court.deployment(), queue);
     let mut builder = builder.expect("it sees the queue that is known");
     write(&mut builder);
     builder.seal().0
@@ -108,6 +120,15 @@ impl Default for Stage {
 impl Stage {
     /// The same at every run.
     pub fn new() -> Self {
+        Self::of(BatchMode::Calldata)
+    }
+
+    /// The same ops in blobs.
+    pub fn in_blobs() -> Self {
+        Self::of(BatchMode::Blobs)
+    }
+
+    fn of(mode: BatchMode) -> Self {
         let mut court = Court::new();
         let mut deriver = Deriver::new(court.deployment());
         for (job, approve) in [(0, false), (1, true), (2, false)] {
@@ -115,7 +136,7 @@ impl Stage {
         }
         court.evm.pass(12);
         hear(&court, &mut deriver);
-        let first = seal(&court, &deriver, court.evm.time(), |builder| {
+        let first = seal(BatchMode::Calldata, &court, &deriver, court.evm.time(), |builder| {
             builder.consume_queue().expect("jobs are funded in order");
             register(builder, 1..5);
         });
@@ -130,7 +151,7 @@ impl Stage {
         hear(&court, &mut deriver);
         // Between the last item and the block, so that other times could be posted too.
         court.evm.pass(3_000);
-        let batch = seal(&court, &deriver, court.evm.time() - 1_000, |builder| {
+        let batch = seal(mode, &court, &deriver, court.evm.time() - 1_000, |builder| {
             register(builder, 5..7);
             builder.consume_queue().expect("items in order");
             for (job, number, approve, accounts) in
@@ -276,7 +297,7 @@ impl Stage {
     }
 }
 
-fn accepted(court: &mut Court, data: Vec<u8>) -> Result<(), String> {
+pub(super) fn accepted(court: &mut Court, data: Vec<u8>) -> Result<(), String> {
     court.try_proof(data).map(|_| ()).map_err(|why| format!("a lie whose proof is refused: {why}"))
 }
 

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub alarm: Gauge,
     /// Batches that hold, and whose evidence nobody shows.
     pub without_evidence: Gauge,
+    /// Blobs of the first batch that cannot be read: until they are had, nothing from there on is judged.
+    pub missing_blobs: Gauge,
     /// Batches proven wrong by this watcher.
     pub proven: Counter,
     /// Looks at the base layer that failed.
@@ -58,7 +60,20 @@ impl Default for Metrics {
         let alarm = gauge("alarm", "1 while a wrong batch stands on the base layer");
         let without_evidence =
             gauge("batches_without_evidence", "Batches that hold, and whose evidence nobody shows");
-        Self { registry, block, batch, batches, wrong, alarm, without_evidence, proven, failed }
+        let missing_blobs =
+            gauge("blobs_missing", "Blobs not to be had; from their batch on nothing is judged");
+        Self {
+            registry,
+            block,
+            batch,
+            batches,
+            wrong,
+            alarm,
+            without_evidence,
+            missing_blobs,
+            proven,
+            failed,
+        }
     }
 }
 

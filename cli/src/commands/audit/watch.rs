@@ -44,6 +44,9 @@ pub struct Watched {
     /// Batches that hold, and whose evidence nobody showed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     without_evidence: Vec<u64>,
+    /// The first batch whose blobs were not to be had; it and all after it were not judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread_from: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,10 +69,16 @@ impl Report for Watched {
         for batch in &self.without_evidence {
             page.line(format_args!("nobody showed what lies behind batch {batch}"));
         }
+        if let Some(batch) = self.unread_from {
+            page.line(format_args!("batch {batch} and all after it: not judged for want of blobs"));
+        }
     }
 
     fn status(&self) -> ExitStatus {
-        ExitStatus::from_answer(self.wrong.is_empty())
+        match (self.wrong.is_empty(), self.unread_from) {
+            (true, Some(_)) => ExitStatus::Error,
+            (holds, _) => ExitStatus::from_answer(holds),
+        }
     }
 }
 
@@ -84,6 +93,8 @@ struct Watcher<'a> {
     looking: Option<Looking>,
     mirror: Option<PathBuf>,
     wrong_results: BTreeMap<BatchId, ResultFraud>,
+    /// The commitment of the batch whose blobs are looked for.
+    unread: Option<Keccak>,
     watched: Watched,
 }
 
@@ -115,8 +126,10 @@ pub async fn run(
         }
         None => None,
     };
+    // What cannot be read today may be rolled back, or may be had tomorrow: neither ends the watch.
+    let chain = chain.with_gaps();
     let replay = replay::replay(&chain, &out.spinner("reading the base layer")).await?;
-    let (told, challenged, wrong_results, watched) = Default::default();
+    let (told, challenged, wrong_results, unread, watched) = Default::default();
     let mirror = args.mirror.clone();
     let mut watcher = Watcher {
         chain,
@@ -129,6 +142,7 @@ pub async fn run(
         looking,
         mirror,
         wrong_results,
+        unread,
         watched,
     };
     let pause = Duration::from_millis(args.poll_ms.max(POLL_MS_MIN));
@@ -138,9 +152,8 @@ pub async fn run(
             () = &mut stop => break,
         };
         if let Err(error) = looked {
-            // A node that is away comes back, and somebody may yet have the blob; anything else is no passing trouble.
-            let passes = |error: &ChainError| error.is_retry() || matches!(error, ChainError::NoBlob { .. });
-            if !error.downcast_ref().is_some_and(passes) {
+            // A node that is away comes back; anything else is no passing trouble.
+            if !error.downcast_ref().is_some_and(ChainError::is_retry) {
                 return Err(error);
             }
             watcher.metrics.failed.inc();
@@ -158,10 +171,12 @@ impl Watcher<'_> {
     /// Reads what came, says it, and challenges what is wrong.
     async fn look(&mut self) -> anyhow::Result<()> {
         self.replay.advance(&self.chain, &ProgressBar::hidden()).await?;
+        self.look_for_blobs().await?;
         self.tell()?;
         self.look_behind().await?;
         self.metrics.block.set(i64::try_from(self.replay.head.number).unwrap_or(i64::MAX));
-        let first = self.replay.first_fault().map(|wrong| wrong.batch.posted.commitment);
+        let first = self.replay.first_fault().filter(|first| !first.unreadable());
+        let first = first.map(|wrong| wrong.batch.posted.commitment);
         let wrong = self.wrong_results.values().map(|fraud| fraud.commitment).chain(first);
         let wrong: BTreeSet<_> = wrong.filter(|wrong| self.stands(*wrong)).collect();
         self.metrics.alarm.set(i64::from(!wrong.is_empty()));
@@ -180,13 +195,38 @@ impl Watcher<'_> {
         Ok(())
     }
 
+    /// Asks again for the blobs that nobody had. Once they are there, everything is derived anew.
+    async fn look_for_blobs(&mut self) -> anyhow::Result<()> {
+        let Some(unread) = self.replay.first_unread() else {
+            self.unread = None;
+            self.metrics.missing_blobs.set(0);
+            return Ok(());
+        };
+        let missing = self.chain.missing_blobs(&unread.batch).await;
+        self.metrics.missing_blobs.set(i64::try_from(missing.len()).unwrap_or(i64::MAX));
+        let Some((hash, said)) = missing.first() else {
+            self.replay = replay::replay(&self.chain, &ProgressBar::hidden()).await?;
+            return Ok(());
+        };
+        if self.unread.replace(unread.batch.posted.commitment) != Some(unread.batch.posted.commitment) {
+            let batch = unread.batch.number();
+            self.out.line(format_args!(
+                "batch {batch}: blob {hash} is not to be had ({} of its blobs): {said}; looking for it",
+                missing.len()
+            ))?;
+        }
+        Ok(())
+    }
+
     fn stands(&self, commitment: Keccak) -> bool {
         self.replay.batches.iter().any(|replayed| replayed.batch.posted.commitment == commitment)
     }
 
     fn tell(&mut self) -> anyhow::Result<()> {
         let mut wrong_before = None;
-        for replayed in &self.replay.batches {
+        let unread = self.replay.first_unread().map(|unread| unread.batch.number());
+        // What follows a batch that cannot be read cannot be judged.
+        for replayed in self.replay.batches.iter().take_while(|one| Some(one.batch.number()) != unread) {
             let (batch, commitment) = (replayed.batch.number(), replayed.batch.posted.commitment);
             let fault = match (&replayed.verdict.fault, wrong_before) {
                 (Some(_), Some(first)) => Some(format!("it builds on batch {first}, which does not hold")),
@@ -274,6 +314,7 @@ impl Watcher<'_> {
         if let Some(looking) = self.looking {
             self.watched.without_evidence = looking.missing.into_keys().map(|batch| batch.0).collect();
         }
+        self.watched.unread_from = self.replay.first_unread().map(|unread| unread.batch.number().0);
         self.watched
     }
 }

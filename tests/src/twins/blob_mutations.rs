@@ -1,0 +1,77 @@
+//! An honest batch in blobs, and what comes of it once a byte of a blob, or of what is said of them, is changed.
+
+use alloy::sol_types::SolCall as _;
+use contracts::error::Reason;
+use contracts::kzg::versioned_hash;
+use protocol::hash::keccak;
+use protocol::ledger::fraud::{Fraud, wrong_result};
+use protocol::ledger::{Blob, InBlobs, VersionedHash, blob};
+
+use super::court::Court;
+use super::mutations::{Stage, Stopped, accepted};
+
+/// How far a lie that was found is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The auditor has a proof.
+    ToTheAuditor,
+    /// And the contract accepts it, which takes KZG proofs and so a while.
+    ToTheContract,
+}
+
+impl Stage {
+    /// The batch's only blob, as it is posted, and what is said of it.
+    pub fn blob(&self) -> (Blob, u32, u32) {
+        let mut blobs = blob::encode(&self.batch.chunks);
+        assert_eq!(blobs.len(), 1, "it is a small batch");
+        let credits = self.batch.summary().credit_count;
+        (blobs.remove(0), self.batch.chunks.len() as u32, credits)
+    }
+
+    /// Posts a blob in place of the batch's, and looks for what stops it; an error is a batch that ought to be stopped
+    /// and is not.
+    pub fn try_out_blob(
+        &self,
+        blob: Blob,
+        count: u32,
+        credits: u32,
+        taken: Taken,
+    ) -> Result<Stopped, String> {
+        let hash = match taken {
+            // The name stands for the bytes as well, where nobody opens them.
+            Taken::ToTheAuditor => VersionedHash(keccak(&[blob.bytes()]).0),
+            Taken::ToTheContract => versioned_hash(&blob),
+        };
+        let mut named = hash;
+        named.0[0] = 1;
+        let posted = InBlobs { count, credits, hashes: vec![named], blobs: vec![blob] };
+        let mut court = self.court.clone();
+        match court.post_blobs(&self.batch.header, &posted) {
+            Err(why) if matches!(why.0, Reason::Rollup(_)) => return Ok(Stopped::AtPosting),
+            Err(why) => return Err(format!("posting fails by itself: {why}")),
+            Ok(_) => {}
+        }
+        let batch = Court::posted_in_blobs(&self.batch.header, posted);
+        let verdict = self.deriver.clone().batch(&batch.posted, Some(&self.batch.results));
+        let fraud = Fraud::of(&self.deriver, &batch.posted);
+        let (call, stopped) = match (verdict.fault, &verdict.results, fraud) {
+            (None, Some(Ok(())), None) => return Ok(Stopped::NotAtAll),
+            (Some(_), _, Some(Fraud::Chunk(fraud))) => {
+                (Court::fraud_call(&batch, &fraud).abi_encode(), Stopped::ByFraudProof)
+            }
+            (Some(_), _, Some(Fraud::Misfit(misfit))) => {
+                (Court::misfit_call(&batch, &misfit).abi_encode(), Stopped::ByMisfitProof)
+            }
+            (None, Some(Err(_)), None) => {
+                let fraud =
+                    wrong_result(&batch.posted, &self.batch.results).ok_or("a fault without a proof")?;
+                (Court::result_call(&batch, &fraud).abi_encode(), Stopped::ByResultProof)
+            }
+            (fault, results, fraud) => return Err(format!("{fault:?}, {results:?} and {fraud:?}")),
+        };
+        if taken == Taken::ToTheContract {
+            accepted(&mut court, call)?;
+        }
+        Ok(stopped)
+    }
+}
