@@ -1,9 +1,9 @@
 //! Getting one transaction into a block exactly once.
 //!
 //! A sender has at most one transaction under way: its nonce is the account's next one, so a second attempt *replaces*
-//! the first and can never stand beside it. While it waits, fees that the chain has outrun, or that no block takes for a
-//! while, are raised. If waiting ran out, or nobody answered, the attempts are remembered: the same action tried again
-//! first looks whether one of them was mined.
+//! the first and can never stand beside it. While it waits, fees that the chain has outrun, or that no block takes for
+//! a while, are raised. If waiting ran out, or nobody answered, the attempts are remembered: the same action tried
+//! again first looks whether one of them was mined.
 
 use core::time::Duration;
 
@@ -197,7 +197,10 @@ impl Sender {
 
     /// The gas to allow: a fifth above the estimate, because the state may move on until it is mined.
     pub(super) async fn gas(&self, node: &Node, out: &Outgoing) -> Result<u64, ChainError> {
-        let estimate = node.ask::<_, U64>("eth_estimateGas", (self.request(out),)).await;
+        // Of a real chain's newest block, not of what waits for the next, where an earlier attempt may stand: what it
+        // does cannot be done again. A development chain's may be too old for what is dated by its clock.
+        let at = if node.info().is_development() { At::Pending } else { At::Latest };
+        let estimate = node.ask::<_, U64>("eth_estimateGas", (self.request(out), at.tag())).await;
         let estimate = estimate.map_err(|error| match error {
             ChainError::Reverted { reason, .. } => ChainError::Reverted { action: out.action, reason },
             ChainError::Refused { message, .. }

@@ -1,23 +1,12 @@
-//! An honest batch in blobs, and what comes of it once a byte of a blob, or of what is said of them, is changed.
+//! An honest batch in a blob, and what comes of it once something is changed.
 
 use alloy::sol_types::SolCall as _;
-use contracts::error::Reason;
 use contracts::kzg::versioned_hash;
-use protocol::hash::keccak;
 use protocol::ledger::fraud::{Fraud, wrong_result};
-use protocol::ledger::{Blob, InBlobs, VersionedHash, blob};
+use protocol::ledger::{Blob, InBlobs, blob};
 
 use super::court::Court;
 use super::mutations::{Stage, Stopped, accepted};
-
-/// How far a lie that was found is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// The auditor has a proof.
-    ToTheAuditor,
-    /// And the contract accepts it, which takes KZG proofs and so a while.
-    ToTheContract,
-}
 
 impl Stage {
     /// The batch's only blob, as it is posted, and what is said of it.
@@ -30,27 +19,9 @@ impl Stage {
 
     /// Posts a blob in place of the batch's, and looks for what stops it; an error is a batch that ought to be stopped
     /// and is not.
-    pub fn try_out_blob(
-        &self,
-        blob: Blob,
-        count: u32,
-        credits: u32,
-        taken: Taken,
-    ) -> Result<Stopped, String> {
-        let hash = match taken {
-            // The name stands for the bytes as well, where nobody opens them.
-            Taken::ToTheAuditor => VersionedHash(keccak(&[blob.bytes()]).0),
-            Taken::ToTheContract => versioned_hash(&blob),
-        };
-        let mut named = hash;
-        named.0[0] = 1;
-        let posted = InBlobs { count, credits, hashes: vec![named], blobs: vec![blob] };
-        let mut court = self.court.clone();
-        match court.post_blobs(&self.batch.header, &posted) {
-            Err(why) if matches!(why.0, Reason::Rollup(_)) => return Ok(Stopped::AtPosting),
-            Err(why) => return Err(format!("posting fails by itself: {why}")),
-            Ok(_) => {}
-        }
+    pub fn try_out_blob(&self, blob: Blob, count: u32, credits: u32) -> Result<Stopped, String> {
+        let hash = versioned_hash(&blob);
+        let posted = InBlobs { count, credits, hashes: vec![hash], blobs: vec![blob] };
         let batch = Court::posted_in_blobs(&self.batch.header, posted);
         let verdict = self.deriver.clone().batch(&batch.posted, Some(&self.batch.results));
         let fraud = Fraud::of(&self.deriver, &batch.posted);
@@ -69,9 +40,11 @@ impl Stage {
             }
             (fault, results, fraud) => return Err(format!("{fault:?}, {results:?} and {fraud:?}")),
         };
-        if taken == Taken::ToTheContract {
-            accepted(&mut court, call)?;
-        }
+        let mut court = self.court.clone();
+        let blobs = batch.posted.blobs.as_ref().ok_or("it stands in blobs")?;
+        // Posting sees no byte of a blob, and takes counts as they are said.
+        court.post_blobs(&self.batch.header, blobs).map_err(|why| format!("posting: {why}"))?;
+        accepted(&mut court, call)?;
         Ok(stopped)
     }
 }
