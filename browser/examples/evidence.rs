@@ -168,6 +168,7 @@ impl Scene {
             examples: self.task.examples,
             loss: Some(loss),
             evaluated: None,
+            trace: None,
             stake: None,
         };
         let receipt = Some(NodeKey::from_seed(&[1; 32]).sign(receipt).into_wire());

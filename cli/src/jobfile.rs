@@ -34,6 +34,8 @@ use crate::funding::Source;
 const JOB_FILE_VERSION: u16 = 1;
 /// Bytes of a job file.
 const JOB_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// Of 10,000 results on shards, how many are run again, unless the file says otherwise.
+const CHECK_BPS: u16 = 300;
 /// Examples an update is weighted by at most, unless the file says otherwise or the sum would overflow.
 const EXAMPLES_CAP: u64 = 100_000;
 
@@ -137,6 +139,7 @@ impl Reader<'_> {
         let data = self.train_data(&file.training, file.data, &model)?;
         // What is wrong with a model is said below, where the spec is looked at.
         let usual = models::checkpoint::usual_steps(&model, file.training.minibatch).unwrap_or(1);
+        let check_bps = file.checks.rate_bps.unwrap_or(if data.tag().is_none() { CHECK_BPS } else { 0 });
         let train = Train {
             model,
             start,
@@ -149,6 +152,7 @@ impl Reader<'_> {
             seed: file.training.seed,
             scale_bits: file.training.scale_bits,
             checkpoint_steps: file.training.checkpoint_steps.unwrap_or(usual),
+            check_bps,
             round: RoundPolicy {
                 workers: round.workers,
                 quorum: round.quorum.unwrap_or(round.workers),

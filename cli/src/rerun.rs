@@ -85,7 +85,7 @@ pub async fn evidence(done: &Done, blobs: &Blobs<'_>) -> Result<Vec<u8>, String>
     }
     let weights = blobs.find("weights", train.weights).await?;
     let examples = blobs.find("shard", shard.digest).await?;
-    // Receipts commit to the result alone.
+    // The receipt names the root of the trace; its leaves are shown in a dispute only.
     let claim = Claim { update: receipt.result, loss, leaves: Vec::new(), intervals: Vec::new() };
     let (task, receipt) = (TrainingTask::new(train, shard), Some(done.receipt.clone().into_wire()));
     let statement = Statement { task, claim, receipt, weights_bytes: 0, shard_bytes: 0, states: Vec::new() };

@@ -1,5 +1,7 @@
 //! What `models` reads: updates and answers from workers, weights and inputs from anyone, data files.
 
+use std::sync::Arc;
+
 use models::data::csv::{self, CsvOptions};
 use models::data::{Dataset, idx, shard as shards};
 use models::infer::{Answer, decode_inputs, encode_inputs, read_answers, write_answers};
@@ -175,7 +177,8 @@ fn evidence_samples() -> Vec<Vec<u8>> {
         checkpoint_steps: 2,
     };
     let mut party =
-        Party::new(&task, &weights, &halves, 1, InMemory::default()).expect("its own weights and examples");
+        Party::new(task.clone(), Arc::new(weights.clone()), Arc::new(halves.clone()), 1, InMemory::default())
+            .expect("its own weights and examples");
     let committed = party.train(&mut |_| Control::Continue).expect("it trains");
     let states = party.leaves(Trace::Interval(2)).expect("it has trained");
     let kept: Vec<_> = party.kept(2).into_iter().collect();

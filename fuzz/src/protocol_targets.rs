@@ -1,6 +1,8 @@
 //! What `protocol` reads from peers, from the base layer, and from people.
 
 use protocol::amount::Amount;
+use protocol::dispute::moves::{Asked, Body, Move};
+use protocol::dispute::shape::Trace;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{Address, CoordinatorId, JobId, Nonce, SpecHash, TaskId, WorkerId};
 use protocol::job::{
@@ -223,6 +225,15 @@ fn model() -> ModelSpec {
     ModelSpec { kind: ModelKind::Mlp { hidden: vec![200, 100] }, input: [1, 28, 28], classes: 10 }
 }
 
+fn asked() -> Asked {
+    Asked::Children { trace: Trace::Step { interval: 24, step: 28 }, height: 3, index: 2 }
+}
+
+fn signed_move() -> Unverified<Body> {
+    let said = Move::Children { left: Keccak([1; 32]), right: Keccak([2; 32]) };
+    NodeKey::from_seed(&[9; 32]).sign(Body { dispute: Digest([3; 32]), round: 7, said }).into_wire()
+}
+
 fn signed_receipt() -> Unverified<Receipt> {
     let receipt = Receipt {
         task: TASK,
@@ -232,6 +243,7 @@ fn signed_receipt() -> Unverified<Receipt> {
         examples: 2_000,
         loss: Some(real(0.25)),
         evaluated: None,
+        trace: Some(Keccak([6; 32])),
         stake: Some(EthSignature { r: [3; 32], s: [4; 32], v: 27 }),
     };
     NodeKey::from_seed(&[9; 32]).sign(receipt).into_wire()
@@ -255,6 +267,7 @@ fn to_coordinator_samples() -> Vec<Vec<u8>> {
         ToCoordinator::Hello(hello),
         ToCoordinator::Progress { task: TASK, done: 3, of: 40, loss: Some(real(1.5)) },
         ToCoordinator::Receipt(signed_receipt()),
+        ToCoordinator::Moved(Box::new(signed_move())),
         ToCoordinator::Decline { task: TASK, nonce: NONCE, reason: "no data".into() },
         ToCoordinator::Leaving,
     ]
@@ -277,12 +290,28 @@ fn to_worker_samples() -> Vec<Vec<u8>> {
         evaluate: false,
     });
     let (spec, stake) = (SpecHash([5; 32]), Some(Address([6; 20])));
-    let task = Task { id: TASK, nonce: NONCE, spec, price: 1_000, deadline_ms: 60_000, stake, work };
+    let task = Task {
+        id: TASK,
+        nonce: NONCE,
+        spec,
+        price: 1_000,
+        deadline_ms: 60_000,
+        stake,
+        checks: Some(Digest([5; 32])),
+        work,
+    };
     [
         ToWorker::Refused("not on the list".into()),
         ToWorker::Assign { task: Box::new(task), posted: 3 },
         ToWorker::Cancel { task: TASK, nonce: NONCE, reason: "the round is over".into() },
         ToWorker::Rejected { task: TASK, nonce: NONCE, reason: "too late".into() },
+        ToWorker::Asked {
+            task: TASK,
+            nonce: NONCE,
+            dispute: Digest([3; 32]),
+            round: 7,
+            asked: Box::new(asked()),
+        },
         ToWorker::PassedOver { job: TASK.job, reason: "it has nothing at stake".into() },
     ]
     .map(|message| encode(&message))
@@ -327,6 +356,7 @@ fn train_spec(data: TrainData) -> JobSpec {
         seed: 7,
         scale_bits: 16,
         checkpoint_steps: 300,
+        check_bps: 0,
         round: RoundPolicy {
             workers: 4,
             quorum: 3,

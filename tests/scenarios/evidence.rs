@@ -42,6 +42,7 @@ fn receipt() -> Signed<Receipt> {
         examples: 100,
         loss: None,
         evaluated: None,
+        trace: None,
         stake: None,
     })
 }

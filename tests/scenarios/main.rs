@@ -8,6 +8,7 @@ mod challenge;
 mod cli;
 mod cluster;
 mod disk;
+mod disputes;
 mod escape;
 mod evidence;
 mod kills;

@@ -219,6 +219,8 @@ impl Oracle {
                 self.admit(invitation.as_ref())?;
                 self.accounts.insert(*worker, (*account, *payout));
             }
+            // What it says of the worker is looked at where the transcript is kept; what follows is another fact.
+            Fact::Judged { .. } => {}
             Fact::SpecKnown { spec, .. } => {
                 self.specs.insert(spec.hash(), (**spec).clone());
             }

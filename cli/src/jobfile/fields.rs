@@ -22,9 +22,17 @@ pub struct FileJob {
     pub settlement: FileSettlement,
     #[serde(default)]
     pub evaluation: FileEvaluation,
+    #[serde(default)]
+    pub checks: FileChecks,
     pub pay: FilePay,
     #[serde(default)]
     pub workers: FileWorkers,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileChecks {
+    pub rate_bps: Option<u16>,
 }
 
 #[derive(Debug, Deserialize)]

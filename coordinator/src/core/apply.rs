@@ -63,6 +63,7 @@ impl Coordinator {
                 self.apply_accepted(at, receipt, *owed, *promise);
             }
             Fact::Ended { task, nonce, outcome, why } => self.apply_ended(at, *task, *nonce, *outcome, why),
+            Fact::Judged { task, worker, verdict, .. } => self.apply_judged(at, *task, *worker, *verdict),
             Fact::RoundDone { job, settlement, round } => {
                 let job = self.job_mut(*job);
                 job.open.get_mut(settlement).expect("a round ends in an open settlement").end(*round);

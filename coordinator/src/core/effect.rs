@@ -1,11 +1,16 @@
 //! Everything a coordinator can ask of its shell.
 
-use protocol::hash::Digest;
+use protocol::dispute::moves::{Asked, Body};
+use protocol::dispute::shape::Trace;
+use protocol::dispute::{Terms, Verdict};
+use protocol::hash::{Digest, Keccak};
 use protocol::ids::{BatchId, JobId, Nonce, TaskId, WorkerId};
-use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason, ShardBlob};
+use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason, Receipt, ShardBlob, TrainTask};
 use protocol::ledger::fraud::Fraud;
+use protocol::sign::Unverified;
 use protocol::time::Millis;
 use protocol::wire::message::ToWorker;
+use serde::Serialize;
 
 use super::batches::SealedBatch;
 use super::fact::Record;
@@ -41,6 +46,35 @@ pub enum Effect {
         /// Why.
         reason: Reason,
     },
+    /// Run a task again and compare; answer [`super::Event::Checked`]. What it takes to go on with a dispute is kept
+    /// until [`Effect::EndCheck`].
+    Check(Box<Check>),
+    /// Make this coordinator's own move in the dispute over a receipt; answer [`super::Event::Moved`].
+    Answer {
+        /// The nonce of the receipt.
+        nonce: Nonce,
+        /// The dispute.
+        dispute: Digest,
+        /// Which of its rounds.
+        round: u32,
+        /// What is asked.
+        asked: Box<Asked>,
+    },
+    /// Run the operator that a dispute ends with; answer [`super::Event::Ran`].
+    RunOperator {
+        /// The nonce of the receipt.
+        nonce: Nonce,
+        /// The step's trace.
+        trace: Trace,
+        /// The operator, from 1.
+        operator: u32,
+        /// What both sides agree that it reads.
+        inputs: Vec<Keccak>,
+    },
+    /// A check is over: nothing of it is asked any more.
+    EndCheck(Nonce),
+    /// Keep what was said in a dispute, for whoever wants to judge it again.
+    Keep(Box<Transcript>),
     /// Look at the data that a job brings and make its initial weights; answer [`super::Event::ModelReady`].
     Initialise {
         /// The job.
@@ -85,6 +119,30 @@ pub enum Effect {
     Discard(Vec<Digest>),
     /// Send [`super::Event::Tick`] then. Replaces the time set before: the shell keeps one.
     WakeAt(Millis),
+}
+
+/// A task to run again.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The work.
+    pub task: TrainTask,
+    /// Who says that it did it.
+    pub worker: WorkerId,
+    /// What it says.
+    pub receipt: Receipt,
+    /// Milliseconds that a party to a dispute over it has for a move.
+    pub move_ms: u64,
+}
+
+/// A dispute that has ended: whoever has the task's blobs can judge it again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Transcript {
+    /// What it was about.
+    pub terms: Terms,
+    /// What both sides said, signed, in the order in which it came.
+    pub moves: Vec<Unverified<Body>>,
+    /// How it ended.
+    pub verdict: Verdict,
 }
 
 /// An update with its weight.

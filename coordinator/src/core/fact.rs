@@ -1,5 +1,6 @@
 //! What must survive a crash. The durable state is a function of the facts, in order: [`super::Coordinator::restore`].
 
+use protocol::dispute::Verdict;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Name, Reason, Receipt};
@@ -90,6 +91,17 @@ pub enum Fact {
         owed: u64,
         /// What is promised: the same for all of a settlement's receipts.
         promise: Promise,
+    },
+    /// A dispute over a task's result has ended.
+    Judged {
+        /// The task.
+        task: TaskId,
+        /// The nonce of the receipt.
+        nonce: Nonce,
+        /// Whose result it is.
+        worker: WorkerId,
+        /// How.
+        verdict: Verdict,
     },
     /// An assignment ended without a receipt; the slot is free again unless its settlement has closed.
     Ended {

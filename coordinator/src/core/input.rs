@@ -1,5 +1,6 @@
 //! Everything that can happen to a coordinator.
 
+use protocol::dispute::moves::Body;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt};
@@ -9,6 +10,7 @@ use protocol::stakes::Stake;
 use protocol::time::Millis;
 use protocol::wire::message::Hello;
 
+use super::checks::Found;
 use super::posting::Prices;
 
 /// One thing that happened, and when.
@@ -70,6 +72,22 @@ pub enum Event {
         receipt: Box<Signed<Receipt>>,
         /// Whether the result it names is on disk and well formed for [`super::Coordinator::expected_result`].
         result: Result<(), Reason>,
+    },
+    /// [`super::Effect::Check`] is done.
+    Checked {
+        /// The nonce of the receipt.
+        nonce: Nonce,
+        /// What running the task again came to, or why it could not be run here.
+        found: Result<Found, Reason>,
+    },
+    /// A move in a dispute: a worker's, or this coordinator's own ([`super::Effect::Answer`]).
+    Moved(Box<Signed<Body>>),
+    /// [`super::Effect::RunOperator`] is done.
+    Ran {
+        /// The nonce of the receipt.
+        nonce: Nonce,
+        /// The operator's output, if the inputs that both sides agree on are to be had; or what went wrong here.
+        output: Result<Option<Keccak>, Reason>,
     },
     /// A worker will not do a task.
     Declined {

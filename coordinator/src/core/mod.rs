@@ -7,6 +7,7 @@
 mod apply;
 pub mod base_clock;
 pub mod batches;
+pub mod checks;
 pub mod config;
 pub mod effect;
 pub mod evidence;
@@ -39,8 +40,10 @@ use protocol::wire::message::{Hello, ToWorker, Welcome};
 
 use base_clock::BaseClock;
 use batches::{Batches, Posted};
+use checks::Checks;
+pub use checks::Found;
 pub use config::{Admission, Config};
-pub use effect::{Effect, FinishRound, WeightedUpdate};
+pub use effect::{Check, Effect, FinishRound, Transcript, WeightedUpdate};
 use evidence::Evidence;
 pub use fact::{Fact, Outcome, Record};
 pub use input::{Event, Input, ReadyModel};
@@ -63,6 +66,7 @@ pub struct Coordinator {
     base_clock: BaseClock,
     evidence: Evidence,
     timers: Timers,
+    checks: Checks,
     /// Blobs on disk that some spec names. The shell tells of each at every start.
     blobs: BTreeSet<Digest>,
     /// Effects that a restart owes: given out by the first step.
@@ -97,6 +101,7 @@ impl Coordinator {
             base_clock: BaseClock::default(),
             evidence: Evidence::default(),
             timers: Timers::default(),
+            checks: Checks::default(),
             blobs: BTreeSet::new(),
             owed: Vec::new(),
             restarted: false,
@@ -141,6 +146,9 @@ impl Coordinator {
             Event::Receipt { worker, receipt, result } => {
                 self.on_receipt(worker, *receipt, result, &mut effects);
             }
+            Event::Checked { nonce, found } => self.on_checked(nonce, found, &mut effects),
+            Event::Moved(said) => self.on_moved(*said, &mut effects),
+            Event::Ran { nonce, output } => self.on_ran(nonce, output, &mut effects),
             Event::Declined { worker, task, nonce, reason } => {
                 self.on_declined(worker, task, nonce, reason, &mut effects);
             }
@@ -261,6 +269,7 @@ impl Coordinator {
             match timer {
                 Timer::Reconnect(worker) => self.give_up_on(worker, effects),
                 Timer::Assignment(task) => self.give_up_task(task, effects),
+                Timer::Check(nonce) => self.on_check_due(nonce, effects),
                 // The job is looked at below, in any case.
                 Timer::Settlement(_) | Timer::Seal => {}
             }
@@ -300,6 +309,11 @@ impl Coordinator {
     /// Batches and the ledger.
     pub const fn batches(&self) -> &Batches {
         &self.batches
+    }
+
+    /// Receipts whose results are being run again.
+    pub const fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     /// Whether a blob that some spec names is on disk.

@@ -1,5 +1,5 @@
 //! In which form a batch is posted: as calldata or in blobs. What either costs follows from its bytes, so the choice is
-//! a function of them and of two prices; decisions/0012 says why it is made so.
+//! a function of them and of two prices; decisions/0013 says why it is made so.
 
 use protocol::ledger::batch::CHUNK_FRAME_BYTES;
 use protocol::ledger::blob::{BLOB_BYTES, BLOB_GAS, blobs_of};
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn small_batches_are_calldata_and_large_ones_blobs() {
-        // docs/decisions/0012 has these figures.
+        // docs/decisions/0013 has these figures.
         assert_eq!((from(LOW, HALF), from(EVEN, HALF)), (292, 692));
         assert_eq!((from(LOW, 100), from(EVEN, 100)), (20, 322));
         let free = Prices { gas: 1_600, blob_gas: 0 };

@@ -44,17 +44,27 @@ impl Coordinator {
         };
         let job = &self.jobs[&task.job];
         let spec = job.spec.clone().expect("tasks are assigned only under a known spec");
-        let round = job.round_of(task).expect("whoever holds a task holds one of a round");
         let chain_id = self.config.domain.chain_id;
         let fault = result
             .err()
-            .or_else(|| wrong_count(job, task, receipt.body()))
+            .or_else(|| wrong_numbers(job, task, receipt.body()))
             .or_else(|| not_stated(&spec, held, chain_id, receipt.body()));
         if let Some(fault) = fault {
             self.end_assignment(task, Outcome::Rejected, fault, effects);
             self.fail_hopeless(task, effects);
             return;
         }
+        if !self.is_checked_first(&spec, &receipt, effects) {
+            self.accept(receipt, effects);
+        }
+    }
+
+    /// Accepts a good receipt of a task that its worker holds.
+    pub(super) fn accept(&mut self, receipt: Signed<Receipt>, effects: &mut Vec<Effect>) {
+        let (task, nonce) = (receipt.body().task, receipt.body().nonce);
+        let job = &self.jobs[&task.job];
+        let spec = job.spec.clone().expect("tasks are assigned only under a known spec");
+        let round = job.round_of(task).expect("whoever holds a task holds one of a round");
         let owed = match &spec.work {
             Work::Train(_) => spec.price,
             Work::Infer(_) => spec.price * receipt.body().examples,
@@ -157,8 +167,8 @@ impl Coordinator {
     }
 }
 
-/// Why the number of examples in a receipt cannot be.
-fn wrong_count(job: &Job, task: TaskId, receipt: &Receipt) -> Option<Reason> {
+/// Why the numbers of a receipt, or its commitment, cannot be.
+fn wrong_numbers(job: &Job, task: TaskId, receipt: &Receipt) -> Option<Reason> {
     let Some(work) = job.work_of(task) else { return Some("the task's work is not known any more".into()) };
     let (want, what) = match work {
         TaskWork::Train(train) => match train.data {
@@ -166,6 +176,9 @@ fn wrong_count(job: &Job, task: TaskId, receipt: &Receipt) -> Option<Reason> {
                 return Some("an update out of no examples has no weight".into());
             }
             TaskData::Local(_) => return None,
+            TaskData::Shard(_) if receipt.trace.is_none() => {
+                return Some("the receipt commits to no trace of the training".into());
+            }
             TaskData::Shard(shard) => (shard.examples, "examples"),
         },
         TaskWork::Infer(infer) => (infer.items, "items"),

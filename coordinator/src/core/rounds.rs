@@ -156,6 +156,11 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let now = self.now;
+        // Who delivered in time does not lose by being drawn.
+        let slots = self.jobs[&id].open[&number].part(round).map(|part| part.slots.clone());
+        if slots.is_some_and(|slots| self.awaits_check(id, number, slots)) {
+            return;
+        }
         let job = self.job_mut(id);
         let accepted = job.rounds[round as usize].accepted.len() as u32;
         let settlement = job.open.get_mut(&number).expect("the caller has just seen it");

@@ -8,6 +8,7 @@ use protocol::wire::message::ToWorker;
 
 use super::fact::{Fact, Outcome};
 use super::limits::TASK_FAILURES_MAX;
+use super::timers::Timer;
 use super::{Coordinator, Effect};
 
 impl Coordinator {
@@ -111,6 +112,7 @@ impl Coordinator {
             spec: job.spec_hash,
             price: spec.price * units,
             deadline_ms: assignment.deadline.since(self.now),
+            checks: self.check_commitment(spec, id.job, id.settlement),
             stake: spec.stake.map(|asked| asked.registry),
             work,
         };
@@ -128,6 +130,11 @@ impl Coordinator {
     ) {
         let Some(assignment) = self.assignment(task) else { return };
         let (worker, nonce) = (assignment.worker, assignment.nonce);
+        if self.checks.has(&nonce) {
+            self.checks.forget(&nonce);
+            self.timers.cancel(&Timer::Check(nonce));
+            effects.push(Effect::EndCheck(nonce));
+        }
         self.record(Fact::Ended { task, nonce, outcome, why: why.clone() }, effects);
         let message = match outcome {
             Outcome::Rejected => ToWorker::Rejected { nonce, task, reason: why },
@@ -155,6 +162,10 @@ impl Coordinator {
     pub(super) fn give_up_on(&mut self, id: WorkerId, effects: &mut Vec<Effect>) {
         let Some(worker) = self.workers.get(id).filter(|worker| worker.session.is_none()) else { return };
         for task in worker.assigned.clone() {
+            // What it has delivered is looked at; a dispute has deadlines of its own.
+            if self.assignment(task).is_some_and(|held| self.checks.has(&held.nonce)) {
+                continue;
+            }
             self.end_assignment(task, Outcome::Lost, "the worker's link was lost".into(), effects);
             self.fail_hopeless(task, effects);
         }
@@ -162,7 +173,8 @@ impl Coordinator {
 
     /// A task took too long: others get it first.
     pub(super) fn give_up_task(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
-        let Some(worker) = self.assignment(task).map(|held| held.worker) else { return };
+        let Some(held) = self.assignment(task).filter(|held| !self.checks.has(&held.nonce)) else { return };
+        let worker = held.worker;
         self.end_assignment(task, Outcome::Lost, "the task's time was up".into(), effects);
         if let Some(open) = self.job_mut(task.job).open.get_mut(&task.settlement) {
             open.bar(task.slot, worker);

@@ -205,6 +205,7 @@ mod tests {
             examples: 1,
             loss: None,
             evaluated: None,
+            trace: None,
             stake: None,
         };
         let stated = |by: &EthKey, result: Digest| {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::ids::{JobId, TaskId, WorkerId};
+use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
 use protocol::time::Millis;
 
 /// What is waited for.
@@ -12,6 +12,8 @@ pub enum Timer {
     Reconnect(WorkerId),
     /// An assignment is given up then.
     Assignment(TaskId),
+    /// A move in the dispute over an assignment's result is due.
+    Check(Nonce),
     /// A round may close with a quorum then; a job that waits for time is looked at again.
     Settlement(JobId),
     /// Ops that wait for company are sealed then.

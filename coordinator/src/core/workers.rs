@@ -29,6 +29,8 @@ pub struct Worker {
     pub failed: u64,
     /// Units owed for all of them.
     pub owed: u128,
+    /// Whether a check has found a result of it wrong.
+    pub is_distrusted: bool,
     /// What became of its newest tasks, oldest first.
     pub history: VecDeque<TaskRecord>,
 }
@@ -136,6 +138,7 @@ impl Workers {
             payout,
             session: None,
             assigned: BTreeSet::new(),
+            is_distrusted: false,
             accepted: 0,
             failed: 0,
             owed: 0,
@@ -251,6 +254,9 @@ impl Worker {
         let Some(session) = &self.session else { return Some("not connected".into()) };
         if session.leaving {
             return Some("leaving".into());
+        }
+        if self.is_distrusted {
+            return Some("a check has found a result of it wrong".into());
         }
         if let Some(reason) = stakes.lacking(spec, self.account) {
             return Some(reason.to_string());

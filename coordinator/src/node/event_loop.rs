@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::aggregate::{Shape, Work};
 use super::chain::PostRequest;
+use super::checks::{Checks, Question};
 use super::clock::Clock;
 use super::metrics::Metrics;
 use super::peers::{Outgoing, Peers};
@@ -111,6 +112,8 @@ pub struct Outlets {
     pub peers: Arc<Peers>,
     /// The aggregator's thread.
     pub aggregator: blocking::Sender<Work>,
+    /// Tasks run again.
+    pub checks: Arc<Checks>,
     /// The poster.
     pub poster: mpsc::UnboundedSender<PostRequest>,
     /// Proves others' batches wrong.
@@ -230,6 +233,9 @@ impl EventLoop {
             self.store.append(facts.iter().copied())?;
             for record in facts {
                 self.outlets.metrics.fact(&record.fact);
+                if let Fact::Judged { task, worker, verdict, .. } = &record.fact {
+                    tracing::warn!(%task, %worker, ?verdict, "a disputed result was judged");
+                }
                 tracing::debug!(fact = ?record.fact, "durable");
                 if let Fact::Adopted { batch, proposer, .. } = &record.fact {
                     let number = batch.header.number;
@@ -256,6 +262,15 @@ impl EventLoop {
             Effect::Initialise { job, model, seed, start, shards, evaluation } => {
                 self.aggregate(Work::Initialise { job, model, seed, start, shards, evaluation });
             }
+            Effect::Check(check) => outlets.checks.begin(*check),
+            Effect::Answer { nonce, dispute, round, asked } => {
+                outlets.checks.ask(&nonce, Question::Move { dispute, round, asked: *asked });
+            }
+            Effect::RunOperator { nonce, trace, operator, inputs } => {
+                outlets.checks.ask(&nonce, Question::Run { trace, operator, inputs });
+            }
+            Effect::EndCheck(nonce) => outlets.checks.end(&nonce),
+            Effect::Keep(transcript) => outlets.checks.keep(&transcript),
             Effect::Fold { job, round, update, model, scale_bits } => {
                 self.aggregate(Work::Fold { job, round, update, shape: Shape { model, scale_bits } });
             }

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod blobs;
 pub mod chain;
+pub mod checks;
 pub mod clock;
 pub mod event_loop;
 pub mod http;
@@ -40,6 +41,7 @@ use crate::error::NodeError;
 use aggregate::Aggregator;
 use blobs::Blobs;
 use chain::Chain;
+use checks::Checks;
 use clock::Clock;
 use event_loop::{Core, EventLoop, Outlets};
 use metrics::Metrics;
@@ -94,6 +96,7 @@ impl Node {
             Some(address) => Some(layer.reader().registry(address).await?),
             None => None,
         };
+        let node_key = Arc::new(node_key);
         let blobs = Arc::new(Blobs::open(&config.data_dir)?);
         let clock = Arc::new(Clock::default());
         if let Some(newest) = records.last() {
@@ -103,7 +106,7 @@ impl Node {
         let coordinator = Coordinator::restore(decisions, records);
         let stored = event_loop::stored_blobs(&coordinator, |digest| blobs.has(digest));
 
-        let server = Server::bind(config.listen, &Arc::new(node_key), ServerLimits::default());
+        let server = Server::bind(config.listen, &node_key, ServerLimits::default());
         let server = server.map_err(|error| match error {
             LinkError::Socket { address, source } => NodeError::Listen { what: "workers", address, source },
             other => other.into(),
@@ -132,7 +135,16 @@ impl Node {
         let peers =
             Arc::new(Peers::new(core.clone(), blobs.clone(), metrics.clone(), operator.clone(), domain));
         let (prover, wrong) = mpsc::unbounded_channel();
-        let outlets = Outlets { peers: peers.clone(), aggregator, poster, prover, metrics: metrics.clone() };
+        let checks = Checks::open(core.clone(), blobs.clone(), node_key.clone(), &config.data_dir)?;
+        let checks = Arc::new(checks);
+        let outlets = Outlets {
+            peers: peers.clone(),
+            aggregator,
+            checks: checks.clone(),
+            poster,
+            prover,
+            metrics: metrics.clone(),
+        };
         let event_loop = EventLoop { core: coordinator, store, clock: clock.clone(), outlets };
         let (core_thread, core_failure) = event_loop.spawn(inlet).map_err(spawned)?;
         for digest in stored {
@@ -166,6 +178,7 @@ impl Node {
             core: core.clone(),
             blobs,
             posted,
+            checks,
             metrics,
             clock,
             domain,

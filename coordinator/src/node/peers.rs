@@ -234,6 +234,10 @@ impl Peers {
                 ToCoordinator::Decline { task, nonce, reason } => {
                     Event::Declined { worker, task, nonce, reason }
                 }
+                ToCoordinator::Moved(said) => match said.verify() {
+                    Ok(said) => Event::Moved(Box::new(said)),
+                    Err(_) => return Err(LinkError::Unexpected("move with a false signature")),
+                },
                 ToCoordinator::Leaving => Event::Leaving { worker },
                 ToCoordinator::Receipt(receipt) => match self.take_receipt(worker, receipt).await {
                     Ok(()) => continue,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use protocol::hash::Digest;
 
@@ -14,7 +15,7 @@ use crate::train::State;
 /// Where states are kept.
 pub trait Checkpoints {
     /// Keeps a state. One that cannot be kept costs time later, nothing else.
-    fn keep(&mut self, state: &State);
+    fn keep(&self, state: &mut dyn FnMut() -> State);
 
     /// The latest kept state that is not after step `step`.
     fn before(&self, step: u64) -> Option<State>;
@@ -25,7 +26,7 @@ pub trait Checkpoints {
 pub struct NoCheckpoints;
 
 impl Checkpoints for NoCheckpoints {
-    fn keep(&mut self, _: &State) {}
+    fn keep(&self, _: &mut dyn FnMut() -> State) {}
 
     fn before(&self, _: u64) -> Option<State> {
         None
@@ -33,16 +34,18 @@ impl Checkpoints for NoCheckpoints {
 }
 
 /// Keeps states in memory.
-#[derive(Clone, Debug, Default)]
-pub struct InMemory(BTreeMap<u64, State>);
+#[derive(Debug, Default)]
+pub struct InMemory(Mutex<BTreeMap<u64, State>>);
 
 impl Checkpoints for InMemory {
-    fn keep(&mut self, state: &State) {
-        self.0.insert(state.step, state.clone());
+    fn keep(&self, state: &mut dyn FnMut() -> State) {
+        let state = state();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(state.step, state);
     }
 
     fn before(&self, step: u64) -> Option<State> {
-        self.0.range(..=step).next_back().map(|(_, state)| state.clone())
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.range(..=step).next_back().map(|(_, state)| state.clone())
     }
 }
 
@@ -113,8 +116,9 @@ impl InDirectory {
 }
 
 impl Checkpoints for InDirectory {
-    fn keep(&mut self, state: &State) {
-        let bytes = encode(state);
+    fn keep(&self, state: &mut dyn FnMut() -> State) {
+        let state = state();
+        let bytes = encode(&state);
         // Whoever lacks one starts from an earlier one: nothing here is worth failing a task for.
         let _ =
             std::fs::create_dir_all(&self.path).and_then(|()| std::fs::write(self.file(state.step), bytes));
@@ -143,10 +147,10 @@ mod tests {
     #[test]
     fn a_state_comes_back_and_a_broken_file_is_passed_over() {
         let directory = tempfile::tempdir().unwrap();
-        let mut kept = InDirectory::new(directory.path().join("task"), 3, 6);
+        let kept = InDirectory::new(directory.path().join("task"), 3, 6);
         assert_eq!(kept.before(9), None);
         for step in [3, 6, 9] {
-            kept.keep(&state(step));
+            kept.keep(&mut || state(step));
         }
         assert_eq!(kept.before(2), None);
         assert_eq!(kept.before(5), Some(state(3)));

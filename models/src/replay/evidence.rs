@@ -281,6 +281,7 @@ impl<'a> Evidence<'a> {
             receipt.result == claim.update
                 && receipt.loss == Some(claim.loss)
                 && receipt.examples == task.examples
+                && (claim.leaves.is_empty() || receipt.trace.is_none_or(|root| self.root() == Some(root)))
         };
         match &self.receipt {
             Some(receipt) if !same(receipt.body()) => Err(EvidenceError::Receipt),

@@ -6,6 +6,7 @@
 //! | `mod.rs` | [`TrainingTask`]: all that a training's result follows from, and the shape of its traces |
 //! | [`check`] | a claim about a training, checked step after step |
 //! | [`checkpoints`] | where states of a training are kept |
+//! | [`desk`] | a party with its papers, for a shell's thread |
 //! | [`evidence`] | all that such a check takes, in one file |
 //! | [`leaf`] | what a trace's leaves are digests of |
 //! | [`party`] | who trained, or trains again: commitments on the way, traces afterwards |
@@ -13,6 +14,7 @@
 
 pub mod check;
 pub mod checkpoints;
+pub mod desk;
 pub mod evidence;
 pub mod leaf;
 pub mod party;
@@ -22,7 +24,7 @@ mod tests;
 
 use protocol::dispute::shape::{Operators, STEPS_MAX, Shape};
 use protocol::hash::{Digest, Keccak};
-use protocol::job::{ModelSpec, Real, ShardBlob, TrainTask};
+use protocol::job::{ModelSpec, Real, Receipt, ShardBlob, TaskData, TrainTask};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Program, Source};
@@ -64,6 +66,14 @@ pub struct TrainingTask {
 }
 
 impl TrainingTask {
+    /// What a worker is asked to train, if its examples are a job's; nobody else could run it again otherwise.
+    pub fn of(task: &TrainTask) -> Option<Self> {
+        match &task.data {
+            TaskData::Shard(shard) => Some(Self::new(task, shard)),
+            TaskData::Local(_) => None,
+        }
+    }
+
     /// What a training on a shard of its job's is.
     pub fn new(task: &TrainTask, shard: &ShardBlob) -> Self {
         Self {
@@ -79,6 +89,13 @@ impl TrainingTask {
             scale_bits: task.scale_bits,
             checkpoint_steps: task.checkpoint_steps,
         }
+    }
+
+    /// What a receipt says that the training returned.
+    pub fn returned(&self, receipt: &Receipt) -> Keccak {
+        let loss = receipt.loss.map_or(0, |loss| loss.get().to_bits());
+        let Receipt { result: update, examples, .. } = *receipt;
+        Leaf::Returned { update, examples, loss }.digest(&self.digest())
     }
 
     /// Names the task: part of every state.
@@ -120,7 +137,7 @@ impl TrainingTask {
 
     /// The model's list of operators.
     pub fn program(&self) -> Result<Program, ModelError> {
-        zoo::program(&self.model, train::optimiser(&self.params()).moments())
+        zoo::program(&self.model, optimiser_moments(self))
     }
 
     /// What the traces of it consist of.
@@ -139,7 +156,7 @@ impl TrainingTask {
 
     /// The state that it starts from, if these are the weights.
     pub fn start(&self, weights: &Weights) -> Result<Keccak, ModelError> {
-        let moments = vec![0.0; train::optimiser(&self.params()).moments() * weights.values().len()];
+        let moments = vec![0.0; optimiser_moments(self) * weights.values().len()];
         let state = State { step: 0, loss: 0.0, weights: weights.values().to_vec(), moments };
         Ok(state_leaf(&self.program()?, &state).digest(&self.digest()))
     }
@@ -157,6 +174,11 @@ fn state_leaf(program: &Program, state: &State) -> Leaf {
         tensors.extend([leaf::of_floats(own), leaf::of_floats(kept)]);
     }
     Leaf::State { step: state.step, loss: state.loss.to_bits(), tensors }
+}
+
+/// Values that the task's optimiser keeps for each weight.
+fn optimiser_moments(task: &TrainingTask) -> usize {
+    train::optimiser(&task.params()).moments()
 }
 
 /// The first operator of a step: the minibatch out of the shard.

@@ -1,5 +1,7 @@
 //! Who trains, or trains again: commitments on the way; afterwards any trace of it, from the nearest checkpoint.
 
+use std::sync::Arc;
+
 use protocol::dispute::shape::{Shape, Trace};
 use protocol::dispute::trace::Computation;
 use protocol::hash::{Digest, Keccak};
@@ -36,11 +38,11 @@ impl Committed {
 
 /// One of those who can say how a training goes.
 #[derive(Debug)]
-pub struct Party<'a, C> {
-    task: &'a TrainingTask,
+pub struct Party<C> {
+    task: TrainingTask,
     id: Digest,
-    weights: &'a Weights,
-    data: &'a Dataset,
+    weights: Arc<Weights>,
+    data: Arc<Dataset>,
     threads: usize,
     program: Program,
     shape: Shape,
@@ -64,13 +66,13 @@ struct Step {
     bytes: Vec<Option<Vec<u8>>>,
 }
 
-impl<'a, C: Checkpoints> Party<'a, C> {
+impl<C: Checkpoints> Party<C> {
     /// A party to this task. It refuses weights and examples that are not the task's by their shape and number; that
     /// the blobs have the digests that the task names, the caller has seen to.
     pub fn new(
-        task: &'a TrainingTask,
-        weights: &'a Weights,
-        data: &'a Dataset,
+        task: TrainingTask,
+        weights: Arc<Weights>,
+        data: Arc<Dataset>,
         threads: usize,
         checkpoints: C,
     ) -> Result<Self, ModelError> {
@@ -108,12 +110,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         self.checkpoints.before(step).filter(|state| state.step == step)
     }
 
-    /// Leaves of the task's trace that are known from when it was run.
-    pub fn remember(&mut self, leaves: Vec<Keccak>) {
-        self.leaves = Some(leaves);
-    }
-
-    /// Trains, with a commitment after every [`TrainingTask::checkpoint_steps`].
+    /// Trains, with a commitment after every [`TrainingTask::checkpoint_steps`]; keeps the states that it commits to.
     pub fn train(&mut self, progress: &mut dyn FnMut(Progress) -> Control) -> Result<Committed, ModelError> {
         let mut training = self.start()?;
         let mut leaves = vec![Leaf::state(&training).digest(&self.id)];
@@ -128,17 +125,18 @@ impl<'a, C: Checkpoints> Party<'a, C> {
             }
             if step.is_multiple_of(every) || step == steps {
                 leaves.push(Leaf::state(&training).digest(&self.id));
-                self.checkpoints.keep(&training.state());
+                self.checkpoints.keep(&mut || training.state());
             }
         }
         let (update, returned) = self.returned(&training)?;
         leaves.push(returned.digest(&self.id));
+        let loss = training.mean_loss();
         self.leaves = Some(leaves.clone());
-        Ok(Committed { update, loss: training.mean_loss(), leaves })
+        Ok(Committed { update, loss, leaves })
     }
 
-    fn start(&self) -> Result<Training<'a>, ModelError> {
-        Training::new(self.machine(), self.weights, self.data(), &self.params())
+    fn start(&self) -> Result<Training<'_>, ModelError> {
+        Training::new(self.machine(), &self.weights, self.data(), &self.params())
     }
 
     fn machine(&self) -> Machine {
@@ -146,11 +144,11 @@ impl<'a, C: Checkpoints> Party<'a, C> {
     }
 
     fn returned(&self, training: &Training<'_>) -> Result<(Vec<u8>, Leaf), ModelError> {
-        Leaf::returned(self.task, self.weights.values(), training)
+        Leaf::returned(&self.task, self.weights.values(), training)
     }
 
     /// Takes a step.
-    fn advance(&self, training: &mut Training<'a>) -> Result<f64, ModelError> {
+    fn advance<'a>(&'a self, training: &mut Training<'a>) -> Result<f64, ModelError> {
         #[cfg(test)]
         let before = training.state();
         let loss = training.advance(None)?;
@@ -160,7 +158,7 @@ impl<'a, C: Checkpoints> Party<'a, C> {
     }
 
     /// The training after step `step`, from the nearest checkpoint.
-    fn at(&self, step: u64) -> Result<At<'a>, ModelError> {
+    fn at(&self, step: u64) -> Result<At<'_>, ModelError> {
         let mut training = match self.checkpoints.before(step) {
             Some(state) => {
                 let model = &self.task.model;
@@ -295,11 +293,11 @@ impl<'a, C: Checkpoints> Party<'a, C> {
         self.task.params()
     }
 
-    fn data(&self) -> &'a Dataset {
+    fn data(&self) -> &Dataset {
         #[cfg(test)]
-        return self.lie.data(self.data);
+        return self.lie.data(&self.data);
         #[cfg(not(test))]
-        self.data
+        &self.data
     }
 }
 
@@ -311,7 +309,7 @@ pub(super) fn outputs_of(values: &[Vec<u8>]) -> Leaf {
     Leaf::Outputs(values.iter().map(|value| Digest::of(value)).collect())
 }
 
-impl<C: Checkpoints> Computation for Party<'_, C> {
+impl<C: Checkpoints> Computation for Party<C> {
     type Error = ModelError;
 
     fn leaves(&mut self, trace: Trace) -> Result<Vec<Keccak>, ModelError> {
@@ -320,6 +318,10 @@ impl<C: Checkpoints> Computation for Party<'_, C> {
             Trace::Task => {
                 if let Some(leaves) = &self.leaves {
                     return Ok(leaves.clone());
+                }
+                match self.train(&mut |_| Control::Continue) {
+                    Err(ModelError::NotFinite { .. }) => {}
+                    trained => return Ok(trained?.leaves),
                 }
                 let mut leaves = self.states(0, steps)?;
                 let mut at = 0..;

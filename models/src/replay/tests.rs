@@ -1,5 +1,7 @@
 //! Honest parties win a dispute over a real training, whatever the other one did; the two sides never wait for long.
 
+use std::sync::Arc;
+
 use protocol::dispute::moves::{Asked, Body};
 use protocol::dispute::shape::Trace;
 use protocol::dispute::trace::{Computation, Player};
@@ -10,7 +12,7 @@ use protocol::rng::Rng;
 use protocol::sign::NodeKey;
 use protocol::time::Millis;
 
-use super::checkpoints::{InMemory, NoCheckpoints};
+use super::checkpoints::{Checkpoints, InMemory, NoCheckpoints};
 use super::party::Party;
 use super::referee::Referee;
 use super::*;
@@ -93,8 +95,8 @@ fn examples(seed: u64, count: usize, side: u32) -> Dataset {
 
 pub(super) struct Scene {
     pub(super) task: TrainingTask,
-    pub(super) weights: Weights,
-    pub(super) data: Dataset,
+    pub(super) weights: Arc<Weights>,
+    pub(super) data: Arc<Dataset>,
 }
 
 pub(super) fn scene(
@@ -120,14 +122,19 @@ pub(super) fn scene(
         scale_bits: 24,
         checkpoint_steps: every,
     };
-    Scene { task, weights, data }
+    Scene { task, weights: Arc::new(weights), data: Arc::new(data) }
 }
 
 impl Scene {
-    pub(super) fn party(&self, lie: Lie) -> Party<'_, InMemory> {
-        let mut party = Party::new(&self.task, &self.weights, &self.data, 1, InMemory::default()).unwrap();
+    pub(super) fn party(&self, lie: Lie) -> Party<InMemory> {
+        let mut party = self.keeping(1, InMemory::default());
         party.lie = lie;
         party
+    }
+
+    fn keeping<C: Checkpoints>(&self, threads: usize, checkpoints: C) -> Party<C> {
+        let (weights, data) = (self.weights.clone(), self.data.clone());
+        Party::new(self.task.clone(), weights, data, threads, checkpoints).unwrap()
     }
 
     /// Both train, the worker with `lie`; the verdict, the number of moves, and the bytes of all of them.
@@ -200,7 +207,7 @@ fn every_trace_leads_from_a_leaf_to_the_next_with_and_without_checkpoints() {
         let shape = scene.task.shape().unwrap();
         let mut trained = scene.party(Lie::None);
         let task = trained.train(&mut |_| Control::Continue).unwrap().leaves;
-        let mut again = Party::new(&scene.task, &scene.weights, &scene.data, 2, NoCheckpoints).unwrap();
+        let mut again = scene.keeping(2, NoCheckpoints);
         assert_eq!(again.leaves(Trace::Task).unwrap(), task);
         assert_eq!(task.len(), 2 + 2, "6 steps, a commitment after 4 and 6");
         let referee = Referee::new(&scene.task, &scene.weights, &scene.data).unwrap();

@@ -13,6 +13,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`shape`] | what the traces of a task consist of |
+//! | [`terms`] | who disputes what, and how it can end |
 //! | [`moves`] | what a party says, and what it is asked |
 //! | [`trace`] | a party's side of one trace: its tree, opened |
 //! | `mod.rs` | the referee: whose move, by when, and the verdict |
@@ -22,94 +23,17 @@
 
 pub mod moves;
 pub mod shape;
+pub mod terms;
 #[cfg(test)]
 mod tests;
 pub mod trace;
 
-use serde::{Deserialize, Serialize};
-
 use crate::hash::{Digest, Keccak, node};
-use crate::ids::{Nonce, TaskId, WorkerId};
 use crate::sign::Signed;
 use crate::time::Millis;
 use moves::{Asked, Body, Move, Refused};
-use shape::{Shape, Trace};
-
-/// One of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Party {
-    /// Whose result stands.
-    Worker,
-    /// Who came to another.
-    Challenger,
-}
-
-impl Party {
-    const BOTH: [Self; 2] = [Self::Worker, Self::Challenger];
-
-    /// The other one.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Worker => Self::Challenger,
-            Self::Challenger => Self::Worker,
-        }
-    }
-}
-
-/// What a dispute is about. It is fixed before the first move, by what both have signed and by the job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
-    /// The task.
-    pub task: TaskId,
-    /// The nonce of the assignment.
-    pub nonce: Nonce,
-    /// Who says that it did it, and who says that it did not.
-    pub parties: [WorkerId; 2],
-    /// The state that the task starts from: everything that its result depends on.
-    pub start: Keccak,
-    /// What the worker's receipt names, and what the challenger came to.
-    pub results: [Keccak; 2],
-    /// The root of the worker's trace of the task, if its receipt named it: it can show no other.
-    pub committed: Option<Keccak>,
-    /// What the traces consist of.
-    pub shape: Shape,
-    /// Milliseconds that a party has for a move.
-    pub move_ms: u64,
-}
-
-impl Terms {
-    /// Names the dispute in every move.
-    pub fn id(&self) -> Digest {
-        Digest::of(&postcard::to_allocvec(self).expect("terms are plain data"))
-    }
-}
-
-/// How a dispute ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// This one's operator does not come to what it said; the other's does.
-    Wrong(Party),
-    /// Neither's does.
-    BothWrong,
-    /// This one did not move in time; the other did.
-    Silent(Party),
-    /// Neither did.
-    BothSilent,
-    /// Neither showed the inputs of the operator, and the worker is who had to keep them.
-    Withheld,
-}
-
-impl Verdict {
-    /// Whether this party is held to be at fault.
-    pub const fn is_against(self, party: Party) -> bool {
-        match self {
-            Self::Wrong(loser) | Self::Silent(loser) => loser as u8 == party as u8,
-            Self::BothWrong | Self::BothSilent => true,
-            Self::Withheld => matches!(party, Party::Worker),
-        }
-    }
-}
+use shape::Trace;
+pub use terms::{Party, Terms, Verdict};
 
 /// Two values of a kind, the worker's first.
 type Pair = [Keccak; 2];
@@ -226,6 +150,18 @@ impl Dispute {
     /// Every move so far, as it was signed.
     pub fn transcript(&self) -> &[Signed<Body>] {
         &self.transcript
+    }
+
+    /// The interval, step and operator, each from 1, at which the parties first differ, once it is known.
+    pub fn first_difference(&self) -> Option<(u32, u32, u32)> {
+        match self.searched[..] {
+            [
+                Searched { differs: interval, .. },
+                Searched { differs: step, .. },
+                Searched { differs: operator, .. },
+            ] if operator > 0 => Some((interval, step, operator)),
+            _ => None,
+        }
     }
 
     /// What is asked, of both parties or, to run an operator, of the referee.

@@ -7,7 +7,7 @@ use super::shape::{Operators, Shape, ShapeError, Trace};
 use super::trace::{Computation, Player};
 use super::*;
 use crate::hash::keccak;
-use crate::ids::JobId;
+use crate::ids::{JobId, Nonce, TaskId};
 use crate::merkle::{StaticTree, TreeError};
 use crate::sign::NodeKey;
 

@@ -41,6 +41,11 @@ impl<C: Computation> Player<C> {
         &self.computation
     }
 
+    /// The same, to let it compute.
+    pub const fn computation_mut(&mut self) -> &mut C {
+        &mut self.computation
+    }
+
     /// The move that is asked for; `None` if none is.
     pub fn answer(&mut self, asked: &Asked) -> Result<Option<Move>, C::Error> {
         match asked {

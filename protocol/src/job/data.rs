@@ -41,6 +41,13 @@ pub enum TaskData {
     Shard(ShardBlob),
 }
 
+impl TaskData {
+    /// Whether the job brings it, so that others can run the task again.
+    pub const fn is_shard(&self) -> bool {
+        matches!(self, Self::Shard(_))
+    }
+}
+
 impl TrainData {
     /// The shards that the job brings; none if its examples stay on the workers.
     pub fn shards(&self) -> &[ShardBlob] {

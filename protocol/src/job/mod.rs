@@ -2,6 +2,7 @@
 //! the acceptance that answers it.
 
 pub mod acceptance;
+pub mod check;
 pub mod data;
 pub mod funding;
 pub mod model;
@@ -13,6 +14,7 @@ pub mod task;
 pub mod work;
 
 pub use acceptance::{Acceptance, SignedAcceptance};
+pub use check::CheckSecret;
 pub use data::{ShardBlob, TaskData, TrainData};
 pub use funding::{ClosingOrder, FundingOrder, SignedOrder};
 pub use model::{ModelKind, ModelSpec};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Real, TaskResult};
-use crate::hash::Digest;
+use crate::hash::{Digest, Keccak};
 use crate::ids::{Nonce, TaskId};
 use crate::sign::{EthSignature, Signable, Signed, Unverified};
 
@@ -24,6 +24,9 @@ pub struct Receipt {
     pub loss: Option<Real>,
     /// How the global weights did on the worker's examples, if it was asked.
     pub evaluated: Option<Evaluated>,
+    /// The root over the trace of a training on a job's shard (`models::replay`): what the worker can be held to step
+    /// by step. Of other tasks none.
+    pub trace: Option<Keccak>,
     /// The signature of the worker's signer under the same result, for the task's registry ([`TaskResult`]), if it
     /// names one. The base layer can check it; the receipt's own signature it cannot.
     pub stake: Option<EthSignature>,
@@ -56,7 +59,7 @@ impl Evaluated {
 }
 
 impl Signable for Receipt {
-    const DOMAIN: &'static str = "fedroll receipt 2";
+    const DOMAIN: &'static str = "fedroll receipt 3";
 }
 
 impl Unverified<Receipt> {

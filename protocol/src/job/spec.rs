@@ -12,7 +12,7 @@ use crate::ledger::Terms;
 use crate::limits::*;
 
 /// The spec version this build reads and writes.
-pub const SPEC_VERSION: u16 = 4;
+pub const SPEC_VERSION: u16 = 5;
 
 /// What a job asks for, before anybody has looked at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,6 +22,8 @@ pub struct Task {
     pub deadline_ms: u64,
     /// The registry to which the worker's signer states the result, if the job asks for stakes.
     pub stake: Option<Address>,
+    /// What the coordinator has committed to draw by which results of the settlement it runs again, if it does.
+    pub checks: Option<Digest>,
     /// The work.
     pub work: TaskWork,
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dispute::moves::{Asked, Body};
 use crate::hash::Digest;
 use crate::ids::{AccountIndex, Address, JobId, Nonce, TaskId};
 use crate::job::{Name, Real, Reason, Receipt, SignedAcceptance, Task};
@@ -11,6 +12,7 @@ use crate::sign::Unverified;
 
 /// From a worker, on its control stream. The first is [`ToCoordinator::Hello`], and only the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "receipts are most of what is said")]
 pub enum ToCoordinator {
     /// Who is there and what it can do.
     Hello(Hello),
@@ -38,6 +40,8 @@ pub enum ToCoordinator {
     },
     /// The worker takes no more tasks and will hang up when it holds none.
     Leaving,
+    /// A move in a dispute over the task of a receipt ([`ToWorker::Asked`]).
+    Moved(Box<Unverified<Body>>),
 }
 
 /// Who a worker is and what it can do. Its id is its TLS key.
@@ -173,6 +177,20 @@ pub enum ToWorker {
         job: JobId,
         /// Why, for people.
         reason: Reason,
+    },
+    /// The task of a receipt was run again, with another result: the worker's move, by the time that its round's tasks
+    /// have.
+    Asked {
+        /// The task.
+        task: TaskId,
+        /// The nonce of its receipt.
+        nonce: Nonce,
+        /// The dispute.
+        dispute: Digest,
+        /// Which of its rounds.
+        round: u32,
+        /// What is asked.
+        asked: Box<Asked>,
     },
 }
 

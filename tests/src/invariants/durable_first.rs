@@ -35,6 +35,7 @@ pub fn said(oracle: &Oracle, to: WorkerId, message: &ToWorker) -> Checked {
         ToWorker::Cancel { task, nonce, .. } => require(oracle.ended.contains_key(nonce), PROPERTY, || {
             format!("task {task} is cancelled, and no fact says that it ended")
         }),
+        ToWorker::Asked { task, nonce, .. } => assigned(oracle, to, *task, nonce),
         ToWorker::Refused(_)
         | ToWorker::Accepted { .. }
         | ToWorker::Rejected { .. }

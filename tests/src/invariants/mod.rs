@@ -2,6 +2,7 @@
 //! [`crate::oracle`] or the ledger that the auditor derives.
 
 pub mod answers;
+pub mod disputes;
 pub mod durable_first;
 pub mod earned;
 pub mod fair;

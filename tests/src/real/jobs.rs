@@ -35,6 +35,7 @@ pub fn train(model: ModelSpec, data: &str, rounds: u32, workers: u32) -> Result<
         seed: 1,
         scale_bits: 20,
         checkpoint_steps: 1_000,
+        check_bps: 0,
         round: RoundPolicy {
             workers,
             quorum: workers,

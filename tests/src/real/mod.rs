@@ -2,6 +2,7 @@
 //! that do what they are told, well or badly.
 
 mod chain;
+mod cheat;
 mod client;
 mod jobs;
 mod process;
@@ -18,6 +19,7 @@ use contracts::devchain;
 use protocol::sign::EthKey;
 
 pub use chain::{Chain, start_anvil};
+pub use cheat::{Cheat, Ended};
 pub use client::{Client, Quirk, WorkKind};
 pub use jobs::{PRICE, TAG, job, model, train, training};
 pub use process::{Coordinator, Process, Usage, program};

@@ -3,7 +3,7 @@
 pub mod client;
 pub mod honest;
 pub mod liar;
-mod tasks;
+pub(super) mod tasks;
 
 use std::collections::BTreeMap;
 

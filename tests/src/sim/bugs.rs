@@ -91,6 +91,8 @@ bugs! {
     DateMovesOn,
     /// A settlement closes when its date is over.
     ClosesLate,
+    /// The referee of a dispute takes the worker's word.
+    JudgedWrongly,
     /// The stakes are halved: workers are told half of a task's price.
     PriceHalved,
     /// Tasks are told to be on another shard than the spec deals them.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coordinator::core::batches::SealedBatch;
 use coordinator::core::{Admission, Config, Coordinator, Effect, Event, Input, Record};
 use protocol::hash::Digest;
-use protocol::ids::{Address, BatchId, WorkerId};
+use protocol::ids::{Address, BatchId, Nonce, WorkerId};
 use protocol::job::Name;
 use protocol::ledger::Deployment;
 use protocol::ledger::fraud::Fraud;
@@ -60,6 +60,8 @@ pub(super) struct CoordinatorNode {
     /// Who has sent which of them: whoever only knows a name has done no work.
     pub(super) sent: BTreeSet<(Digest, WorkerId)>,
     current: BTreeMap<WorkerId, ConnId>,
+    /// What each check's task comes to, and what its receipt says.
+    pub(super) checked: BTreeMap<Nonce, (Digest, Digest)>,
     /// The batch that the poster has in hand.
     pub(super) posting: Option<SealedBatch>,
     /// The proof that the prover has in hand.
@@ -108,6 +110,7 @@ impl CoordinatorNode {
             blobs: BTreeSet::new(),
             sent: BTreeSet::new(),
             current: BTreeMap::new(),
+            checked: BTreeMap::new(),
             posting: None,
             proving: None,
             unposted: None,
@@ -314,6 +317,13 @@ impl Sim {
                 let model = Digest::of(format!("initial {seed}").as_bytes());
                 self.make_model(job, None, model);
             }
+            Effect::Check(check) => self.run_again(&check),
+            Effect::Answer { nonce, dispute, round, asked } => {
+                self.answer_own(nonce, dispute, round, &asked);
+            }
+            Effect::RunOperator { nonce, .. } => self.run_operator(nonce),
+            Effect::EndCheck(nonce) => drop(self.coordinator.checked.remove(&nonce)),
+            Effect::Keep(transcript) => invariants::disputes::kept(&self.oracle, &transcript)?,
             Effect::Fold { job, round, update, .. } => self.oracle.fold(job, round, update)?,
             Effect::FinishRound(finish) => {
                 invariants::rounds::finish(&self.oracle, &self.coordinator.blobs, &finish)?;

@@ -11,6 +11,7 @@ pub mod chain;
 mod coordinator;
 mod coordinator_watch;
 pub mod disk;
+mod disputes;
 pub mod event_log;
 pub mod ledger;
 mod made;

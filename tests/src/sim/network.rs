@@ -362,6 +362,7 @@ impl Sim {
             ToCoordinator::Decline { task, nonce, reason } => {
                 CoordinatorEvent::Declined { worker, task, nonce, reason }
             }
+            ToCoordinator::Moved(said) => CoordinatorEvent::Moved(Box::new(said.verify().ok()?)),
             ToCoordinator::Leaving => CoordinatorEvent::Leaving { worker },
             ToCoordinator::Receipt(receipt) => {
                 let receipt = Box::new(receipt.verify().ok()?);

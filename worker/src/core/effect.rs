@@ -1,5 +1,6 @@
 //! Everything a worker can ask its shell for.
 
+use protocol::dispute::moves::Asked;
 use protocol::hash::Digest;
 use protocol::ids::{Nonce, TaskId};
 use protocol::job::{Reason, Task};
@@ -9,6 +10,17 @@ use protocol::wire::message::ToCoordinator;
 use super::fact::Fact;
 use super::input::LinkId;
 use super::note::Note;
+
+/// What is asked in a dispute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The dispute.
+    pub dispute: Digest,
+    /// Which of its rounds.
+    pub round: u32,
+    /// What is asked.
+    pub asked: Asked,
+}
 
 /// One thing to do. The shell does them in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +62,15 @@ pub enum Effect {
         digest: Digest,
         /// Its length.
         bytes: u64,
+    },
+    /// Say what a dispute over a finished task asks: answered by `Answered`, unless the task cannot be run again here.
+    Answer {
+        /// On which connection it was asked.
+        link: LinkId,
+        /// The task.
+        task: Box<Task>,
+        /// The question.
+        question: Box<Question>,
     },
     /// A result that nothing refers to any more may be deleted.
     Discard(Digest),

@@ -1,6 +1,7 @@
 //! Everything that can happen to a worker.
 
-use protocol::hash::Digest;
+use protocol::dispute::moves::Move;
+use protocol::hash::{Digest, Keccak};
 use protocol::ids::Nonce;
 use protocol::job::{Evaluated, Real, Reason};
 use protocol::time::Millis;
@@ -74,6 +75,17 @@ pub enum Event {
         /// Its result, which lies durably in the results directory, or why there is none.
         result: Result<Output, TaskFailure>,
     },
+    /// What [`Answer`](super::Effect::Answer) came to.
+    Answered {
+        /// The connection of the question.
+        link: LinkId,
+        /// The dispute.
+        dispute: Digest,
+        /// Which of its rounds.
+        round: u32,
+        /// The move.
+        said: Box<Move>,
+    },
     /// The coordinator holds the result and has checked it.
     Uploaded(Nonce),
     /// It does not.
@@ -102,6 +114,8 @@ pub struct Output {
     pub loss: Option<Real>,
     /// How the global weights did on the local examples, if that was asked.
     pub evaluated: Option<Evaluated>,
+    /// The root over the trace of a training on a job's shard.
+    pub trace: Option<Keccak>,
 }
 
 /// Why a task has no result.

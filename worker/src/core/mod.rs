@@ -13,6 +13,7 @@
 mod answers;
 mod behind;
 mod check;
+mod disputes;
 mod effect;
 mod fact;
 mod input;
@@ -36,7 +37,7 @@ use protocol::wire::message::{Abilities, ToCoordinator, ToWorker};
 
 pub use behind::Behind;
 pub use check::WrongAcceptance;
-pub use effect::Effect;
+pub use effect::{Effect, Question};
 pub use fact::{Book, Dispute, EndedTask, Fact, JobKey, JobTotals, OpenTask, Outcome, Pin, Stage};
 pub use input::{Event, Input, LinkId, Output, TaskFailure, TransferFailure};
 pub use note::Note;
@@ -144,6 +145,10 @@ impl Worker {
                 }
             }
             Event::TaskEnded { nonce, result } => self.on_task_ended(nonce, result),
+            Event::Answered { link, dispute, round, said } if self.session.current() == Some(link) => {
+                self.on_answered(link, dispute, round, *said);
+            }
+            Event::Answered { .. } => {}
             Event::Uploaded(nonce) => self.on_uploaded(nonce),
             Event::UploadFailed { link, nonce, failure } => self.on_upload_failed(link, nonce, failure),
             Event::Leave => self.on_leave(),
@@ -165,6 +170,9 @@ impl Worker {
             ToWorker::Cancel { nonce, reason, .. } => self.on_cancel(nonce, reason),
             ToWorker::Accepted { nonce, task, acceptance } => self.on_accepted(nonce, task, acceptance),
             ToWorker::Rejected { nonce, task, reason } => self.on_rejected(nonce, task, reason),
+            ToWorker::Asked { task, nonce, dispute, round, asked } => {
+                self.on_asked(link, task, nonce, Question { dispute, round, asked: *asked });
+            }
             ToWorker::PassedOver { job, reason } => self.on_passed_over(job, reason),
         }
     }
@@ -199,11 +207,13 @@ impl Worker {
 
     /// Blobs that the cache has to keep.
     pub fn blobs_in_use(&self) -> BTreeSet<Digest> {
-        let computing = |(nonce, _): &(&_, &OpenTask)| {
+        let needed = |(nonce, open): &(&_, &OpenTask)| {
             let phase = self.tasks.runs.get(*nonce).map(|run| &run.phase);
-            matches!(phase, Some(Phase::Fetching(_) | Phase::Ready | Phase::Running))
+            // A result that may be disputed is shown by running its task again.
+            open.task.checks.is_some()
+                || matches!(phase, Some(Phase::Fetching(_) | Phase::Ready | Phase::Running))
         };
-        self.records.open.iter().filter(computing).flat_map(|(_, open)| tasks::blobs(&open.task)).collect()
+        self.records.open.iter().filter(needed).flat_map(|(_, open)| tasks::blobs(&open.task)).collect()
     }
 
     /// Results that the disk has to keep.

@@ -56,6 +56,11 @@ pub enum Note {
         /// Why.
         reason: Reason,
     },
+    /// The coordinator ran a task again, and came to another result than this worker's receipt says.
+    Questioned {
+        /// The task.
+        task: TaskId,
+    },
     /// A task was computed.
     Computed {
         /// The task.

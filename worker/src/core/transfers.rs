@@ -100,6 +100,7 @@ impl Worker {
             examples: output.examples,
             loss: output.loss,
             evaluated: output.evaluated,
+            trace: output.trace,
             stake,
         });
         let digest = signed.digest();

@@ -74,7 +74,7 @@ pub enum LoadError {
 #[derive(Debug)]
 pub struct Shard {
     /// The examples to train on.
-    pub dataset: Dataset,
+    pub dataset: Arc<Dataset>,
     /// Those held out of training to judge models by, where a job wants that.
     pub held_out: Option<Dataset>,
     /// Whether the file says nothing about their shape: they take the model's if that has as many values.
@@ -105,7 +105,7 @@ impl DataSource {
             return Err(LoadError::Empty { tag: self.tag.clone(), path: self.path.clone() });
         }
         let seed = Some(content_seed(&dataset));
-        Ok(Shard { dataset, held_out: None, is_flat, seed })
+        Ok(Shard { dataset: Arc::new(dataset), held_out: None, is_flat, seed })
     }
 
     fn path_error(&self, source: std::io::Error) -> LoadError {
@@ -150,8 +150,8 @@ impl DataSource {
 
 impl Shard {
     /// A shard that a job brings.
-    pub const fn of_job(dataset: Dataset) -> Self {
-        Self { dataset, held_out: None, is_flat: false, seed: None }
+    pub fn of_job(dataset: Dataset) -> Self {
+        Self { dataset: Arc::new(dataset), held_out: None, is_flat: false, seed: None }
     }
 
     /// The examples in the model's shape.
@@ -161,14 +161,14 @@ impl Shard {
             return Ok(self);
         }
         let labels = self.dataset.labels().to_vec();
-        let dataset = Dataset::new(self.dataset.into_inputs(), shape, labels)?;
-        Ok(Self { dataset, ..self })
+        let dataset = Dataset::new(Arc::unwrap_or_clone(self.dataset).into_inputs(), shape, labels)?;
+        Ok(Self { dataset: Arc::new(dataset), ..self })
     }
 
     /// With a tenth of the examples held out.
     pub fn holding_out(self) -> Self {
-        let (dataset, held_out) = self.dataset.hold_out(HELD_OUT_NTH);
-        Self { dataset, held_out: Some(held_out), ..self }
+        let (dataset, held_out) = Arc::unwrap_or_clone(self.dataset).hold_out(HELD_OUT_NTH);
+        Self { dataset: Arc::new(dataset), held_out: Some(held_out), ..self }
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         let shards = [plain, packed, table].map(|path| source(path).load().unwrap());
         assert!(shards.iter().all(|shard| shard.seed == shards[0].seed && shard.dataset.len() == 4));
         let [_, _, flat] = shards;
-        assert_eq!(flat.shaped([1, 2, 3]).unwrap().dataset, dataset());
+        assert_eq!(*flat.shaped([1, 2, 3]).unwrap().dataset, dataset());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::cache::{Cache, Results};
 use super::clock::Clock;
+use super::disputes::Disputes;
 use super::executor::Executor;
 use super::limits::EVENTS_MAX;
 use super::link::Links;
@@ -22,6 +23,7 @@ pub(super) struct Shell {
     pub(super) store: Store,
     pub(super) links: Links,
     pub(super) executor: Executor,
+    pub(super) disputes: Disputes,
     pub(super) cache: Arc<Cache>,
     pub(super) results: Results,
     pub(super) clock: Clock,
@@ -122,6 +124,7 @@ impl Shell {
                 Effect::Upload { link, task, nonce, digest, .. } => {
                     self.links.upload(link, task, nonce, digest, self.results.path(&digest));
                 }
+                Effect::Answer { link, task, question } => self.disputes.answer(link, &task, *question),
                 Effect::Discard(digest) => self.results.discard(&digest),
                 Effect::WakeAt(at) => *wake = Some(at),
                 Effect::Log(note) => self.note(&note),

@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use models::ModelError;
 use models::data::{Dataset, shard as shards};
 use models::infer::{Loaded, decode_inputs, write_answers};
+use models::replay::TrainingTask;
+use models::replay::checkpoints::NoCheckpoints;
+use models::replay::party::Party;
 use models::train::{Control, TrainParams, train};
 use models::weights::Weights;
 use protocol::hash::Digest;
@@ -205,18 +208,32 @@ impl Job<'_> {
             // Out of the job, the round and the examples; never out of keys or clocks, so a rerun gives the same bits.
             seed: shard.seed.map_or(work.seed, |own| Rng::derive(&[work.seed, own]).next()),
         };
-        let trained = train(&weights, &shard.dataset, &params, &mut |progress| {
+        let progress = &mut |progress: models::train::Progress| {
             self.report(progress.step, progress.steps, Some(progress.loss));
             if self.cancelled.load(Ordering::Relaxed) { Control::Cancel } else { Control::Continue }
-        })?;
-        let update = models::update::encode(weights.values(), trained.weights.values(), work.scale_bits);
-        let update = update.map_err(failed)?;
+        };
+        let (update, loss, trace) = match TrainingTask::of(work) {
+            // Whoever runs it again can hold this worker to every step.
+            Some(task) => {
+                let (weights, data) = (Arc::new(weights), shard.dataset.clone());
+                let committed = Party::new(task, weights, data, 1, NoCheckpoints)?.train(progress)?;
+                let root = committed.root().map_err(failed)?;
+                (committed.update, committed.loss, Some(root))
+            }
+            None => {
+                let trained = train(&weights, &shard.dataset, &params, progress)?;
+                let update =
+                    models::update::encode(weights.values(), trained.weights.values(), work.scale_bits);
+                (update.map_err(failed)?, trained.loss, None)
+            }
+        };
         Ok(Output {
             result: self.store(&update)?,
             result_bytes: update.len() as u64,
-            examples: trained.examples,
-            loss: Real::try_from(trained.loss).ok(),
+            examples: shard.dataset.len() as u64,
+            loss: Real::try_from(loss).ok(),
             evaluated,
+            trace,
         })
     }
 
@@ -231,6 +248,7 @@ impl Job<'_> {
             examples: work.items.into(),
             loss: None,
             evaluated: None,
+            trace: None,
         })
     }
 

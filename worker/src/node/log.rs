@@ -14,6 +14,9 @@ pub fn write(note: &Note) {
         Note::Declined { task, reason } => info!(%task, %reason, "declined"),
         Note::Behind { task, behind } => error!(%task, %behind, "not taken"),
         Note::Dropped { task, reason } => warn!(%task, %reason, "dropped"),
+        Note::Questioned { task } => {
+            warn!(%task, "the coordinator came to another result: this worker shows how it came to its own");
+        }
         Note::Computed { task, result, examples } => info!(%task, ?result, examples, "computed"),
         Note::Accepted { task, owed } => info!(%task, owed, "accepted"),
         Note::Rejected { task, reason } => warn!(%task, %reason, "rejected"),

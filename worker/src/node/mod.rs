@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod clock;
 pub mod data;
+mod disputes;
 pub mod estimate;
 mod event_loop;
 pub mod executor;
@@ -27,6 +28,7 @@ use crate::error::NodeError;
 use cache::{Cache, Results};
 use clock::Clock;
 use data::HeldShard;
+use disputes::Disputes;
 use event_loop::{Ended, Shell};
 use executor::Executor;
 use link::Links;
@@ -121,8 +123,19 @@ impl Node {
             Links::new(Client::new(key, ClientLimits::default())?, config.coordinator, events.clone());
         let executor =
             Executor::new(cache.clone(), results.clone(), config.data, shard, clock.clone(), events.clone());
-        let shell =
-            Shell { worker, store, links, executor, cache, results, clock, events: inbox, on_welcome: None };
+        let disputes = Disputes::new(cache.clone(), directory.join("disputes"), events.clone());
+        let shell = Shell {
+            worker,
+            store,
+            links,
+            executor,
+            disputes,
+            cache,
+            results,
+            clock,
+            events: inbox,
+            on_welcome: None,
+        };
         Ok(Self { shell, events, worker: worker_id, _lock: lock })
     }
 

@@ -82,7 +82,7 @@ impl Coordinator {
     pub fn task(&self, n: u8, work: TaskWork) -> Task {
         let id = TaskId { job: JobId(0), settlement: n.into(), slot: 0 };
         let (nonce, spec) = (Nonce([n; 32]), SpecHash([8; 32]));
-        Task { id, nonce, spec, price: PRICE, deadline_ms: 600_000, stake: None, work }
+        Task { id, nonce, spec, price: PRICE, deadline_ms: 600_000, stake: None, checks: None, work }
     }
 
     pub fn infer_task(&self, n: u8, items: u32) -> Task {

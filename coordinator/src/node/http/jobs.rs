@@ -150,6 +150,18 @@ pub async fn log(
     }
 }
 
+/// `GET /v1/jobs/{id}/disputes`: what was said in the disputes over a job's tasks, signed, and how each ended.
+pub async fn disputes(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let fix = "`fedroll job ls` lists the jobs";
+    let id: JobId =
+        id.parse().map_err(|_| Refusal::bad("bad-id", format!("'{id}' is not a job's number"), fix))?;
+    let checks = api.checks.clone();
+    let read = tokio::task::spawn_blocking(move || checks.transcripts(id)).await;
+    let transcripts = read.map_err(|error| Refusal::internal(error.to_string()))?;
+    let text = format!("{{\"schema\":{SCHEMA},\"disputes\":[{}]}}", transcripts.join(","));
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
 /// `GET /v1/specs/{hash}`: a spec's canonical bytes.
 pub async fn spec(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, Refusal> {
     let fix = "a spec is named by its hash, as `fedroll job status` shows it";

@@ -25,6 +25,7 @@ use protocol::sign::EthKey;
 use protocol::sign::eip712::Domain;
 
 use super::blobs::Blobs;
+use super::checks::Checks;
 use super::clock::Clock;
 use super::event_loop::{Core, Stopped};
 use super::metrics::Metrics;
@@ -43,6 +44,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Arc<Clock>,
+    /// Disputes over results.
+    pub checks: Arc<Checks>,
     /// What signatures are bound to.
     pub domain: Domain,
     /// The operator's key, which signs acceptances.
@@ -98,6 +101,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/jobs/{id}/log", get(jobs::log))
         .route("/v1/jobs/{id}/settlements/{number}/work", get(work::settlement))
         .route("/v1/jobs/{id}/rounds/{number}", get(work::round))
+        .route("/v1/jobs/{id}/disputes", get(jobs::disputes))
         .route("/v1/specs/{hash}", get(jobs::spec))
         .route("/v1/workers", get(jobs::workers))
         .route("/v1/workers/{id}", get(jobs::worker))

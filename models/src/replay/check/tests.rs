@@ -193,6 +193,7 @@ fn a_receipt_is_signed_and_about_the_claim() {
         examples: scene.task.examples,
         loss: Some(honest.claim.loss),
         evaluated: None,
+        trace: None,
         stake: None,
     };
     let parsed = |statement: &Statement| {

@@ -20,6 +20,7 @@ fn training() -> SpecFields {
             seed: 1,
             scale_bits: 24,
             checkpoint_steps: 100,
+            check_bps: 0,
             round: RoundPolicy {
                 workers: 4,
                 quorum: 3,

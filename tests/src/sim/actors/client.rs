@@ -152,6 +152,7 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
             seed: if params.same_results == 1 { rng.below(3) } else { who as u64 },
             scale_bits: 16,
             checkpoint_steps: 100,
+            check_bps: if brings { [0, 2_500, 10_000][rng.below(3) as usize] } else { 0 },
             round: RoundPolicy {
                 workers,
                 quorum,

@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::hash::Digest;
 use protocol::ids::{CoordinatorId, Nonce, WorkerId};
-use protocol::job::Task;
+use protocol::job::{Task, TaskWork};
 use protocol::sign::NodeKey;
 use protocol::time::Millis;
 use worker::core::{
-    Config, Effect, Event, Fact, Input, Keys, LinkId, Outcome, Policy, TaskFailure, TransferFailure, Worker,
+    Config, Effect, Event, Fact, Input, Keys, LinkId, Outcome, Policy, Question, TaskFailure,
+    TransferFailure, Worker,
 };
 
 use super::super::disk::Disk;
 use super::super::network::End;
 use super::super::swarm::Params;
-use super::super::{Due, Peer, Sim};
+use super::super::{Due, Peer, Sim, disputes};
+use super::tasks::update_of_shard;
 use crate::invariants::{Checked, Violation, answers};
 
 /// Something due at a worker's process.
@@ -274,6 +276,16 @@ impl Sim {
             }
             Effect::Upload { link, task, nonce, digest, .. } => {
                 self.honest_upload(who, link, task, nonce, digest)
+            }
+            Effect::Answer { link, task, question } => {
+                let Question { dispute, round, asked } = *question;
+                let TaskWork::Train(train) = &task.work else { return Ok(()) };
+                let result = update_of_shard(train);
+                if let Some(said) = result.and_then(|result| disputes::answer(result, &asked)) {
+                    let event = Event::Answered { link, dispute, round, said: Box::new(said) };
+                    let wait = self.up_to(200);
+                    self.after(wait, Due::Honest { who, life, due: PeerDue::Input(Box::new(event)) });
+                }
             }
             Effect::Discard(digest) => {
                 self.honest_mut(who).results.remove(&digest);

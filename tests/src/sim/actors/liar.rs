@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::dispute::moves::{Asked, Body};
 use protocol::hash::Digest;
 use protocol::ids::{Nonce, TaskId, WorkerId};
 use protocol::job::{Receipt, Task, TaskData, TaskWork};
@@ -11,7 +12,7 @@ use worker::core::LinkId;
 
 use super::super::network::{ConnId, TransferDone, UploadAsked};
 use super::super::swarm::WHOLE;
-use super::super::{Blob, Due, Peer, Sim};
+use super::super::{Blob, Due, Peer, Sim, disputes};
 
 /// Something due at a liar.
 #[derive(Debug)]
@@ -131,13 +132,17 @@ impl Sim {
                 let wait = 100 + self.up_to(10_000);
                 self.after(wait, Due::Liar { who, due: LiarDue::Dial });
             }
-            LiarDue::Hears(message) => {
-                if let ToWorker::Assign { task, .. } = *message {
+            LiarDue::Hears(message) => match *message {
+                ToWorker::Assign { task, .. } => {
                     self.leaked.push((*task).clone());
                     let wait = self.up_to(2 * self.params.compute_ms_max);
                     self.after(wait, Due::Liar { who, due: LiarDue::Act(task) });
                 }
-            }
+                ToWorker::Asked { nonce, dispute, round, asked, .. } => {
+                    self.defend(who, nonce, dispute, round, &asked);
+                }
+                _ => {}
+            },
             LiarDue::Act(task) => self.lie_or_not(who, &task),
             LiarDue::Transferred(TransferDone::Uploaded(nonce)) => {
                 if let Some(receipt) = self.liar(who).uploading.remove(&nonce) {
@@ -145,6 +150,18 @@ impl Sim {
                 }
             }
             LiarDue::Transferred(_) => {}
+        }
+    }
+
+    /// Stands by what it said, or says nothing.
+    fn defend(&mut self, who: usize, nonce: Nonce, dispute: Digest, round: u32, asked: &Asked) {
+        let silent = self.rng.chance(1, 8);
+        let liar = self.liar(who);
+        let said = liar.sent.iter().find(|receipt| receipt.body.nonce == nonce).map(|said| said.body.result);
+        let (Some(conn), Some(result), false) = (liar.conn, said, silent) else { return };
+        if let Some(said) = disputes::answer(result, asked) {
+            let said = self.liar(who).key.sign(Body { dispute, round, said }).into_wire();
+            self.say_up(conn, ToCoordinator::Moved(Box::new(said)));
         }
     }
 
@@ -257,6 +274,7 @@ impl Sim {
             }
         };
         self.contents.insert(result, blob);
+        let trace = super::tasks::committed(&task.work, result);
         Receipt {
             task: task.id,
             nonce: task.nonce,
@@ -265,6 +283,7 @@ impl Sim {
             examples,
             loss: None,
             evaluated: None,
+            trace,
             stake: None,
         }
     }

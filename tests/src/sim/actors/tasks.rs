@@ -1,8 +1,8 @@
 //! What an honest worker's machine does with a task: compute it, keep the result, send it. Files may vanish on the way.
 
-use protocol::hash::Digest;
+use protocol::hash::{Digest, Keccak};
 use protocol::ids::Nonce;
-use protocol::job::{Task, TaskData, TaskWork};
+use protocol::job::{Task, TaskData, TaskWork, TrainTask};
 use worker::core::{Event, LinkId, Output, TaskFailure, TransferFailure};
 
 use super::super::network::UploadAsked;
@@ -67,7 +67,7 @@ impl Sim {
                     // Whoever does it: the same.
                     TaskData::Shard(shard) => (shard.digest.to_string(), shard.examples.into()),
                 };
-                let made = format!("update {} {} of shard {shard}", train.weights, train.seed);
+                let made = update_of(train, &shard);
                 (made, Blob::Update { scale_bits: train.scale_bits }, examples)
             }
             TaskWork::Infer(infer) => {
@@ -76,13 +76,33 @@ impl Sim {
                 (made, blob, infer.items.into())
             }
         };
-        if let (true, TaskWork::Train(train)) = (stale, &task.work) {
+        if let (true, TaskWork::Train(train @ TrainTask { data: TaskData::Local(_), .. })) =
+            (stale, &task.work)
+        {
             // A model that has converged: the update is the same, round after round.
             result = format!("nothing learnt at scale {}", train.scale_bits);
         }
         let result = Digest::of(result.as_bytes());
         honest.results.insert(result);
         self.contents.insert(result, blob);
-        Ok(Output { result, result_bytes: 64, examples, loss: None, evaluated: None })
+        let trace = committed(&task.work, result);
+        Ok(Output { result, result_bytes: 64, examples, loss: None, evaluated: None, trace })
     }
+}
+
+/// What stands for an update.
+fn update_of(train: &TrainTask, shard: &str) -> String {
+    format!("update {} {} of shard {shard}", train.weights, train.seed)
+}
+
+/// What whoever trains on a job's shard comes to.
+pub(in crate::sim) fn update_of_shard(train: &TrainTask) -> Option<Digest> {
+    let TaskData::Shard(shard) = &train.data else { return None };
+    Some(Digest::of(update_of(train, &shard.digest.to_string()).as_bytes()))
+}
+
+/// What stands for the commitment to a training's trace where one is asked for: it follows from the result.
+pub(super) fn committed(work: &TaskWork, result: Digest) -> Option<Keccak> {
+    let TaskWork::Train(TrainTask { data: TaskData::Shard(_), .. }) = work else { return None };
+    crate::sim::disputes::root(result)
 }

@@ -97,12 +97,12 @@ pub(super) fn infer(n: u8) -> Task {
 fn task(n: u8, settlement: u32, work: TaskWork) -> Task {
     let id = TaskId { job: JobId(0), settlement, slot: n.into() };
     let (nonce, spec) = (Nonce([n; 32]), SpecHash([8; 32]));
-    Task { id, nonce, spec, price: PRICE, deadline_ms: 600_000, stake: None, work }
+    Task { id, nonce, spec, price: PRICE, deadline_ms: 600_000, stake: None, checks: None, work }
 }
 
 pub(super) fn output(task: &Task) -> Output {
     let result = Digest([100 + task.nonce.0[0]; 32]);
-    Output { result, result_bytes: 64, examples: 100, loss: None, evaluated: None }
+    Output { result, result_bytes: 64, examples: 100, loss: None, evaluated: None, trace: None }
 }
 
 /// The promise that an honest coordinator makes for `receipt`.

@@ -1,0 +1,237 @@
+//! Tasks run again, and this coordinator's side of disputes over them: a thread for each check, one of them computing
+//! at a time.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::mpsc as blocking;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use models::ModelError;
+use models::replay::desk::Desk;
+use models::train::Control;
+use protocol::dispute::Terms;
+use protocol::dispute::moves::{Asked, Body};
+use protocol::dispute::shape::Trace;
+use protocol::hash::{Digest, Keccak};
+use protocol::ids::{JobId, Nonce};
+use protocol::job::Reason;
+use protocol::limits::BLOB_BYTES_MAX;
+use protocol::sign::NodeKey;
+
+use super::blobs::Blobs;
+use super::event_loop::Core;
+use crate::core::{Check, Event, Found, Transcript};
+use crate::error::NodeError;
+
+/// Bytes of a kept transcript, far over what any dispute comes to.
+const TRANSCRIPT_BYTES_MAX: u64 = 16 << 20;
+
+/// Something that a check's thread is asked.
+#[derive(Debug)]
+pub enum Question {
+    /// This side's move.
+    Move {
+        /// The dispute.
+        dispute: Digest,
+        /// Which of its rounds.
+        round: u32,
+        /// What is asked.
+        asked: Asked,
+    },
+    /// An operator's output.
+    Run {
+        /// The step's trace.
+        trace: Trace,
+        /// The operator, from 1.
+        operator: u32,
+        /// What it reads.
+        inputs: Vec<Keccak>,
+    },
+}
+
+/// All checks under way.
+pub struct Checks {
+    core: Core,
+    blobs: Arc<Blobs>,
+    key: Arc<NodeKey>,
+    threads: Mutex<BTreeMap<Nonce, blocking::Sender<Question>>>,
+    /// Held while computing: a coordinator has other things to do.
+    computing: Arc<Mutex<()>>,
+    /// Where states of trainings are kept while they are disputed.
+    states: PathBuf,
+    transcripts: PathBuf,
+}
+
+impl std::fmt::Debug for Checks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Checks")
+    }
+}
+
+impl Checks {
+    /// None yet. `directory` is the coordinator's; `key` signs its moves.
+    pub fn open(
+        core: Core,
+        blobs: Arc<Blobs>,
+        key: Arc<NodeKey>,
+        directory: &std::path::Path,
+    ) -> Result<Self, NodeError> {
+        let (states, transcripts) = (directory.join("checks"), directory.join("disputes"));
+        // What a process left that was killed.
+        let _ = fs::remove_dir_all(&states);
+        let disk = |source| NodeError::Disk { what: "making the directory of disputes", source };
+        fs::create_dir_all(&transcripts).map_err(disk)?;
+        let (threads, computing) = (Mutex::default(), Arc::default());
+        Ok(Self { core, blobs, key, threads, computing, states, transcripts })
+    }
+
+    /// Runs a task again.
+    pub fn begin(&self, check: Check) {
+        let nonce = check.receipt.nonce;
+        let (sender, questions) = blocking::channel();
+        let desk = Papers {
+            core: self.core.clone(),
+            blobs: self.blobs.clone(),
+            key: self.key.clone(),
+            computing: self.computing.clone(),
+            states: self.states.join(nonce.to_string()),
+        };
+        let thread = std::thread::Builder::new().name(format!("check {}", check.receipt.task));
+        let spawned = thread.spawn(move || desk.serve(&check, &questions));
+        match spawned {
+            Ok(_) => drop(self.lock().insert(nonce, sender)),
+            Err(error) => {
+                let found = Err(Reason::from(format!("no thread to run it on: {error}")));
+                let core = self.core.clone();
+                tokio::spawn(async move { core.tell(Event::Checked { nonce, found }).await });
+            }
+        }
+    }
+
+    /// Asks a check's thread; it answers the core.
+    pub fn ask(&self, nonce: &Nonce, question: Question) {
+        if let Some(thread) = self.lock().get(nonce) {
+            // A thread that could not go on has said so.
+            let _ = thread.send(question);
+        }
+    }
+
+    /// Nothing more is asked.
+    pub fn end(&self, nonce: &Nonce) {
+        self.lock().remove(nonce);
+    }
+
+    /// Keeps what was said in a dispute.
+    pub fn keep(&self, transcript: &Transcript) {
+        let Terms { task, nonce, .. } = &transcript.terms;
+        let name = format!("{}-{}-{}-{nonce}.json", task.job, task.settlement, task.slot);
+        let kept = serde_json::to_vec(transcript)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| fs::write(self.transcripts.join(name), bytes));
+        if let Err(error) = kept {
+            tracing::error!(%task, %error, "what was said in a dispute cannot be kept");
+        }
+    }
+
+    /// What was said in the disputes over a job's tasks, as JSON texts, in the order of their tasks.
+    pub fn transcripts(&self, job: JobId) -> Vec<String> {
+        let entries = fs::read_dir(&self.transcripts).into_iter().flatten().filter_map(Result::ok);
+        let of_job = format!("{job}-");
+        let mut paths: Vec<PathBuf> = entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&of_job)))
+            .filter(|entry| entry.metadata().is_ok_and(|data| data.len() <= TRANSCRIPT_BYTES_MAX))
+            .map(|entry| entry.path())
+            .collect();
+        paths.sort();
+        paths.into_iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Nonce, blocking::Sender<Question>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a check's thread has.
+struct Papers {
+    core: Core,
+    blobs: Arc<Blobs>,
+    key: Arc<NodeKey>,
+    computing: Arc<Mutex<()>>,
+    states: PathBuf,
+}
+
+impl Papers {
+    fn serve(self, check: &Check, questions: &blocking::Receiver<Question>) {
+        let nonce = check.receipt.nonce;
+        let (core, states) = (self.core.clone(), self.states.clone());
+        let told = match self.run_again(check, states) {
+            Err(error) => core.tell_blocking(Event::Checked { nonce, found: Err(error.to_string().into()) }),
+            Ok((found, desk)) => {
+                let disputed = matches!(found, Found::Differs(_));
+                let told = core.tell_blocking(Event::Checked { nonce, found: Ok(found) });
+                if disputed && told.is_ok() { self.answer(desk, nonce, questions) } else { told }
+            }
+        };
+        // Whom should it tell: the node is stopping.
+        let _ = told;
+    }
+
+    fn run_again(&self, check: &Check, states: PathBuf) -> Result<(Found, Desk), ModelError> {
+        let _one_at_a_time = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blob = |digest: &Digest| {
+            let read = self.blobs.read(digest, BLOB_BYTES_MAX);
+            read.map_err(|error| ModelError::Format(format!("the blob {digest} cannot be read: {error}")))
+        };
+        let mut desk = Desk::open(&check.task, &mut blob, states, 1)?;
+        // A training that runs away has a result, too: where it does.
+        match desk.train(&mut |_| Control::Continue) {
+            Ok(_) | Err(ModelError::NotFinite { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let (own, claimed) = (desk.result()?, desk.task().returned(&check.receipt));
+        if own == claimed {
+            return Ok((Found::Same, desk));
+        }
+        let terms = Terms {
+            task: check.receipt.task,
+            nonce: check.receipt.nonce,
+            parties: [check.worker, self.key.id()],
+            start: desk.start()?,
+            results: [claimed, own],
+            committed: check.receipt.trace,
+            shape: desk.shape().clone(),
+            move_ms: check.move_ms,
+        };
+        Ok((Found::Differs(Box::new(terms)), desk))
+    }
+
+    fn answer(
+        &self,
+        mut desk: Desk,
+        nonce: Nonce,
+        questions: &blocking::Receiver<Question>,
+    ) -> Result<(), super::event_loop::Stopped> {
+        while let Ok(question) = questions.recv() {
+            let _one_at_a_time = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+            match question {
+                Question::Run { trace, operator, inputs } => {
+                    let output = desk.run(trace, operator, &inputs).map_err(|error| error.to_string().into());
+                    self.core.tell_blocking(Event::Ran { nonce, output })?;
+                }
+                Question::Move { dispute, round, asked } => match desk.answer(&asked) {
+                    Ok(Some(said)) => {
+                        let said = Box::new(self.key.sign(Body { dispute, round, said }));
+                        self.core.tell_blocking(Event::Moved(said))?;
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        let output = Err(error.to_string().into());
+                        self.core.tell_blocking(Event::Ran { nonce, output })?;
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! Who disputes what, and how it can end.
+
+use serde::{Deserialize, Serialize};
+
+use super::shape::Shape;
+use crate::hash::{Digest, Keccak};
+use crate::ids::{Nonce, TaskId, WorkerId};
+
+/// One of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Party {
+    /// Whose result stands.
+    Worker,
+    /// Who came to another.
+    Challenger,
+}
+
+impl Party {
+    pub(super) const BOTH: [Self; 2] = [Self::Worker, Self::Challenger];
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Worker => Self::Challenger,
+            Self::Challenger => Self::Worker,
+        }
+    }
+}
+
+/// What a dispute is about. It is fixed before the first move, by what both have signed and by the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The task.
+    pub task: TaskId,
+    /// The nonce of the assignment.
+    pub nonce: Nonce,
+    /// Who says that it did it, and who says that it did not.
+    pub parties: [WorkerId; 2],
+    /// The state that the task starts from: everything that its result depends on.
+    pub start: Keccak,
+    /// What the worker's receipt names, and what the challenger came to.
+    pub results: [Keccak; 2],
+    /// The root of the worker's trace of the task, if its receipt named it: it can show no other.
+    pub committed: Option<Keccak>,
+    /// What the traces consist of.
+    pub shape: Shape,
+    /// Milliseconds that a party has for a move.
+    pub move_ms: u64,
+}
+
+impl Terms {
+    /// Names the dispute in every move.
+    pub fn id(&self) -> Digest {
+        Digest::of(&postcard::to_allocvec(self).expect("terms are plain data"))
+    }
+}
+
+/// How a dispute ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// This one's operator does not come to what it said; the other's does.
+    Wrong(Party),
+    /// Neither's does.
+    BothWrong,
+    /// This one did not move in time; the other did.
+    Silent(Party),
+    /// Neither did.
+    BothSilent,
+    /// Neither showed the inputs of the operator, and the worker is who had to keep them.
+    Withheld,
+}
+
+impl Verdict {
+    /// Whether this party is held to be at fault.
+    pub const fn is_against(self, party: Party) -> bool {
+        match self {
+            Self::Wrong(loser) | Self::Silent(loser) => loser as u8 == party as u8,
+            Self::BothWrong | Self::BothSilent => true,
+            Self::Withheld => matches!(party, Party::Worker),
+        }
+    }
+}
