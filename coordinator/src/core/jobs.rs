@@ -184,8 +184,8 @@ impl Job {
     /// layer, and what it did not spend its requester's.
     pub fn close_spares(&mut self, at: Millis) {
         let done = self.open.is_empty() && self.round_to_open().is_none();
-        // One that its requester closed is over by its closing.
-        if done && self.spec.is_some() && self.phase != JobPhase::Cancelled {
+        // One that failed, or that its requester closed, is over by its closing.
+        if done && self.spec.is_some() && self.is_live() {
             let spare = self.next..self.settlements();
             self.closed.extend(spare.map(|number| (number, Settlement::new(at))));
             self.next = self.next.max(self.settlements());
