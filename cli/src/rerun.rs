@@ -5,6 +5,8 @@
 use core::fmt;
 
 use indicatif::ProgressBar;
+use models::kernels::Machine;
+use models::kernels::pool::cores;
 use models::replay::TrainingTask;
 use models::replay::evidence::{self, Claim, Statement};
 use models::train::Control;
@@ -216,16 +218,19 @@ async fn inputs(done: &Done, blobs: &Blobs<'_>) -> Result<Inputs, String> {
 }
 
 fn again(work: &TaskWork, inputs: &Inputs, bar: &ProgressBar) -> Result<Vec<u8>, models::ModelError> {
+    let machine = Machine::new(cores());
     match work {
         TaskWork::Infer(infer) => {
             bar.set_length(infer.items.into());
-            verify::answer_again(infer, &inputs.weights, &inputs.data, &mut |done| bar.set_position(done))
+            verify::answer_again(machine, infer, &inputs.weights, &inputs.data, &mut |done| {
+                bar.set_position(done)
+            })
         }
         TaskWork::Train(train) => {
             let TaskData::Shard(shard) = &train.data else {
                 unreachable!("inputs() has no data for examples that stay on a worker");
             };
-            verify::train_again(train, shard, &inputs.weights, &inputs.data, &mut |progress| {
+            verify::train_again(machine, train, shard, &inputs.weights, &inputs.data, &mut |progress| {
                 bar.set_length(progress.steps);
                 bar.set_position(progress.step);
                 Control::Continue

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use models::kernels::pool::{THREADS_MAX, cores};
 use protocol::ids::{Address, WorkerId};
 use protocol::job::Name;
 use serde::Deserialize;
@@ -50,6 +51,8 @@ pub struct Config {
     pub poll_ms: Option<u64>,
     /// Rounds whose updates stay on disk.
     pub keep_rounds: u32,
+    /// Threads that models are evaluated and accepted tasks run again on.
+    pub threads: usize,
 }
 
 /// `batch_data`.
@@ -82,6 +85,7 @@ struct File {
     reconnect_grace_ms: Option<u64>,
     poll_ms: Option<u64>,
     keep_rounds: Option<u32>,
+    threads: Option<u64>,
 }
 
 impl Config {
@@ -160,6 +164,7 @@ impl Config {
             )?,
             poll_ms: file.poll_ms.map(|poll| within("poll_ms", Some(poll), poll, 20, 600_000)).transpose()?,
             keep_rounds: file.keep_rounds.unwrap_or(3).max(1),
+            threads: within("threads", file.threads, cores() as u64, 1, THREADS_MAX as u64)? as usize,
         })
     }
 }

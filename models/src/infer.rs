@@ -28,7 +28,6 @@ pub struct Loaded {
     spec: ModelSpec,
     /// Asked by one caller at a time.
     session: Mutex<Session>,
-    machine: Machine,
 }
 
 /// The answer for one input.
@@ -61,16 +60,16 @@ impl Evaluation {
 impl Loaded {
     /// Builds the model once, for one thread.
     pub fn new(weights: &Weights) -> Result<Self, ModelError> {
-        Self::on(weights, || Machine::new(1))
+        Self::on(weights, Machine::new(1))
     }
 
     /// The same for any machine, to the same bits.
-    pub fn on(weights: &Weights, machine: impl Fn() -> Machine) -> Result<Self, ModelError> {
+    pub fn on(weights: &Weights, machine: Machine) -> Result<Self, ModelError> {
         let program = zoo::program(weights.spec(), 0)?;
         // No step is taken, so the optimiser does not matter.
         let none = Optimiser::Sgd { rate: 0.0, momentum: 0.0 };
-        let session = Mutex::new(Session::new(program, weights.values(), none, machine())?);
-        Ok(Self { spec: weights.spec().clone(), session, machine: machine() })
+        let session = Mutex::new(Session::new(program, weights.values(), none, machine)?);
+        Ok(Self { spec: weights.spec().clone(), session })
     }
 
     /// The model's shapes.
@@ -124,15 +123,12 @@ impl Loaded {
         let classes = self.spec.classes as usize;
         // A session that panicked has been given nothing that the next question does not give again.
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let logits = match session.infer(&[Batch::Floats(inputs)], None) {
-            Ok(logits) => logits,
-            Err(ModelError::NotFinite { operator, .. }) => {
-                return Err(ModelError::AnswerNotFinite { operator });
-            }
-            Err(error) => return Err(error),
-        };
-        let mut scores = vec![0.0; logits.len()];
-        softmax(&self.machine, logits, classes, &mut scores);
+        session.infer(&[Batch::Floats(inputs)], None).map_err(|error| match error {
+            ModelError::NotFinite { operator, .. } => ModelError::AnswerNotFinite { operator },
+            error => error,
+        })?;
+        let mut scores = vec![0.0; session.logits().len()];
+        softmax(session.machine(), session.logits(), classes, &mut scores);
         Ok(scores)
     }
 }

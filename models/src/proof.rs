@@ -40,7 +40,7 @@ pub fn lines(machine: &dyn Fn() -> Machine) -> Result<String, ModelError> {
         let spec = ModelSpec { kind, input: [2, side, side], classes: 5 };
         let (trained, digest) = training(machine(), &spec)?;
         line(&format!("{name}.training"), digest);
-        let answers = Loaded::on(&trained, machine)?.infer(examples(7, &spec)?.inputs())?;
+        let answers = Loaded::on(&trained, machine())?.infer(examples(7, &spec)?.inputs())?;
         line(&format!("{name}.inference"), Digest::of(&write_answers(0, &answers)));
     }
     let [training, inference] = transformer(machine())?;

@@ -11,7 +11,8 @@ use crate::aggregate::{Accumulator, AggregateError};
 use crate::data::{Dataset, shard};
 use crate::error::ModelError;
 use crate::infer::{Loaded, decode_inputs, write_answers};
-use crate::train::{Control, Progress, TrainParams, train};
+use crate::kernels::Machine;
+use crate::train::{Control, Progress, TrainParams, train, train_on};
 use crate::update::{self, HEADER_BYTES};
 use crate::weights::Weights;
 use crate::zoo;
@@ -31,10 +32,12 @@ pub enum Verdict {
     },
 }
 
-/// The update of a task on a shard, from the blobs of its weights and its shard; `progress` is asked after each step.
+/// The update of a task on a shard, from the blobs of its weights and its shard, on any machine; `progress` is asked
+/// after each step.
 ///
 /// Whatever is wrong with the blobs is an error, and so is a training without a result: that is the same everywhere.
 pub fn train_again(
+    machine: Machine,
     task: &TrainTask,
     stated: &ShardBlob,
     weights: &[u8],
@@ -50,18 +53,20 @@ pub fn train_again(
         momentum: task.momentum.get(),
         seed: task.seed,
     };
-    let trained = train(&weights, &data, &params, progress)?;
+    let trained = train_on(machine, &weights, &data, &params, progress, None)?;
     Ok(update::encode(weights.values(), trained.weights.values(), task.scale_bits)?)
 }
 
-/// The answers of a task, from the blobs of its weights and its input; `progress` is told how many items are done.
+/// The answers of a task, from the blobs of its weights and its input, on any machine; `progress` is told how many
+/// items are done.
 pub fn answer_again(
+    machine: Machine,
     task: &InferTask,
     weights: &[u8],
     input: &[u8],
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<u8>, ModelError> {
-    let model = Loaded::new(&Weights::parse(&task.model, weights)?)?;
+    let model = Loaded::on(&Weights::parse(&task.model, weights)?, machine)?;
     let inputs = decode_inputs(&task.model, input, task.items.into())?;
     let each = task.model.input_len();
     if inputs.len() != each * task.items as usize {
@@ -204,7 +209,8 @@ mod tests {
         let weights = Weights::init(&model(), 1).unwrap().to_bytes();
         let run = |seed| {
             let task = TrainTask { seed, ..task(stated) };
-            train_again(&task, &stated, &weights, &data, &mut |_| Control::Continue).unwrap()
+            let machine = Machine::new(1 + seed as usize % 2);
+            train_again(machine, &task, &stated, &weights, &data, &mut |_| Control::Continue).unwrap()
         };
         let updates = [(run(1), 10), (run(2), 7), (run(3), 1)];
         let average = |order: &[usize]| {
@@ -222,7 +228,12 @@ mod tests {
     fn the_first_byte_that_differs_names_its_parameter() {
         let (stated, data) = shard();
         let weights = Weights::init(&model(), 1).unwrap().to_bytes();
-        let own = train_again(&task(stated), &stated, &weights, &data, &mut |_| Control::Continue).unwrap();
+        let again = |threads| {
+            let go_on = &mut |_| Control::Continue;
+            train_again(Machine::new(threads), &task(stated), &stated, &weights, &data, go_on).unwrap()
+        };
+        let own = again(1);
+        assert_eq!(compare(&own, &again(2)), Verdict::Same, "on two threads");
         let mut claimed = own.clone();
         assert_eq!(compare(&own, &claimed), Verdict::Same);
         let at = HEADER_BYTES + 4 * 7 + 2;
@@ -247,10 +258,11 @@ mod tests {
         };
         let mut told = Vec::new();
         let blob = encode_inputs(&inputs, [1, 2, 2]).unwrap();
-        let answers = answer_again(&task, &weights.to_bytes(), &blob, &mut |done| told.push(done)).unwrap();
+        let (machine, file) = (Machine::new(2), weights.to_bytes());
+        let answers = answer_again(machine, &task, &file, &blob, &mut |done| told.push(done)).unwrap();
         assert_eq!(inference(&weights, &inputs, 5, &answers).unwrap(), Verdict::Same);
         assert_eq!(told, [256, 300]);
         let short = InferTask { items: 301, ..task };
-        assert!(answer_again(&short, &weights.to_bytes(), &blob, &mut |_| ()).is_err());
+        assert!(answer_again(Machine::new(1), &short, &file, &blob, &mut |_| ()).is_err());
     }
 }

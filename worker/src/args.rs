@@ -78,6 +78,9 @@ pub struct RunArgs {
     /// Tasks to run at once
     #[arg(long, value_name = "N")]
     pub slots: Option<u32>,
+    /// Threads of a task, the results' bits do not depend on it [default: the machine's cores, shared among the slots]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
     /// Memory to stay within, for example 512MB; tasks that need more are declined
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,

@@ -18,6 +18,7 @@ pub use text::{ByteSize, DataFlag, HoursText, TextError};
 use crate::args::RunArgs;
 use crate::core::{ModelName, Policy};
 use crate::node::data::DataSource;
+use models::kernels::pool::{THREADS_MAX, cores};
 
 /// Bytes of a configuration file.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -43,6 +44,8 @@ pub struct Config {
     pub data: Vec<DataSource>,
     /// Tasks at once.
     pub slots: u32,
+    /// Threads of each.
+    pub threads: usize,
     /// Bytes of memory it stays within.
     pub memory_bytes: u64,
     /// Bytes of models it keeps on disk.
@@ -115,6 +118,7 @@ struct File {
     payout: Option<Address>,
     invitation_file: Option<PathBuf>,
     slots: Option<u32>,
+    threads: Option<u32>,
     memory_limit: Option<ByteSize>,
     cache_limit: Option<ByteSize>,
     data: Vec<DataTable>,
@@ -154,7 +158,12 @@ impl Config {
         let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let missing = |flag, key| ConfigError::Missing { flag, key };
         let invitation_file = args.invitation_file.or(file.invitation_file);
-        let config = Self {
+        let slots = within("slots", args.slots.or(file.slots).unwrap_or(1), SLOTS_MAX)?;
+        let threads = args.threads.or(file.threads).map_or_else(
+            || Ok((cores() / slots as usize).max(1)),
+            |threads| within("threads", threads, THREADS_MAX as u32).map(|threads| threads as usize),
+        )?;
+        Ok(Self {
             directory: args.dir.or(file.dir).ok_or(missing("--dir", "dir"))?,
             coordinator: args
                 .coordinator
@@ -163,18 +172,20 @@ impl Config {
             payout: args.payout.or(file.payout).ok_or(missing("--payout", "payout"))?,
             invitation: invitation_file.as_deref().map(read_invitation).transpose()?,
             data: data_sources(args.data, file.data)?,
-            slots: args.slots.or(file.slots).unwrap_or(1),
+            slots,
+            threads,
             memory_bytes: args.memory_limit.or(file.memory_limit).map_or(MEMORY_BYTES, |size| size.0),
             cache_bytes: args.cache_limit.or(file.cache_limit).map_or(CACHE_BYTES, |size| size.0),
             policy: policy(file.take),
             accept_changed_coordinator: args.accept_changed_coordinator,
-        };
-        if !(1..=SLOTS_MAX).contains(&config.slots) {
-            let (least, most) = (1, SLOTS_MAX.into());
-            return Err(ConfigError::Range { key: "slots", got: config.slots.into(), least, most });
-        }
-        Ok(config)
+        })
     }
+}
+
+fn within(key: &'static str, got: u32, most: u32) -> Result<u32, ConfigError> {
+    let (least, most) = (1, u64::from(most));
+    let range = ConfigError::Range { key, got: got.into(), least, most };
+    if (least..=most).contains(&got.into()) { Ok(got) } else { Err(range) }
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
@@ -287,6 +298,21 @@ mod tests {
         let config = config.unwrap();
         assert_eq!(config.coordinator.to_string(), other);
         assert_eq!((config.slots, config.data.len()), (3, 2));
+    }
+
+    #[test]
+    fn a_task_has_the_cores_that_other_slots_leave_it() {
+        let threads = |arguments: &[&str], setting: &str| {
+            load(arguments, &EXAMPLE.replace("slots = 1", setting)).map(|config| config.threads)
+        };
+        assert_eq!(threads(&[], "slots = 1").unwrap(), cores());
+        assert_eq!(threads(&[], "slots = 64").unwrap(), (cores() / 64).max(1));
+        assert_eq!(threads(&[], "slots = 2\nthreads = 3").unwrap(), 3);
+        assert_eq!(threads(&["--threads", "5"], "threads = 3").unwrap(), 5);
+        for wrong in ["threads = 0", "threads = 257"] {
+            let error = threads(&[], wrong).unwrap_err().to_string();
+            assert!(error.contains("threads is") && error.contains("between 1 and 256"), "{error}");
+        }
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Home {
             invitation: None,
             data: vec![DataSource { tag: "digits".parse().unwrap(), path: self.data(), divisor: 255 }],
             slots: 1,
+            threads: 2,
             memory_bytes: 1 << 30,
             cache_bytes: 1 << 30,
             policy: Policy::default(),

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use models::aggregate::{Accumulator, TOGETHER};
 use models::data::{Dataset, idx, shard};
 use models::infer::Loaded;
+use models::kernels::Machine;
 use models::weights::Weights;
 use models::zoo::parameter_count;
 use protocol::hash::Digest;
@@ -96,6 +97,8 @@ pub struct Aggregator {
     core: Core,
     failed: Option<oneshot::Sender<NodeError>>,
     blobs: Arc<Blobs>,
+    /// Threads that models are evaluated on.
+    threads: usize,
     running: BTreeMap<JobId, Running>,
     /// The held-out set of each job that has one, read once.
     held_out: BTreeMap<(Digest, Digest), Arc<Dataset>>,
@@ -121,12 +124,13 @@ impl Aggregator {
     pub fn spawn(
         core: Core,
         blobs: Arc<Blobs>,
+        threads: usize,
         failed: oneshot::Sender<NodeError>,
     ) -> std::io::Result<(blocking::Sender<Work>, JoinHandle<()>)> {
         let (sender, receiver) = blocking::channel();
         let failed = Some(failed);
-        let mut aggregator =
-            Self { core, failed, blobs, running: BTreeMap::new(), held_out: BTreeMap::new() };
+        let (running, held_out) = (BTreeMap::new(), BTreeMap::new());
+        let mut aggregator = Self { core, failed, blobs, threads, running, held_out };
         let thread = std::thread::Builder::new().name("aggregate".into()).spawn(move || {
             while let Ok(work) = receiver.recv() {
                 if !aggregator.run(work) {
@@ -284,7 +288,7 @@ impl Aggregator {
                 data
             }
         };
-        let loaded = Loaded::new(weights).map_err(|error| error.to_string())?;
+        let loaded = Loaded::on(weights, Machine::new(self.threads)).map_err(|error| error.to_string())?;
         let found = loaded.evaluate(&data).map_err(|error| error.to_string())?;
         let loss = Real::try_from(found.loss)
             .map_err(|_| "the loss on the held-out set is not finite".to_owned())?;

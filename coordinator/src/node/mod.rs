@@ -129,7 +129,7 @@ impl Node {
         let (core, inlet) = event_loop::channel();
         let (failed, aggregator_failure) = oneshot::channel();
         let (aggregator, aggregator_thread) =
-            Aggregator::spawn(core.clone(), blobs.clone(), failed).map_err(spawned)?;
+            Aggregator::spawn(core.clone(), blobs.clone(), config.threads, failed).map_err(spawned)?;
         let (poster, requests) = mpsc::unbounded_channel();
         let domain = layer.domain();
         let peers =

@@ -104,6 +104,11 @@ impl Session {
         &self.program
     }
 
+    /// What it runs on.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
     /// Optimiser steps taken.
     pub fn steps(&self) -> u64 {
         self.step
@@ -159,7 +164,12 @@ impl Session {
     pub fn infer(&mut self, inputs: &[Batch<'_>], trace: Option<Trace<'_>>) -> Result<&[f32], ModelError> {
         let examples = self.load(inputs);
         self.run(self.program.forward, examples, trace)?;
-        Ok(self.data[self.program.logits.at()].floats())
+        Ok(self.logits())
+    }
+
+    /// The logits of the last [`Session::infer`]; none after anything else.
+    pub fn logits(&self) -> &[f32] {
+        self.data[self.program.logits.at()].floats()
     }
 
     /// Copies the inputs in; how many examples they are.

@@ -15,6 +15,11 @@ use super::environment;
 /// Threads at most.
 pub const THREADS_MAX: usize = 256;
 
+/// Threads that this machine runs at once, as far as the system lets this process; 1 where it does not say.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX))
+}
+
 /// A number of threads, the caller's among them.
 pub struct Pool {
     shared: Arc<Shared>,
@@ -250,6 +255,34 @@ mod tests {
             });
             assert!(items.iter().zip(1..).all(|(item, want)| *item == want));
         }
+    }
+
+    /// Nanoseconds that a thread has run, as Linux counts them.
+    #[cfg(target_os = "linux")]
+    fn run_ns(thread: &std::path::Path) -> u64 {
+        let text = std::fs::read_to_string(std::path::Path::new("/proc").join(thread).join("schedstat"));
+        text.unwrap().split(' ').next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn helpers_sleep_while_there_is_no_work() {
+        let pool = Pool::new(2);
+        let here = || std::fs::read_link("/proc/thread-self").unwrap();
+        let (own, helper) = (here(), Mutex::new(None));
+        let met = std::sync::Barrier::new(2);
+        pool.run(2, &|_| {
+            // Neither thread can do both.
+            met.wait();
+            if here() != own {
+                *helper.lock().unwrap() = Some(here());
+            }
+        });
+        let helper = helper.into_inner().unwrap().unwrap();
+        let before = [run_ns(&own), run_ns(&helper)];
+        while run_ns(&own) < before[0] + 200_000_000 {}
+        let idle = run_ns(&helper) - before[1];
+        assert!(idle < 10_000_000, "{idle} ns while the other thread ran for 200 ms");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::referee::Referee;
 use super::{TrainingTask, optimiser_moments};
 use crate::data::{Dataset, shard};
 use crate::error::ModelError;
+use crate::kernels::Machine;
 use crate::train::{Control, Progress};
 use crate::weights::Weights;
 use crate::zoo;
@@ -27,10 +28,12 @@ pub struct Desk {
     data: Arc<Dataset>,
     player: Player<Party<InDirectory>>,
     directory: PathBuf,
+    threads: usize,
 }
 
 impl Desk {
-    /// Reads a task's blobs; states of the training are kept in `directory` until the desk is dropped.
+    /// Reads a task's blobs, for work on so many threads; states of the training are kept in `directory` until the desk
+    /// is dropped.
     ///
     /// Refuses a task whose examples stay on a worker, and blobs that are not the task's: by their digests, and by what
     /// they hold.
@@ -56,7 +59,7 @@ impl Desk {
         let kept = InDirectory::new(directory.clone(), values, optimiser_moments(&training) * values);
         let party = Party::new(training.clone(), weights.clone(), data.clone(), threads, kept)?;
         let shape = party.shape().clone();
-        Ok(Self { task: training, weights, data, player: Player::new(party, shape), directory })
+        Ok(Self { task: training, weights, data, player: Player::new(party, shape), directory, threads })
     }
 
     /// The task.
@@ -93,7 +96,7 @@ impl Desk {
 
     /// What an operator comes to, on inputs that this party has and the other one agrees on; `None` if it has others.
     pub fn run(&self, trace: Trace, operator: u32, inputs: &[Keccak]) -> Result<Option<Keccak>, ModelError> {
-        let referee = Referee::new(&self.task, &self.weights, &self.data)?;
+        let referee = Referee::new(&self.task, &self.weights, &self.data, Machine::new(self.threads))?;
         let opened = self.player.computation().open(trace, operator)?;
         Ok(opened.and_then(|opened| referee.run(trace, operator, inputs, &opened).ok()))
     }

@@ -65,10 +65,15 @@ const NEITHERS: Keccak = Keccak::ZERO;
 
 impl<'a> Referee<'a> {
     /// A referee for this task, whose blobs these are.
-    pub fn new(task: &'a TrainingTask, weights: &'a Weights, data: &'a Dataset) -> Result<Self, ModelError> {
+    pub fn new(
+        task: &'a TrainingTask,
+        weights: &'a Weights,
+        data: &'a Dataset,
+        machine: Machine,
+    ) -> Result<Self, ModelError> {
         train::check_data(&task.model, data)?;
         let (id, program) = (task.digest(), task.program()?);
-        Ok(Self { task, id, weights, data, program, machine: Machine::new(1) })
+        Ok(Self { task, id, weights, data, program, machine })
     }
 
     /// The leaf that an operator of a step's trace makes from the leaves that it reads.

@@ -17,6 +17,7 @@ use super::party::Party;
 use super::referee::Referee;
 use super::*;
 use crate::data::Dataset;
+use crate::kernels::Machine;
 use crate::train::{Control, State, TrainParams, Training, train};
 use crate::update;
 
@@ -74,8 +75,6 @@ impl Lie {
         *training = Training::resume(Machine::new(1), spec, &state, data, training.params()).unwrap();
     }
 }
-
-use crate::kernels::Machine;
 
 /// Noise around one point for each class.
 fn examples(seed: u64, count: usize, side: u32) -> Dataset {
@@ -156,7 +155,7 @@ impl Scene {
             move_ms: 1_000,
         };
         let mut dispute = Dispute::open(Millis(0), terms.clone()).unwrap();
-        let referee = Referee::new(&self.task, &self.weights, &self.data).unwrap();
+        let referee = Referee::new(&self.task, &self.weights, &self.data, Machine::new(2)).unwrap();
         let mut players = parties.map(|party| Player::new(party, terms.shape.clone()));
         loop {
             match dispute.asked() {
@@ -210,7 +209,7 @@ fn every_trace_leads_from_a_leaf_to_the_next_with_and_without_checkpoints() {
         let mut again = scene.keeping(2, NoCheckpoints);
         assert_eq!(again.leaves(Trace::Task).unwrap(), task);
         assert_eq!(task.len(), 2 + 2, "6 steps, a commitment after 4 and 6");
-        let referee = Referee::new(&scene.task, &scene.weights, &scene.data).unwrap();
+        let referee = Referee::new(&scene.task, &scene.weights, &scene.data, Machine::new(2)).unwrap();
         for (interval, ends) in (1..).zip(task.windows(2)) {
             let states = trained.leaves(Trace::Interval(interval)).unwrap();
             assert_eq!(states, again.leaves(Trace::Interval(interval)).unwrap());
@@ -273,7 +272,7 @@ fn numbers_that_run_away_are_a_result_too() {
     let step = states.iter().position(|leaf| *leaf == wild).unwrap() as u32;
     let trace = Trace::Step { interval: first, step };
     let operators = party.leaves(trace).unwrap();
-    let referee = Referee::new(&scene.task, &scene.weights, &scene.data).unwrap();
+    let referee = Referee::new(&scene.task, &scene.weights, &scene.data, Machine::new(2)).unwrap();
     let shape = scene.task.shape().unwrap();
     for operator in 1..operators.len() as u32 {
         let inputs: Vec<_> = shape.inputs(trace, operator).iter().map(|&at| operators[at as usize]).collect();
@@ -291,7 +290,7 @@ fn what_is_not_shown_is_not_run() {
     let mut party = scene.party(Lie::None);
     let trace = Trace::Step { interval: 1, step: 1 };
     let leaves = party.leaves(trace).unwrap();
-    let referee = Referee::new(&scene.task, &scene.weights, &scene.data).unwrap();
+    let referee = Referee::new(&scene.task, &scene.weights, &scene.data, Machine::new(2)).unwrap();
     let shape = scene.task.shape().unwrap();
     let inputs: Vec<_> = shape.inputs(trace, 2).iter().map(|&at| leaves[at as usize]).collect();
     let opened = party.open(trace, 2).unwrap().unwrap();

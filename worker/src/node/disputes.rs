@@ -25,16 +25,18 @@ pub struct Disputes {
     cache: Arc<Cache>,
     /// Where states of trainings that are run again are kept meanwhile.
     directory: PathBuf,
+    /// Threads of each.
+    threads: usize,
     events: mpsc::Sender<Event>,
     open: BTreeMap<Nonce, blocking::Sender<(LinkId, Question)>>,
 }
 
 impl Disputes {
-    /// None yet. States of trainings are kept under `directory`, which is emptied.
-    pub fn new(cache: Arc<Cache>, directory: PathBuf, events: mpsc::Sender<Event>) -> Self {
+    /// None yet, each to be run on so many threads. States of trainings are kept under `directory`, which is emptied.
+    pub fn new(cache: Arc<Cache>, directory: PathBuf, threads: usize, events: mpsc::Sender<Event>) -> Self {
         // What a process left that was killed.
         let _ = std::fs::remove_dir_all(&directory);
-        Self { cache, directory, events, open: BTreeMap::new() }
+        Self { cache, directory, threads, events, open: BTreeMap::new() }
     }
 
     /// Answers a question about a task.
@@ -54,10 +56,15 @@ impl Disputes {
         let _ = sender.send(question);
         let (cache, events, task) = (self.cache.clone(), self.events.clone(), task.clone());
         let directory = self.directory.join(task.nonce.to_string());
-        let nonce = task.nonce;
+        let (nonce, threads) = (task.nonce, self.threads);
         let thread = std::thread::Builder::new().name(format!("dispute {}", task.id));
         let spawned = thread.spawn(move || {
-            if let Err(error) = serve(&cache, &task, directory, &receiver, &events) {
+            let mut blob = |digest: &Digest| cache.read(digest).ok_or_else(|| gone(digest));
+            let desk = match &task.work {
+                TaskWork::Train(work) => Desk::open(work, &mut blob, directory, threads),
+                TaskWork::Infer(_) => return,
+            };
+            if let Err(error) = desk.and_then(|desk| serve(desk, &receiver, &events)) {
                 tracing::error!(task = %task.id, %error, "this worker cannot show how it came to its result");
             }
         });
@@ -68,18 +75,15 @@ impl Disputes {
     }
 }
 
+fn gone(digest: &Digest) -> ModelError {
+    ModelError::Format(format!("the blob {digest} is not in the cache any more"))
+}
+
 fn serve(
-    cache: &Cache,
-    task: &Task,
-    directory: PathBuf,
+    mut desk: Desk,
     questions: &blocking::Receiver<(LinkId, Question)>,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), ModelError> {
-    let TaskWork::Train(work) = &task.work else { return Ok(()) };
-    let gone =
-        |digest: &Digest| ModelError::Format(format!("the blob {digest} is not in the cache any more"));
-    let mut blob = |digest: &Digest| cache.read(digest).ok_or_else(|| gone(digest));
-    let mut desk = Desk::open(work, &mut blob, directory, 1)?;
     while let Ok((link, Question { dispute, round, asked })) = questions.recv_timeout(IDLE) {
         if let Some(said) = desk.answer(&asked)? {
             let said = Box::new(said);

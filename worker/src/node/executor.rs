@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use models::ModelError;
 use models::data::{Dataset, shard as shards};
 use models::infer::{Loaded, decode_inputs, write_answers};
+use models::kernels::Machine;
 use models::replay::TrainingTask;
 use models::replay::checkpoints::NoCheckpoints;
 use models::replay::party::Party;
-use models::train::{Control, TrainParams, train};
+use models::train::{Control, TrainParams, train_on};
 use models::weights::Weights;
 use protocol::hash::Digest;
 use protocol::ids::Nonce;
@@ -33,10 +34,21 @@ pub struct Executor {
     cancels: BTreeMap<Nonce, Arc<AtomicBool>>,
 }
 
+/// The worker's own examples.
+#[derive(Debug)]
+pub struct Held {
+    /// Where they are.
+    pub sources: Vec<DataSource>,
+    /// A data set that is loaded already.
+    pub shard: Option<HeldShard>,
+}
+
 struct Shared {
     cache: Arc<Cache>,
     results: Results,
     sources: BTreeMap<Name, DataSource>,
+    /// Threads of a task.
+    threads: usize,
     clock: Clock,
     events: mpsc::Sender<Event>,
     /// The data set used last: the next round most likely needs it again.
@@ -60,18 +72,18 @@ struct Job<'a> {
 }
 
 impl Executor {
-    /// An executor that answers on `events`; `shard` is a data set that is loaded already.
+    /// An executor of tasks on so many threads each that answers on `events`.
     pub fn new(
         cache: Arc<Cache>,
         results: Results,
-        sources: Vec<DataSource>,
-        shard: Option<HeldShard>,
+        held: Held,
+        threads: usize,
         clock: Clock,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let sources = sources.into_iter().map(|source| (source.tag.clone(), source)).collect();
-        let (shard, model) = (Mutex::new(shard), Mutex::new(None));
-        let shared = Arc::new(Shared { cache, results, sources, clock, events, shard, model });
+        let sources = held.sources.into_iter().map(|source| (source.tag.clone(), source)).collect();
+        let (shard, model) = (Mutex::new(held.shard), Mutex::new(None));
+        let shared = Arc::new(Shared { cache, results, sources, threads, clock, events, shard, model });
         Self { shared, cancels: BTreeMap::new() }
     }
 
@@ -195,11 +207,15 @@ impl Job<'_> {
         Ok(shard)
     }
 
+    fn machine(&self) -> Machine {
+        Machine::new(self.shared.threads)
+    }
+
     fn train(&mut self, work: &TrainTask) -> Result<Output, TaskFailure> {
         let weights = Weights::parse(&work.model, &self.blob(&work.weights)?)?;
         let shard = self.shard(&work.model, &work.data, work.evaluate)?;
         let held_out = shard.held_out.as_ref().filter(|held_out| !held_out.is_empty());
-        let evaluated = held_out.map(|held_out| evaluate(&weights, held_out)).transpose()?;
+        let evaluated = held_out.map(|held_out| evaluate(&weights, held_out, self.machine())).transpose()?;
         let params = TrainParams {
             local_epochs: work.local_epochs,
             minibatch: work.minibatch,
@@ -208,6 +224,7 @@ impl Job<'_> {
             // Out of the job, the round and the examples; never out of keys or clocks, so a rerun gives the same bits.
             seed: shard.seed.map_or(work.seed, |own| Rng::derive(&[work.seed, own]).next()),
         };
+        let (machine, threads) = (self.machine(), self.shared.threads);
         let progress = &mut |progress: models::train::Progress| {
             self.report(progress.step, progress.steps, Some(progress.loss));
             if self.cancelled.load(Ordering::Relaxed) { Control::Cancel } else { Control::Continue }
@@ -216,12 +233,12 @@ impl Job<'_> {
             // Whoever runs it again can hold this worker to every step.
             Some(task) => {
                 let (weights, data) = (Arc::new(weights), shard.dataset.clone());
-                let committed = Party::new(task, weights, data, 1, NoCheckpoints)?.train(progress)?;
+                let committed = Party::new(task, weights, data, threads, NoCheckpoints)?.train(progress)?;
                 let root = committed.root().map_err(failed)?;
                 (committed.update, committed.loss, Some(root))
             }
             None => {
-                let trained = train(&weights, &shard.dataset, &params, progress)?;
+                let trained = train_on(machine, &weights, &shard.dataset, &params, progress, None)?;
                 let update =
                     models::update::encode(weights.values(), trained.weights.values(), work.scale_bits);
                 (update.map_err(failed)?, trained.loss, None)
@@ -257,7 +274,7 @@ impl Job<'_> {
         let warm = self.shared.model.lock().unwrap_or_else(PoisonError::into_inner).take();
         match warm {
             Some((held, model)) if held == weights && model.spec() == spec => Ok(model),
-            _ => Ok(Loaded::new(&Weights::parse(spec, &self.blob(&weights)?)?)?),
+            _ => Ok(Loaded::on(&Weights::parse(spec, &self.blob(&weights)?)?, self.machine())?),
         }
     }
 
@@ -282,8 +299,8 @@ impl Job<'_> {
     }
 }
 
-fn evaluate(weights: &Weights, held_out: &Dataset) -> Result<Evaluated, TaskFailure> {
-    let evaluation = Loaded::new(weights)?.evaluate(held_out)?;
+fn evaluate(weights: &Weights, held_out: &Dataset, machine: Machine) -> Result<Evaluated, TaskFailure> {
+    let evaluation = Loaded::on(weights, machine)?.evaluate(held_out)?;
     let loss =
         Real::try_from(evaluation.loss).map_err(|_| failed("the global weights give no finite loss"))?;
     Ok(Evaluated { examples: evaluation.examples, correct: evaluation.correct, loss })

@@ -121,9 +121,11 @@ impl Node {
         let clock = Clock::new();
         let links =
             Links::new(Client::new(key, ClientLimits::default())?, config.coordinator, events.clone());
+        let threads = config.threads;
+        let held = executor::Held { sources: config.data, shard };
         let executor =
-            Executor::new(cache.clone(), results.clone(), config.data, shard, clock.clone(), events.clone());
-        let disputes = Disputes::new(cache.clone(), directory.join("disputes"), events.clone());
+            Executor::new(cache.clone(), results.clone(), held, threads, clock.clone(), events.clone());
+        let disputes = Disputes::new(cache.clone(), directory.join("disputes"), threads, events.clone());
         let shell = Shell {
             worker,
             store,
