@@ -169,6 +169,7 @@ impl Scene {
             loss: Some(loss),
             evaluated: None,
             trace: None,
+            checks: None,
             stake: None,
         };
         let receipt = Some(NodeKey::from_seed(&[1; 32]).sign(receipt).into_wire());

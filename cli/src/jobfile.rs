@@ -18,7 +18,7 @@ use protocol::hash::Digest;
 use protocol::ids::Address;
 use protocol::job::spec::SPEC_VERSION;
 use protocol::job::{
-    Evaluation, JobSpec, ModelSpec, RoundPolicy, SpecError, SpecFields, StakeTerms, Train, Work,
+    CheckTerms, Evaluation, JobSpec, ModelSpec, RoundPolicy, SpecError, SpecFields, StakeTerms, Train, Work,
 };
 use protocol::limits::{BLOB_BYTES_MAX, ROUND_WEIGHT_MAX};
 
@@ -34,8 +34,8 @@ use crate::funding::Source;
 const JOB_FILE_VERSION: u16 = 1;
 /// Bytes of a job file.
 const JOB_FILE_BYTES_MAX: u64 = 256 * 1024;
-/// Of 10,000 results on shards, how many are run again, unless the file says otherwise.
-const CHECK_BPS: u16 = 300;
+/// Of 10,000 results, how many are run again if anybody but their worker could, unless the requester says otherwise.
+pub const CHECK_BPS: u16 = 300;
 /// Examples an update is weighted by at most, unless the file says otherwise or the sum would overflow.
 const EXAMPLES_CAP: u64 = 100_000;
 
@@ -139,7 +139,6 @@ impl Reader<'_> {
         let data = self.train_data(&file.training, file.data, &model)?;
         // What is wrong with a model is said below, where the spec is looked at.
         let usual = models::checkpoint::usual_steps(&model, file.training.minibatch).unwrap_or(1);
-        let check_bps = file.checks.rate_bps.unwrap_or(if data.tag().is_none() { CHECK_BPS } else { 0 });
         let train = Train {
             model,
             start,
@@ -152,7 +151,6 @@ impl Reader<'_> {
             seed: file.training.seed,
             scale_bits: file.training.scale_bits,
             checkpoint_steps: file.training.checkpoint_steps.unwrap_or(usual),
-            check_bps,
             round: RoundPolicy {
                 workers: round.workers,
                 quorum: round.quorum.unwrap_or(round.workers),
@@ -163,6 +161,8 @@ impl Reader<'_> {
             evaluation,
         };
         let work = Work::Train(train);
+        let usual_rate = if work.can_be_run_again() { CHECK_BPS } else { 0 };
+        let rate_bps = file.checks.rate_bps.unwrap_or(usual_rate);
         // Money that is released over time comes in small pieces: a settlement of many rounds would wait for it.
         let released = file.pay.burst.is_some();
         let usual = if released { 1 } else { work.usual_settlement_rounds() };
@@ -182,6 +182,7 @@ impl Reader<'_> {
                 .map_err(|(key, why)| self.wrong(key, why))?,
             rate: file.pay.rate.units("pay.rate").map_err(|(key, why)| self.wrong(key, why))?,
             stake,
+            checks: CheckTerms { rate_bps },
         };
         let spec = JobSpec::new(fields).map_err(|error| {
             let key = key_of(&error);

@@ -1,13 +1,15 @@
 //! What `protocol` reads from peers, from the base layer, and from people.
 
+#[path = "protocol_targets/specs.rs"]
+mod specs;
+
 use protocol::amount::Amount;
 use protocol::dispute::moves::{Asked, Body, Move};
 use protocol::dispute::shape::Trace;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{Address, CoordinatorId, JobId, Nonce, SpecHash, TaskId, WorkerId};
 use protocol::job::{
-    Evaluation, JobSpec, ModelKind, ModelSpec, Name, Real, Receipt, RoundPolicy, ShardBlob, SpecFields,
-    StakeTerms, Task, TaskData, TaskWork, Train, TrainData, TrainTask, Work,
+    ModelKind, ModelSpec, Name, Real, Receipt, ShardBlob, Task, TaskData, TaskWork, TrainTask,
 };
 use protocol::ledger::batch::{decode_payload, encode_payload};
 use protocol::ledger::state::OpenSettlement;
@@ -15,10 +17,9 @@ use protocol::ledger::{
     Account, Chunk, Context, Credit, Credits, Deployment, Job, Op, Queue, QueueAction, QueueItem, State,
     Terms, apply_chunk, parse_chunk,
 };
-use protocol::limits::SPEC_BYTES_MAX;
 use protocol::sign::{EthSignature, NodeKey, Unverified, eip712::Domain};
 use protocol::wire::address::CoordinatorAddress;
-use protocol::wire::codec::{decode, decode_within, encode};
+use protocol::wire::codec::{decode, encode};
 use protocol::wire::error::WireError;
 use protocol::wire::frame::{FrameDecoder, HEADER, encode_frame};
 use protocol::wire::message::{
@@ -27,6 +28,7 @@ use protocol::wire::message::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::specs::{spec, spec_json, spec_json_samples, spec_samples};
 use super::target::Target;
 
 /// All of them.
@@ -85,27 +87,6 @@ fn receipt(bytes: &[u8]) {
     {
         assert_eq!(encode(&signed.into_wire()), bytes);
     }
-}
-
-fn spec(bytes: &[u8]) {
-    if let Ok(spec) = decode_within::<JobSpec>(bytes, SPEC_BYTES_MAX) {
-        assert_eq!(spec.canonical_bytes(), bytes);
-        examine(&spec);
-    }
-}
-
-fn spec_json(bytes: &[u8]) {
-    if let Ok(spec) = serde_json::from_slice::<JobSpec>(bytes) {
-        examine(&spec);
-        assert_eq!(decode_within::<JobSpec>(&spec.canonical_bytes(), SPEC_BYTES_MAX), Ok(spec));
-    }
-}
-
-/// A spec that was parsed is sane: nothing derived from it overflows.
-fn examine(spec: &JobSpec) {
-    let _ = (spec.hash(), spec.terms(), spec.price_cap(), spec.model().input_len());
-    let last = spec.work.rounds() - 1;
-    assert!(last / spec.settlement_rounds < spec.full_settlements() && spec.round_pay(last) <= spec.budget());
 }
 
 /// Any bytes are a chunk, and applying it keeps the books.
@@ -244,6 +225,7 @@ fn signed_receipt() -> Unverified<Receipt> {
         loss: Some(real(0.25)),
         evaluated: None,
         trace: Some(Keccak([6; 32])),
+        checks: Some(Digest([5; 32])),
         stake: Some(EthSignature { r: [3; 32], s: [4; 32], v: 27 }),
     };
     NodeKey::from_seed(&[9; 32]).sign(receipt).into_wire()
@@ -341,50 +323,6 @@ fn transfer_reply_samples() -> Vec<Vec<u8>> {
 
 fn receipt_samples() -> Vec<Vec<u8>> {
     vec![encode(&signed_receipt())]
-}
-
-fn train_spec(data: TrainData) -> JobSpec {
-    let train = Train {
-        model: model(),
-        start: None,
-        data,
-        rounds: 12,
-        local_epochs: 1,
-        minibatch: 32,
-        learning_rate: real(0.05),
-        momentum: real(0.9),
-        seed: 7,
-        scale_bits: 16,
-        checkpoint_steps: 300,
-        check_bps: 0,
-        round: RoundPolicy {
-            workers: 4,
-            quorum: 3,
-            over_select: 1,
-            deadline_ms: 60_000,
-            examples_cap: 5_000,
-        },
-        evaluation: Evaluation::Coordinator { images: Digest([1; 32]), labels: Digest([2; 32]) },
-    };
-    let (version, name, work) = (protocol::job::spec::SPEC_VERSION, name("digits"), Work::Train(train));
-    let (settlement_rounds, price, fee_bps, approve, burst, rate) = (1, 1_000, 100, false, None, 0);
-    let stake = Some(StakeTerms { registry: Address([7; 20]), least: 25_000_000 });
-    let fields =
-        SpecFields { version, name, work, settlement_rounds, price, fee_bps, approve, burst, rate, stake };
-    JobSpec::new(fields).expect("it is a sane spec")
-}
-
-fn train_specs() -> [JobSpec; 2] {
-    let shard = |at| ShardBlob { digest: Digest([at; 32]), examples: 5_000 };
-    [TrainData::Local(name("mnist")), TrainData::Job((1..=5).map(shard).collect())].map(train_spec)
-}
-
-fn spec_samples() -> Vec<Vec<u8>> {
-    train_specs().map(|spec| spec.canonical_bytes()).to_vec()
-}
-
-fn spec_json_samples() -> Vec<Vec<u8>> {
-    train_specs().map(|spec| serde_json::to_vec(&spec).expect("a spec has a JSON form")).to_vec()
 }
 
 pub fn ops() -> Vec<Op> {

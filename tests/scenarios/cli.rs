@@ -17,7 +17,7 @@ use tests::real::{Ran, Shell};
 use up::{Up, learn};
 
 /// What differs from run to run, and how it is shown.
-const FILTERS: [(&str, &str); 27] = [
+const FILTERS: [(&str, &str); 28] = [
     (r"have \d+ want \d+", "have <wei> want <wei>"),
     (r"(?m)^( +\d+){4} +[\d.]+ k?B  0x[0-9a-f]{8}…  (yes|not yet) +yes\n(( +\d+){4} .*\n)*", "<batches>\n"),
     (r"\d+ batch(es)? \([\d.]+ k?B of payload\)", "<batches>"),
@@ -31,6 +31,7 @@ const FILTERS: [(&str, &str); 27] = [
     (r" +\d+  (\.fedroll/logs/)", "  <pid>  $1"),
     (r"name +pid  log", "name  pid  log"),
     (r"0x[0-9a-f]{64}", "<hash>"),
+    (r"\d+ of (\d+ results? in \d+ settlements?, drawn by)", "<some> of $1"),
     (r"0x[0-9a-f]{8}…", "<hash…>"),
     (r"0x[0-9a-fA-F]{40}", "<address>"),
     (r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:<port>"),

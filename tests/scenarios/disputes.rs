@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use models::data::{Dataset, shard};
+use models::infer::{Loaded, encode_inputs, write_answers};
+use models::weights::Weights;
 use protocol::api::JobPhase;
-use protocol::job::{JobSpec, ModelKind, ModelSpec, ShardBlob, TrainData};
+use protocol::hash::Digest;
+use protocol::job::{
+    CheckTerms, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, ShardBlob, SpecFields, TrainData, Work,
+};
 use protocol::rng::Rng;
 use serde_json::Value;
-use tests::real::{Cheat, Client, Network, Worker, job, train};
+use tests::real::{Cheat, Client, Network, Quirk, Shell, TAG, WorkKind, Worker, job, model, train};
+use tokio::sync::Semaphore;
 
 /// Noise with a mark for each class.
 fn examples(count: u32) -> Result<Dataset> {
@@ -30,13 +36,14 @@ fn spec(name: &str, deadline_ms: u64) -> Result<(JobSpec, Vec<u8>)> {
     let blob = shard::encode(&examples(512)?)?;
     let model = ModelSpec { kind: ModelKind::CnnFlower, input: [1, 28, 28], classes: 10 };
     let mut work = train(model, "none", 1, 1)?;
-    let digest = protocol::hash::Digest::of(&blob);
+    let digest = Digest::of(&blob);
     work.data = TrainData::Job(vec![ShardBlob { digest, examples: 512 }]);
     (work.local_epochs, work.minibatch, work.checkpoint_steps) = (32, 8, 64);
     work.learning_rate = 0.02.try_into()?;
-    work.check_bps = 10_000;
     work.round.deadline_ms = deadline_ms;
-    Ok((job(name, work)?, blob))
+    let checks = CheckTerms { rate_bps: 10_000 };
+    let spec = JobSpec::new(SpecFields { checks, ..job(name, work)?.into() })?;
+    Ok((spec, blob))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,5 +89,44 @@ async fn who_says_nothing_when_it_is_asked_is_not_paid() -> Result<()> {
     let ended = tokio::time::timeout(Duration::from_secs(120), liar.cheat(Cheat::Silent(1))).await??;
     let why = ended.refused.context("the liar is paid")?;
     ensure!(why.contains("did not answer in time"), "{why}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn made_up_answers_are_refused_and_kept_and_an_audit_sees_what_was_drawn() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let network = Network::start(dir.path(), "seal_after_ms = 100\npoll_ms = 50\n").await?;
+    let weights = Weights::init(&model(), 5)?.to_bytes();
+    let pixels: Vec<f32> = (0..3 * model().input_len()).map(|at| at as f32 / 100.0).collect();
+    let input = encode_inputs(&pixels, model().input)?;
+    let work = Infer {
+        model: model(),
+        weights: Digest::of(&weights),
+        inputs: vec![InputBlob { digest: Digest::of(&input), items: 3 }],
+        group_tasks: 1,
+        deadline_ms: 60_000,
+    };
+    let (work, checks) = (Work::Infer(work), CheckTerms { rate_bps: 10_000 });
+    let fields = SpecFields { work, checks, ..job("asked", train(model(), TAG, 1, 1)?)?.into() };
+    let id = network.requester.submit(&JobSpec::new(fields)?, &[&weights, &input]).await?;
+
+    // What the model says, but for the last item.
+    let mut answers = Loaded::new(&Weights::parse(&model(), &weights)?)?.infer(&pixels)?;
+    answers[2].label = (answers[2].label + 1) % model().classes;
+    let lie = WorkKind::Bytes(write_answers(0, &answers).into());
+    let address = &network.coordinator.worker_address;
+    let mut liar = Client::join(address, 1, TAG).await?;
+    liar.work(&lie, Quirk::None, &Semaphore::new(1), 1).await?;
+    ensure!(liar.owed.is_empty() && liar.refused[0].contains("comes to the answers"), "{:?}", liar.refused);
+    let page: Value = network.requester.get(&format!("/v1/jobs/{id}/disputes")).await?;
+    ensure!(page["refused"].as_array().is_some_and(|refused| refused.len() == 1), "{page}");
+
+    let _honest = Worker::start(&dir.path().join("honest"), address, 9).await?;
+    let done = network.requester.wait(id, 60, |status| status.phase == JobPhase::Done).await;
+    done.with_context(|| network.coordinator.log())?;
+    let (chain, url) = (&network.chain, &network.coordinator.http);
+    let audit = format!("fedroll audit --rpc {} --rollup {} --evidence {url}", chain.url, chain.rollup);
+    let ran = Shell::new(dir.path()).quietly(&audit).await?;
+    ensure!(ran.code == 0 && ran.stdout.contains("1 of 1 result in 1 settlement, drawn by"), "{ran:?}");
     Ok(())
 }

@@ -43,6 +43,7 @@ fn receipt() -> Signed<Receipt> {
         loss: None,
         evaluated: None,
         trace: None,
+        checks: None,
         stake: None,
     })
 }
@@ -72,6 +73,7 @@ fn shown(units: u64) -> Evidence {
         tasks: 1,
         amount: Amount::units(units.into()),
         receipts: vec![format!("0x{bytes}")],
+        check_secret: None,
         acceptance: None,
     };
     Evidence { schema: SCHEMA, credits: vec![credit] }

@@ -15,7 +15,7 @@ use protocol::time::Millis;
 use protocol::wire::message::Hello;
 
 use crate::invariants::{
-    Checked, Violation, earned, fair, kept, paid_once, promises, rounds, selection, settlements,
+    Checked, Violation, disputes, earned, fair, kept, paid_once, promises, rounds, selection, settlements,
 };
 
 /// A receipt that the coordinator has, durably, found good.
@@ -263,6 +263,7 @@ impl Oracle {
                     owed: *owed,
                 };
                 earned::accepted(self, task, &accepted)?;
+                disputes::accepted(self, task, &accepted)?;
                 paid_once::receipt(self, task)?;
                 let book = self.owed.entry((task.job, task.settlement)).or_default();
                 let book = book.entry(accepted.account).or_default();

@@ -268,6 +268,14 @@ pub struct Infer {
     /// Tokens that must stand behind a worker's account; without it nobody needs any
     #[arg(long, value_name = "TOKENS")]
     pub stake: Option<Amount>,
+    /// Of 10,000 results, how many the coordinator runs again before it accepts them
+    #[arg(
+        long,
+        value_name = "BPS",
+        default_value_t = crate::jobfile::CHECK_BPS,
+        value_parser = clap::value_parser!(u16).range(..=10_000)
+    )]
+    pub check_bps: u16,
     /// How it is paid.
     #[command(flatten)]
     pub pay: Pay,

@@ -3,6 +3,7 @@
 //! Nothing here links the coordinator or the worker, so the answer owes nothing to the audited.
 
 mod challenge;
+mod draws;
 mod evidence;
 mod metrics;
 mod reexecute;
@@ -23,6 +24,7 @@ use protocol::ledger::fraud::ResultFraud;
 use protocol::ledger::{QueueAction, State};
 use protocol::sign::EthKey;
 
+use self::draws::Draws;
 use self::evidence::{Evidence, Finding};
 pub use self::report::AuditReport;
 use self::report::{BatchLine, Totals};
@@ -298,6 +300,7 @@ async fn check_evidence(
     let sources = shown.evidence.iter().map(|text| Source::open(text)).collect::<Result<Vec<_>, _>>()?;
     let bar = out.bar((replay.batches.len() * sources.len()) as u64, "evidence");
     let (mut wrong, mut paid) = (BTreeMap::new(), reexecute::Paid::default());
+    let mut draws = Draws::default();
     let mirror = shown.mirror.map(Mirror);
     let mut evidence = Evidence::new(chain.domain(), chain.config().proposer, replay);
     let mut statements = Statements::of(chain, shown.registry).await?;
@@ -315,6 +318,7 @@ async fn check_evidence(
                     let finding = evidence.check(replayed, &shows);
                     if let Finding::Holds = &finding {
                         paid.take(&shows);
+                        draws.take(&shows);
                         if let Some(mirror) = mirror {
                             mirror.keep_evidence(number, &shows)?;
                             reexecute::keep_work(source, mirror, &shows).await?;
@@ -331,6 +335,7 @@ async fn check_evidence(
     }
     bar.finish_and_clear();
     evidence.conclude(report);
+    draws.conclude(&sources, replay, report).await;
     statements.conclude(shown.contradictions, report)?;
     match (shown.reexecute, shown.seed.or_else(|| reexecute::usual_seed(replay))) {
         (Some(share), Some(seed)) => {

@@ -25,7 +25,7 @@ use crate::exit::ExitStatus;
 use crate::files;
 use crate::follow::{self, Progress};
 use crate::funding::Requester;
-use crate::jobfile::Job;
+use crate::jobfile::{CHECK_BPS, Job};
 use crate::keys;
 use crate::local::{Local, Ports, find_data, in_workspace};
 use crate::network::Network;
@@ -158,7 +158,8 @@ impl<'a> Stage<'a> {
         let model = self.client.spec(trained.spec).await?.model().clone();
         let price = protocol::amount::Amount::units(DIGIT_UNITS);
         let group = self.args.digits.div_ceil(DIGITS_PER_TASK);
-        let cut = Cut { price, per_task: DIGITS_PER_TASK, group, deadline_ms: TASK_MS, stake: None };
+        let (per_task, deadline_ms, check_bps) = (DIGITS_PER_TASK, TASK_MS, CHECK_BPS);
+        let cut = Cut { price, per_task, group, deadline_ms, stake: None, check_bps };
         let requester = Requester { client: &self.client, key: &self.key, network: &self.network };
         let asked = Asked { model, weights, blob: None };
         infer::answer(&requester, asked, &examples, cut, &self.dir.join("answers.jsonl"), true, out).await

@@ -12,7 +12,7 @@ use protocol::api::{JobStatus, text};
 use protocol::hash::Digest;
 use protocol::ids::JobId;
 use protocol::job::spec::SPEC_VERSION;
-use protocol::job::{InputBlob, JobSpec, ModelSpec, SpecFields, StakeTerms, Work};
+use protocol::job::{CheckTerms, InputBlob, JobSpec, ModelSpec, SpecFields, StakeTerms, Work};
 use protocol::limits::{BLOB_BYTES_MAX, INPUT_BLOBS_MAX};
 use serde::Serialize;
 
@@ -73,6 +73,8 @@ pub struct Cut {
     pub deadline_ms: u64,
     /// What must stand behind a worker's account.
     pub stake: Option<StakeTerms>,
+    /// Of 10,000 results, how many are run again before they are accepted.
+    pub check_bps: u16,
 }
 
 /// The model to ask.
@@ -106,7 +108,8 @@ pub async fn run(args: &Infer, out: &Output) -> anyhow::Result<ExitStatus> {
         }),
     };
     let (price, deadline_ms) = (args.price, args.deadline.0);
-    let cut = Cut { price, per_task: args.per_task, group: args.group, deadline_ms, stake };
+    let (per_task, group, check_bps) = (args.per_task, args.group, args.check_bps);
+    let cut = Cut { price, per_task, group, deadline_ms, stake, check_bps };
     let requester = Requester { client: &client, key: &key, network: &network };
     let answered = answer(&requester, asked, &examples, cut, &args.output, args.pay.yes, out).await?;
     out.answer(&answered)
@@ -212,6 +215,7 @@ fn order(asked: Asked, examples: &Examples, cut: Cut) -> anyhow::Result<Order> {
         burst: None,
         rate: 0,
         stake: cut.stake,
+        checks: CheckTerms { rate_bps: cut.check_bps },
     })?;
     Ok(Order { spec, blobs })
 }

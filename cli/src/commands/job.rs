@@ -1,6 +1,7 @@
 //! `fedroll job …`
 
 mod cancel;
+mod checks;
 mod fetch;
 mod init;
 mod logs;

@@ -3,7 +3,8 @@
 //! The coordinator runs a drawn task itself. If it comes to another result, it is the challenger of a dispute over the
 //! training's trace ([`protocol::dispute`]) and its referee: it keeps the clock and runs the one operator that is left.
 //! It could say what it likes, but not show it: the moves are signed by both sides and kept, and whoever has the
-//! task's blobs comes to the same verdict.
+//! task's blobs comes to the same verdict. An inference has nothing to look for a first difference in: its answers are
+//! refused, and the receipt is kept, since whoever has the blobs sees by one run who is right.
 //!
 //! None of this is durable but the verdict: after a crash the worker sends its receipt again, and its check begins.
 
@@ -13,7 +14,7 @@ use protocol::dispute::moves::{Asked, Body};
 use protocol::dispute::{Dispute, Party, Terms, Verdict};
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{JobId, Nonce, TaskId, WorkerId};
-use protocol::job::{CheckSecret, JobSpec, Reason, Receipt, TaskWork, Work};
+use protocol::job::{CheckSecret, JobSpec, Reason, Receipt, Work};
 use protocol::sign::Signed;
 use protocol::time::Millis;
 use protocol::wire::message::ToWorker;
@@ -41,8 +42,10 @@ struct UnderCheck {
 pub enum Found {
     /// The same bits.
     Same,
-    /// Others: what both sides can be held to.
+    /// Others, after a training: what both sides can be held to.
     Differs(Box<Terms>),
+    /// Others, to an inference; `None` if there is no answer at all.
+    Answers(Option<Digest>),
 }
 
 impl Checks {
@@ -80,12 +83,12 @@ impl Coordinator {
 
     /// What a settlement's tasks commit to, if its job has results run again.
     pub(super) fn check_commitment(&self, spec: &JobSpec, job: JobId, settlement: u32) -> Option<Digest> {
-        (check_bps(spec) > 0).then(|| self.check_secret(job, settlement).commitment())
+        (spec.checks.rate_bps > 0).then(|| self.check_secret(job, settlement).commitment())
     }
 
     fn is_drawn(&self, spec: &JobSpec, receipt: &Signed<Receipt>) -> bool {
         let TaskId { job, settlement, .. } = receipt.body().task;
-        let bps = check_bps(spec);
+        let bps = spec.checks.rate_bps;
         bps > 0 && self.check_secret(job, settlement).draws(&receipt.digest(), bps)
     }
 
@@ -109,15 +112,18 @@ impl Coordinator {
             return true;
         }
         let work = self.jobs.get(&task.job).and_then(|job| job.work_of(task));
-        let (true, Some(TaskWork::Train(work))) = (self.is_drawn(spec, receipt), work) else { return false };
-        let Work::Train(train) = &spec.work else { return false };
+        let Some(work) = work.filter(|_| self.is_drawn(spec, receipt)) else { return false };
+        let move_ms = match &spec.work {
+            // A party's first move may take it the whole training again.
+            Work::Train(train) => train.round.deadline_ms,
+            Work::Infer(infer) => infer.deadline_ms,
+        };
         self.checks.under_way.insert(nonce, UnderCheck { receipt: receipt.clone(), dispute: None });
         effects.push(Effect::Check(Box::new(Check {
             task: work,
             worker: receipt.signer(),
             receipt: receipt.body().clone(),
-            // A party's first move may take it the whole training again.
-            move_ms: train.round.deadline_ms,
+            move_ms,
         })));
         true
     }
@@ -136,6 +142,7 @@ impl Coordinator {
         let disputed = match found {
             Ok(Found::Differs(terms)) => Dispute::open(self.now, *terms).ok(),
             Ok(Found::Same) => None,
+            Ok(Found::Answers(own)) => return self.refuse_answers(nonce, own, effects),
             Err(why) => {
                 // A receipt that is good otherwise is not worth less for it.
                 let at = self.now;
@@ -226,6 +233,19 @@ impl Coordinator {
         }
     }
 
+    /// An inference comes to other answers here.
+    fn refuse_answers(&mut self, nonce: Nonce, own: Option<Digest>, effects: &mut Vec<Effect>) {
+        let Some(UnderCheck { receipt, .. }) = self.checks.under_way.get(&nonce).cloned() else { return };
+        self.checks.forget(&nonce);
+        effects.push(Effect::EndCheck(nonce));
+        let (worker, task) = (receipt.signer(), receipt.body().task);
+        effects.push(Effect::KeepRefused(Box::new(receipt.into_wire())));
+        self.record(Fact::Judged { task, nonce, worker, verdict: Verdict::Wrong(Party::Worker) }, effects);
+        let comes_to = own.map_or("no answer".to_owned(), |own| format!("the answers {own}"));
+        let why = format!("the task was run again, and comes to {comes_to}");
+        self.end_assignment(task, Outcome::Rejected, why.into(), effects);
+    }
+
     /// What follows from a check: `verdict` of a dispute, or nothing that speaks against the receipt.
     fn end_check(&mut self, nonce: Nonce, verdict: Option<Verdict>, effects: &mut Vec<Effect>) {
         let Some(UnderCheck { receipt, dispute }) = self.checks.under_way.get(&nonce).cloned() else {
@@ -252,7 +272,7 @@ impl Coordinator {
         if verdict.is_against(Party::Worker) {
             self.workers.get_mut(worker).expect("facts name known workers").is_distrusted = true;
         }
-        let text = format!("the result of {worker} for task {task} was disputed: {verdict:?}");
+        let text = format!("the result of {worker} for task {task} is not what comes out here: {verdict:?}");
         self.job_mut(task.job).note(at, text);
     }
 
@@ -260,14 +280,6 @@ impl Coordinator {
     pub(super) fn awaits_check(&self, job: JobId, settlement: u32, slots: core::ops::Range<u32>) -> bool {
         let open = self.jobs[&job].open.get(&settlement);
         open.is_some_and(|open| open.assignments_in(slots).any(|(_, held)| self.checks.has(&held.nonce)))
-    }
-}
-
-/// Of 10,000 results of a job, how many are run again.
-pub(super) fn check_bps(spec: &JobSpec) -> u16 {
-    match &spec.work {
-        Work::Train(train) => train.check_bps,
-        Work::Infer(_) => 0,
     }
 }
 

@@ -5,7 +5,7 @@ use protocol::dispute::shape::Trace;
 use protocol::dispute::{Terms, Verdict};
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{BatchId, JobId, Nonce, TaskId, WorkerId};
-use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason, Receipt, ShardBlob, TrainTask};
+use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason, Receipt, ShardBlob, TaskWork};
 use protocol::ledger::fraud::Fraud;
 use protocol::sign::Unverified;
 use protocol::time::Millis;
@@ -75,6 +75,8 @@ pub enum Effect {
     EndCheck(Nonce),
     /// Keep what was said in a dispute, for whoever wants to judge it again.
     Keep(Box<Transcript>),
+    /// Keep a receipt whose answers are refused, for whoever wants to run its task again.
+    KeepRefused(Box<Unverified<Receipt>>),
     /// Look at the data that a job brings and make its initial weights; answer [`super::Event::ModelReady`].
     Initialise {
         /// The job.
@@ -124,8 +126,8 @@ pub enum Effect {
 /// A task to run again.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// The work.
-    pub task: TrainTask,
+    /// The work, on blobs that this coordinator has.
+    pub task: TaskWork,
     /// Who says that it did it.
     pub worker: WorkerId,
     /// What it says.

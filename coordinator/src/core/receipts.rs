@@ -48,6 +48,7 @@ impl Coordinator {
         let fault = result
             .err()
             .or_else(|| wrong_numbers(job, task, receipt.body()))
+            .or_else(|| self.another_commitment(&spec, receipt.body()))
             .or_else(|| not_stated(&spec, held, chain_id, receipt.body()));
         if let Some(fault) = fault {
             self.end_assignment(task, Outcome::Rejected, fault, effects);
@@ -150,6 +151,13 @@ impl Coordinator {
             receipt: accepted.digest,
             settle_by: settlement.promise?.settle_by,
         })
+    }
+
+    /// Whoever audits the settlement sees from its receipts what the checks were drawn by.
+    fn another_commitment(&self, spec: &JobSpec, receipt: &Receipt) -> Option<Reason> {
+        let TaskId { job, settlement, .. } = receipt.task;
+        (receipt.checks != self.check_commitment(spec, job, settlement))
+            .then(|| "the receipt names another commitment to checks than its task".into())
     }
 
     fn why_not_held(&self, task: TaskId) -> Reason {

@@ -125,7 +125,7 @@ mod tests {
     use protocol::hash::Digest;
     use protocol::ids::{JobId, Nonce, TaskId};
     use protocol::job::spec::SPEC_VERSION;
-    use protocol::job::{Infer, InputBlob, ModelKind, ModelSpec, SpecFields, StakeTerms, Work};
+    use protocol::job::{CheckTerms, Infer, InputBlob, ModelKind, ModelSpec, SpecFields, StakeTerms, Work};
     use protocol::sign::EthKey;
     use protocol::time::Millis;
 
@@ -155,6 +155,7 @@ mod tests {
             burst,
             rate,
             stake,
+            checks: CheckTerms::default(),
         };
         JobSpec::new(fields).unwrap()
     }
@@ -206,6 +207,7 @@ mod tests {
             loss: None,
             evaluated: None,
             trace: None,
+            checks: None,
             stake: None,
         };
         let stated = |by: &EthKey, result: Digest| {

@@ -8,6 +8,7 @@ use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use models::ModelError;
+use models::kernels::Machine;
 use models::replay::desk::Desk;
 use models::train::Control;
 use protocol::dispute::Terms;
@@ -15,9 +16,10 @@ use protocol::dispute::moves::{Asked, Body};
 use protocol::dispute::shape::Trace;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{JobId, Nonce};
-use protocol::job::Reason;
+use protocol::job::{InferTask, Reason, Receipt, TaskWork, TrainTask};
 use protocol::limits::BLOB_BYTES_MAX;
-use protocol::sign::NodeKey;
+use protocol::sign::{NodeKey, Unverified};
+use protocol::wire::codec;
 
 use super::blobs::Blobs;
 use super::event_loop::Core;
@@ -26,6 +28,8 @@ use crate::error::NodeError;
 
 /// Bytes of a kept transcript, far over what any dispute comes to.
 const TRANSCRIPT_BYTES_MAX: u64 = 16 << 20;
+/// How names of refused receipts begin.
+const REFUSED: &str = "refused-";
 
 /// Something that a check's thread is asked.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub struct Checks {
     core: Core,
     blobs: Arc<Blobs>,
     key: Arc<NodeKey>,
+    /// Threads that a task is run again on.
+    cores: usize,
     threads: Mutex<BTreeMap<Nonce, blocking::Sender<Question>>>,
     /// Held while computing: a coordinator has other things to do.
     computing: Arc<Mutex<()>>,
@@ -70,11 +76,12 @@ impl std::fmt::Debug for Checks {
 }
 
 impl Checks {
-    /// None yet. `directory` is the coordinator's; `key` signs its moves.
+    /// None yet. `directory` is the coordinator's; `key` signs its moves; tasks are run again on so many `cores`.
     pub fn open(
         core: Core,
         blobs: Arc<Blobs>,
         key: Arc<NodeKey>,
+        cores: usize,
         directory: &std::path::Path,
     ) -> Result<Self, NodeError> {
         let (states, transcripts) = (directory.join("checks"), directory.join("disputes"));
@@ -83,7 +90,7 @@ impl Checks {
         let disk = |source| NodeError::Disk { what: "making the directory of disputes", source };
         fs::create_dir_all(&transcripts).map_err(disk)?;
         let (threads, computing) = (Mutex::default(), Arc::default());
-        Ok(Self { core, blobs, key, threads, computing, states, transcripts })
+        Ok(Self { core, blobs, key, cores, threads, computing, states, transcripts })
     }
 
     /// Runs a task again.
@@ -94,6 +101,7 @@ impl Checks {
             core: self.core.clone(),
             blobs: self.blobs.clone(),
             key: self.key.clone(),
+            cores: self.cores,
             computing: self.computing.clone(),
             states: self.states.join(nonce.to_string()),
         };
@@ -136,15 +144,34 @@ impl Checks {
 
     /// What was said in the disputes over a job's tasks, as JSON texts, in the order of their tasks.
     pub fn transcripts(&self, job: JobId) -> Vec<String> {
+        let paths = self.kept(&format!("{job}-"));
+        paths.into_iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
+    }
+
+    /// Keeps a receipt whose answers were refused.
+    pub fn keep_refused(&self, receipt: &Unverified<Receipt>) {
+        let Receipt { task, nonce, .. } = &receipt.body;
+        let name = format!("{REFUSED}{}-{}-{}-{nonce}", task.job, task.settlement, task.slot);
+        if let Err(error) = fs::write(self.transcripts.join(name), codec::encode(receipt)) {
+            tracing::error!(%task, %error, "a receipt whose answers were refused cannot be kept");
+        }
+    }
+
+    /// The receipts of a job whose answers were refused, in the order of their tasks.
+    pub fn refused(&self, job: JobId) -> Vec<Vec<u8>> {
+        self.kept(&format!("{REFUSED}{job}-")).into_iter().filter_map(|path| fs::read(path).ok()).collect()
+    }
+
+    /// What is kept under names that begin like this.
+    fn kept(&self, begins: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.transcripts).into_iter().flatten().filter_map(Result::ok);
-        let of_job = format!("{job}-");
         let mut paths: Vec<PathBuf> = entries
-            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&of_job)))
+            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(begins)))
             .filter(|entry| entry.metadata().is_ok_and(|data| data.len() <= TRANSCRIPT_BYTES_MAX))
             .map(|entry| entry.path())
             .collect();
         paths.sort();
-        paths.into_iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
+        paths
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Nonce, blocking::Sender<Question>>> {
@@ -157,6 +184,7 @@ struct Papers {
     core: Core,
     blobs: Arc<Blobs>,
     key: Arc<NodeKey>,
+    cores: usize,
     computing: Arc<Mutex<()>>,
     states: PathBuf,
 }
@@ -165,25 +193,53 @@ impl Papers {
     fn serve(self, check: &Check, questions: &blocking::Receiver<Question>) {
         let nonce = check.receipt.nonce;
         let (core, states) = (self.core.clone(), self.states.clone());
-        let told = match self.run_again(check, states) {
+        let again = match &check.task {
+            TaskWork::Train(train) => self.train_again(check, train, states),
+            TaskWork::Infer(infer) => self.answer_again(check, infer).map(|found| (found, None)),
+        };
+        let told = match again {
             Err(error) => core.tell_blocking(Event::Checked { nonce, found: Err(error.to_string().into()) }),
             Ok((found, desk)) => {
-                let disputed = matches!(found, Found::Differs(_));
                 let told = core.tell_blocking(Event::Checked { nonce, found: Ok(found) });
-                if disputed && told.is_ok() { self.answer(desk, nonce, questions) } else { told }
+                match desk {
+                    Some(desk) if told.is_ok() => self.answer(desk, nonce, questions),
+                    _ => told,
+                }
             }
         };
         // Whom should it tell: the node is stopping.
         let _ = told;
     }
 
-    fn run_again(&self, check: &Check, states: PathBuf) -> Result<(Found, Desk), ModelError> {
+    fn blob(&self, digest: &Digest) -> Result<Vec<u8>, ModelError> {
+        let read = self.blobs.read(digest, BLOB_BYTES_MAX);
+        read.map_err(|error| ModelError::Format(format!("the blob {digest} cannot be read: {error}")))
+    }
+
+    /// Answers an inference's items again.
+    fn answer_again(&self, check: &Check, task: &InferTask) -> Result<Found, ModelError> {
         let _one_at_a_time = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut blob = |digest: &Digest| {
-            let read = self.blobs.read(digest, BLOB_BYTES_MAX);
-            read.map_err(|error| ModelError::Format(format!("the blob {digest} cannot be read: {error}")))
-        };
-        let mut desk = Desk::open(&check.task, &mut blob, states, 1)?;
+        let (weights, input) = (self.blob(&task.weights)?, self.blob(&task.input)?);
+        let own =
+            match models::verify::answer_again(Machine::new(self.cores), task, &weights, &input, &mut |_| ())
+            {
+                Ok(answers) => Some(Digest::of(&answers)),
+                // The same everywhere: nobody has an answer.
+                Err(ModelError::NotFinite { .. }) => None,
+                Err(error) => return Err(error),
+            };
+        Ok(if own == Some(check.receipt.result) { Found::Same } else { Found::Answers(own) })
+    }
+
+    /// Trains again; if it comes to something else, this side's papers for the dispute.
+    fn train_again(
+        &self,
+        check: &Check,
+        task: &TrainTask,
+        states: PathBuf,
+    ) -> Result<(Found, Option<Desk>), ModelError> {
+        let _one_at_a_time = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut desk = Desk::open(task, &mut |digest| self.blob(digest), states, self.cores)?;
         // A training that runs away has a result, too: where it does.
         match desk.train(&mut |_| Control::Continue) {
             Ok(_) | Err(ModelError::NotFinite { .. }) => {}
@@ -191,7 +247,7 @@ impl Papers {
         }
         let (own, claimed) = (desk.result()?, desk.task().returned(&check.receipt));
         if own == claimed {
-            return Ok((Found::Same, desk));
+            return Ok((Found::Same, None));
         }
         let terms = Terms {
             task: check.receipt.task,
@@ -203,7 +259,7 @@ impl Papers {
             shape: desk.shape().clone(),
             move_ms: check.move_ms,
         };
-        Ok((Found::Differs(Box::new(terms)), desk))
+        Ok((Found::Differs(Box::new(terms)), Some(desk)))
     }
 
     fn answer(

@@ -234,7 +234,7 @@ impl EventLoop {
             for record in facts {
                 self.outlets.metrics.fact(&record.fact);
                 if let Fact::Judged { task, worker, verdict, .. } = &record.fact {
-                    tracing::warn!(%task, %worker, ?verdict, "a disputed result was judged");
+                    tracing::warn!(%task, %worker, ?verdict, "a result that was run again was judged");
                 }
                 tracing::debug!(fact = ?record.fact, "durable");
                 if let Fact::Adopted { batch, proposer, .. } = &record.fact {
@@ -271,6 +271,7 @@ impl EventLoop {
             }
             Effect::EndCheck(nonce) => outlets.checks.end(&nonce),
             Effect::Keep(transcript) => outlets.checks.keep(&transcript),
+            Effect::KeepRefused(receipt) => outlets.checks.keep_refused(&receipt),
             Effect::Fold { job, round, update, model, scale_bits } => {
                 self.aggregate(Work::Fold { job, round, update, shape: Shape { model, scale_bits } });
             }

@@ -135,7 +135,8 @@ impl Node {
         let peers =
             Arc::new(Peers::new(core.clone(), blobs.clone(), metrics.clone(), operator.clone(), domain));
         let (prover, wrong) = mpsc::unbounded_channel();
-        let checks = Checks::open(core.clone(), blobs.clone(), node_key.clone(), &config.data_dir)?;
+        let (key, cores) = (node_key.clone(), config.threads);
+        let checks = Checks::open(core.clone(), blobs.clone(), key, cores, &config.data_dir)?;
         let checks = Arc::new(checks);
         let outlets = Outlets {
             peers: peers.clone(),

@@ -6,6 +6,7 @@ use super::text;
 use crate::amount::Amount;
 use crate::hash::Keccak;
 use crate::ids::{AccountIndex, BatchId, JobId};
+use crate::job::CheckSecret;
 
 /// `GET /v1/batches`: newest last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,9 @@ pub struct CreditEvidence {
     pub amount: Amount,
     /// The canonical bytes (`Unverified<Receipt>`) of each receipt, in hex.
     pub receipts: Vec<String>,
+    /// What the coordinator drew the settlement's checks by, if it did: its workers saw the hash beforehand.
+    #[serde(with = "text::option")]
+    pub check_secret: Option<CheckSecret>,
     /// The canonical bytes (`SignedAcceptance`) of the last acceptance, in hex; absent if it was never asked for.
     pub acceptance: Option<String>,
 }

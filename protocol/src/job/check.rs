@@ -5,6 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
 
+/// Which results a job wants run again before they are accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckTerms {
+    /// How many of 10,000; 0 where examples stay on the workers, since nobody else could.
+    pub rate_bps: u16,
+}
+
 /// What a coordinator draws a settlement's checks by. Workers see its [commitment](CheckSecret::commitment) in every
 /// task.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ pub mod task;
 pub mod work;
 
 pub use acceptance::{Acceptance, SignedAcceptance};
-pub use check::CheckSecret;
+pub use check::{CheckSecret, CheckTerms};
 pub use data::{ShardBlob, TaskData, TrainData};
 pub use funding::{ClosingOrder, FundingOrder, SignedOrder};
 pub use model::{ModelKind, ModelSpec};

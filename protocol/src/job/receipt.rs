@@ -27,6 +27,8 @@ pub struct Receipt {
     /// The root over the trace of a training on a job's shard (`models::replay`): what the worker can be held to step
     /// by step. Of other tasks none.
     pub trace: Option<Keccak>,
+    /// What its task's coordinator had committed to draw checks by ([`Task::checks`](super::Task)), if it had.
+    pub checks: Option<Digest>,
     /// The signature of the worker's signer under the same result, for the task's registry ([`TaskResult`]), if it
     /// names one. The base layer can check it; the receipt's own signature it cannot.
     pub stake: Option<EthSignature>,
@@ -59,7 +61,7 @@ impl Evaluated {
 }
 
 impl Signable for Receipt {
-    const DOMAIN: &'static str = "fedroll receipt 3";
+    const DOMAIN: &'static str = "fedroll receipt 4";
 }
 
 impl Unverified<Receipt> {

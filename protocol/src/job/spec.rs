@@ -5,14 +5,14 @@ use core::ops::Deref;
 use serde::{Deserialize, Serialize};
 
 use super::work::{Work, range};
-use super::{ModelSpec, Name, Real, StakeTerms};
+use super::{CheckTerms, ModelSpec, Name, Real, StakeTerms};
 use crate::hash::{Tag, tagged};
 use crate::ids::SpecHash;
 use crate::ledger::Terms;
 use crate::limits::*;
 
 /// The spec version this build reads and writes.
-pub const SPEC_VERSION: u16 = 5;
+pub const SPEC_VERSION: u16 = 6;
 
 /// What a job asks for, before anybody has looked at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub struct SpecFields {
     pub rate: u64,
     /// What must stand behind a worker that takes part; `None`: nothing.
     pub stake: Option<StakeTerms>,
+    /// Which results are run again before they are accepted.
+    pub checks: CheckTerms,
 }
 
 /// A spec that has been looked at: every bound holds, every product fits its type.
@@ -133,6 +135,8 @@ impl JobSpec {
         if let Some(stake) = &fields.stake {
             range("workers.stake", stake.least, 1, u64::MAX)?;
         }
+        let checkable = if fields.work.can_be_run_again() { 10_000 } else { 0 };
+        range("checks.rate_bps", fields.checks.rate_bps.into(), 0, checkable)?;
         match &fields.work {
             Work::Train(train) => train.check()?,
             Work::Infer(infer) => infer.check()?,

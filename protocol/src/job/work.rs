@@ -41,9 +41,6 @@ pub struct Train {
     pub scale_bits: u8,
     /// Optimiser steps between two commitments to the state of a task's training.
     pub checkpoint_steps: u32,
-    /// Of 10,000 results, how many the coordinator runs again before it accepts them; 0 where examples stay on the
-    /// workers, since nobody else could.
-    pub check_bps: u16,
     /// Who takes part in a round and when it ends.
     pub round: RoundPolicy,
     /// How the model is judged after each round.
@@ -123,6 +120,14 @@ impl Work {
         }
     }
 
+    /// Whether somebody who has the job's blobs can run its tasks again.
+    pub fn can_be_run_again(&self) -> bool {
+        match self {
+            Self::Train(train) => train.data.tag().is_none(),
+            Self::Infer(_) => true,
+        }
+    }
+
     /// Milliseconds that a round takes if every task needs all its time and, in a group, one worker does them all.
     pub fn round_ms(&self) -> u64 {
         match self {
@@ -155,8 +160,6 @@ impl Train {
         range("training.minibatch", self.minibatch.into(), 1, MINIBATCH_MAX.into())?;
         range("training.scale_bits", self.scale_bits.into(), 1, 30)?;
         let most = CHECKPOINT_STEPS_MAX.into();
-        let checkable = if self.data.tag().is_none() { 10_000 } else { 0 };
-        range("checks.rate_bps", self.check_bps.into(), 0, checkable)?;
         range("training.checkpoint_steps", self.checkpoint_steps.into(), 1, most)?;
         if self.learning_rate.get() <= 0.0 || self.learning_rate.get() > 1e3 {
             let want = "it must be over 0 and at most 1000";

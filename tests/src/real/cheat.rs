@@ -175,6 +175,7 @@ fn forge(task: &Task, weights: &[u8], data: &[u8], cheat: Cheat) -> Result<(Byte
         loss: committed.loss.try_into().ok(),
         evaluated: None,
         trace: None,
+        checks: task.checks,
         stake: None,
     };
     let (Cheat::FromStep(from) | Cheat::Silent(from)) = cheat;

@@ -195,6 +195,7 @@ impl Client {
             loss: Real::try_from(1.0).ok(),
             evaluated: None,
             trace: trace.then_some(Keccak([9; 32])),
+            checks: task.checks,
             stake: None,
         })
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use protocol::job::spec::SPEC_VERSION;
 use protocol::job::{
-    Evaluation, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, TrainData, Work,
+    CheckTerms, Evaluation, JobSpec, ModelKind, ModelSpec, RoundPolicy, SpecFields, Train, TrainData, Work,
 };
 
 /// The tag of the examples that it needs.
@@ -35,7 +35,6 @@ pub fn train(model: ModelSpec, data: &str, rounds: u32, workers: u32) -> Result<
         seed: 1,
         scale_bits: 20,
         checkpoint_steps: 1_000,
-        check_bps: 0,
         round: RoundPolicy {
             workers,
             quorum: workers,
@@ -60,5 +59,6 @@ pub fn job(name: &str, train: Train) -> Result<JobSpec> {
         burst: None,
         rate: 0,
         stake: None,
+        checks: CheckTerms::default(),
     })?)
 }

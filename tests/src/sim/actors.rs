@@ -3,7 +3,7 @@
 pub mod client;
 pub mod honest;
 pub mod liar;
-pub(super) mod tasks;
+pub mod tasks;
 
 use std::collections::BTreeMap;
 

@@ -324,6 +324,7 @@ impl Sim {
             Effect::RunOperator { nonce, .. } => self.run_operator(nonce),
             Effect::EndCheck(nonce) => drop(self.coordinator.checked.remove(&nonce)),
             Effect::Keep(transcript) => invariants::disputes::kept(&self.oracle, &transcript)?,
+            Effect::KeepRefused(receipt) => invariants::disputes::refused(&self.oracle, &receipt.body)?,
             Effect::Fold { job, round, update, .. } => self.oracle.fold(job, round, update)?,
             Effect::FinishRound(finish) => {
                 invariants::rounds::finish(&self.oracle, &self.coordinator.blobs, &finish)?;

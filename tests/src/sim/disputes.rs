@@ -8,10 +8,11 @@ use protocol::dispute::shape::{Operators, Shape, Trace};
 use protocol::dispute::trace::{Computation, Player};
 use protocol::hash::{Digest, Keccak, keccak};
 use protocol::ids::Nonce;
+use protocol::job::TaskWork;
 use protocol::merkle::{StaticTree, TreeError};
 use protocol::sign::NodeKey;
 
-use super::actors::tasks::update_of_shard;
+use super::actors::tasks::result_of;
 use super::bugs::Bug;
 use super::{CoordinatorDue, Due, Sim};
 
@@ -66,12 +67,13 @@ fn coordinator_key() -> NodeKey {
 
 impl Sim {
     pub(super) fn run_again(&mut self, check: &Check) {
-        let Some(own) = update_of_shard(&check.task) else { return };
+        let Some(own) = result_of(&check.task) else { return };
         let (claimed, nonce) = (check.receipt.result, check.receipt.nonce);
         self.coordinator.checked.insert(nonce, (own, claimed));
-        let found = match own == claimed {
-            true => Found::Same,
-            false => Found::Differs(Box::new(Terms {
+        let found = match &check.task {
+            _ if own == claimed => Found::Same,
+            TaskWork::Infer(_) => Found::Answers(Some(own)),
+            TaskWork::Train(_) => Found::Differs(Box::new(Terms {
                 task: check.receipt.task,
                 nonce,
                 parties: [check.worker, coordinator_key().id()],

@@ -101,6 +101,7 @@ impl Worker {
             loss: output.loss,
             evaluated: output.evaluated,
             trace: output.trace,
+            checks: task.checks,
             stake,
         });
         let digest = signed.digest();

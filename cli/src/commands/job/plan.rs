@@ -8,6 +8,7 @@ use protocol::ids::Address;
 use protocol::job::{JobSpec, Work};
 use serde::Serialize;
 
+use super::checks::Cheating;
 use crate::args::job;
 use crate::client::Client;
 use crate::error::CliError;
@@ -29,6 +30,7 @@ struct Planned {
     upload_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Brought>,
+    cheating: Cheating,
     #[serde(flatten)]
     plan: Plan,
 }
@@ -73,6 +75,7 @@ impl Report for Planned {
         page.heading(format_args!("Job {} ({})", self.name, self.kind));
         let mut facts: Vec<(&str, &dyn fmt::Display)> =
             vec![("cost", &budget), ("price", &price), ("work", &work), ("spec", &self.plan.spec)];
+        facts.push(("cheating", &self.cheating));
         facts.extend(self.data.as_ref().map(|data| ("data", data as &dyn fmt::Display)));
         page.facts(&facts);
         page.heading("Workers that could do it");
@@ -129,6 +132,7 @@ pub async fn run(args: &job::Plan, out: &Output) -> anyhow::Result<ExitStatus> {
         price: protocol::amount::Amount::units(job.spec.price_cap().into()),
         upload_bytes: job.uploads.iter().map(|upload| upload.bytes).sum(),
         data: Brought::of(&job),
+        cheating: Cheating::under(&job.spec),
         plan,
     })
 }

@@ -150,15 +150,18 @@ pub async fn log(
     }
 }
 
-/// `GET /v1/jobs/{id}/disputes`: what was said in the disputes over a job's tasks, signed, and how each ended.
+/// `GET /v1/jobs/{id}/disputes`: what was said in the disputes over a job's tasks, signed, and how each ended; and the
+/// receipts (canonical bytes, in hex) of inference tasks whose answers were refused.
 pub async fn disputes(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let fix = "`fedroll job ls` lists the jobs";
     let id: JobId =
         id.parse().map_err(|_| Refusal::bad("bad-id", format!("'{id}' is not a job's number"), fix))?;
     let checks = api.checks.clone();
-    let read = tokio::task::spawn_blocking(move || checks.transcripts(id)).await;
-    let transcripts = read.map_err(|error| Refusal::internal(error.to_string()))?;
-    let text = format!("{{\"schema\":{SCHEMA},\"disputes\":[{}]}}", transcripts.join(","));
+    let read = tokio::task::spawn_blocking(move || (checks.transcripts(id), checks.refused(id))).await;
+    let (transcripts, refused) = read.map_err(|error| Refusal::internal(error.to_string()))?;
+    let refused: Vec<String> = refused.iter().map(|receipt| format!("\"{}\"", views::hex(receipt))).collect();
+    let (transcripts, refused) = (transcripts.join(","), refused.join(","));
+    let text = format!("{{\"schema\":{SCHEMA},\"disputes\":[{transcripts}],\"refused\":[{refused}]}}");
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 

@@ -266,6 +266,7 @@ pub fn evidence(core: &Coordinator, number: BatchId, api: &Api) -> Result<Eviden
             let gone = NoEvidence::Gone { job: group.job, settlement: group.settlement };
             let job = core.jobs().get(&group.job).ok_or(gone)?;
             let settlement = job.closed.get(&group.settlement).ok_or(gone)?;
+            let spec = job.spec.as_ref().ok_or(gone)?;
             for credit in group.credits {
                 let receipts: Vec<&AcceptedReceipt> = settlement
                     .receipts()
@@ -284,6 +285,8 @@ pub fn evidence(core: &Coordinator, number: BatchId, api: &Api) -> Result<Eviden
                         .iter()
                         .map(|accepted| hex(&codec::encode(&accepted.receipt.clone().into_wire())))
                         .collect(),
+                    check_secret: (spec.checks.rate_bps > 0)
+                        .then(|| core.check_secret(group.job, group.settlement)),
                     acceptance: promise.map(|promise| hex(&codec::encode(&api.sign(promise)))),
                 });
             }

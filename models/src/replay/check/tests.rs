@@ -194,6 +194,7 @@ fn a_receipt_is_signed_and_about_the_claim() {
         loss: Some(honest.claim.loss),
         evaluated: None,
         trace: None,
+        checks: None,
         stake: None,
     };
     let parsed = |statement: &Statement| {

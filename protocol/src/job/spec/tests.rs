@@ -20,7 +20,6 @@ fn training() -> SpecFields {
             seed: 1,
             scale_bits: 24,
             checkpoint_steps: 100,
-            check_bps: 0,
             round: RoundPolicy {
                 workers: 4,
                 quorum: 3,
@@ -37,6 +36,7 @@ fn training() -> SpecFields {
         burst: None,
         rate: 0,
         stake: None,
+        checks: CheckTerms::default(),
     }
 }
 
@@ -59,11 +59,12 @@ fn a_sane_spec_passes_and_its_budget_adds_up() {
 #[test]
 fn nonsense_is_refused_with_the_key_that_holds_it() {
     let no_stake = StakeTerms { registry: crate::ids::Address([1; 20]), least: 0 };
-    let cases: [(&str, Result<JobSpec, SpecError>); 11] = [
+    let cases: [(&str, Result<JobSpec, SpecError>); 12] = [
         ("settlement.rounds", with(|fields, _| fields.settlement_rounds = 0)),
         ("settlement.rounds", with(|fields, _| fields.settlement_rounds = 2_001)),
         ("pay.price", with(|fields, _| fields.price = 0)),
         ("workers.stake", with(|fields, _| fields.stake = Some(no_stake))),
+        ("checks.rate_bps", with(|fields, _| fields.checks.rate_bps = 1)),
         ("training.rounds", with(|_, train| train.rounds = 0)),
         ("training.momentum", with(|_, train| train.momentum = 1.0.try_into().unwrap())),
         ("training.learning_rate", with(|_, train| train.learning_rate = 0.0.try_into().unwrap())),

@@ -8,8 +8,8 @@ use protocol::hash::Digest;
 use protocol::ids::Address;
 use protocol::job::spec::SPEC_VERSION;
 use protocol::job::{
-    Evaluation, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, RoundPolicy, ShardBlob, SpecFields, Train,
-    TrainData, Work,
+    CheckTerms, Evaluation, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, RoundPolicy, ShardBlob,
+    SpecFields, Train, TrainData, Work,
 };
 use protocol::ledger::QueueAction;
 use protocol::rng::Rng;
@@ -152,7 +152,6 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
             seed: if params.same_results == 1 { rng.below(3) } else { who as u64 },
             scale_bits: 16,
             checkpoint_steps: 100,
-            check_bps: if brings { [0, 2_500, 10_000][rng.below(3) as usize] } else { 0 },
             round: RoundPolicy {
                 workers,
                 quorum,
@@ -163,6 +162,8 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
             evaluation: Evaluation::None,
         })
     };
+    let rate_bps = if work.can_be_run_again() { [0, 2_500, 10_000][rng.below(3) as usize] } else { 0 };
+    let checks = CheckTerms { rate_bps };
     let price = if rng.chance(1, 4) { 5_000 } else { 1 + rng.below(900) };
     let settlement_rounds = 1 + rng.below(params.settlement_rounds_max) as u32;
     let fields = SpecFields {
@@ -176,6 +177,7 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
         burst: None,
         rate: 0,
         stake: None,
+        checks,
     };
     let spec = JobSpec::new(fields).expect("the simulator writes specs within every bound");
     if rng.chance(params.rated, WHOLE) { released_over_time(&spec, rng) } else { spec }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::hash::Digest;
 use protocol::ids::{CoordinatorId, Nonce, WorkerId};
-use protocol::job::{Task, TaskWork};
+use protocol::job::Task;
 use protocol::sign::NodeKey;
 use protocol::time::Millis;
 use worker::core::{
@@ -17,7 +17,7 @@ use super::super::disk::Disk;
 use super::super::network::End;
 use super::super::swarm::Params;
 use super::super::{Due, Peer, Sim, disputes};
-use super::tasks::update_of_shard;
+use super::tasks::result_of;
 use crate::invariants::{Checked, Violation, answers};
 
 /// Something due at a worker's process.
@@ -279,9 +279,8 @@ impl Sim {
             }
             Effect::Answer { link, task, question } => {
                 let Question { dispute, round, asked } = *question;
-                let TaskWork::Train(train) = &task.work else { return Ok(()) };
-                let result = update_of_shard(train);
-                if let Some(said) = result.and_then(|result| disputes::answer(result, &asked)) {
+                if let Some(said) = result_of(&task.work).and_then(|result| disputes::answer(result, &asked))
+                {
                     let event = Event::Answered { link, dispute, round, said: Box::new(said) };
                     let wait = self.up_to(200);
                     self.after(wait, Due::Honest { who, life, due: PeerDue::Input(Box::new(event)) });

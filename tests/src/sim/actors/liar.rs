@@ -284,6 +284,7 @@ impl Sim {
             loss: None,
             evaluated: None,
             trace,
+            checks: task.checks,
             stake: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::Nonce;
-use protocol::job::{Task, TaskData, TaskWork, TrainTask};
+use protocol::job::{InferTask, Task, TaskData, TaskWork, TrainTask};
 use worker::core::{Event, LinkId, Output, TaskFailure, TransferFailure};
 
 use super::super::network::UploadAsked;
@@ -71,9 +71,8 @@ impl Sim {
                 (made, Blob::Update { scale_bits: train.scale_bits }, examples)
             }
             TaskWork::Infer(infer) => {
-                let made = format!("answers {} {} from {}", infer.weights, infer.input, infer.first_item);
                 let blob = Blob::Answers { first_item: infer.first_item, items: infer.items };
-                (made, blob, infer.items.into())
+                (answers_of(infer), blob, infer.items.into())
             }
         };
         if let (true, TaskWork::Train(train @ TrainTask { data: TaskData::Local(_), .. })) =
@@ -95,10 +94,21 @@ fn update_of(train: &TrainTask, shard: &str) -> String {
     format!("update {} {} of shard {shard}", train.weights, train.seed)
 }
 
-/// What whoever trains on a job's shard comes to.
-pub(in crate::sim) fn update_of_shard(train: &TrainTask) -> Option<Digest> {
-    let TaskData::Shard(shard) = &train.data else { return None };
-    Some(Digest::of(update_of(train, &shard.digest.to_string()).as_bytes()))
+/// What stands for the answers to an input.
+fn answers_of(infer: &InferTask) -> String {
+    format!("answers {} {} from {}", infer.weights, infer.input, infer.first_item)
+}
+
+/// What whoever does a task comes to, if its examples do not stay on a worker.
+pub fn result_of(work: &TaskWork) -> Option<Digest> {
+    let made = match work {
+        TaskWork::Train(train) => match &train.data {
+            TaskData::Shard(shard) => update_of(train, &shard.digest.to_string()),
+            TaskData::Local(_) => return None,
+        },
+        TaskWork::Infer(infer) => answers_of(infer),
+    };
+    Some(Digest::of(made.as_bytes()))
 }
 
 /// What stands for the commitment to a training's trace where one is asked for: it follows from the result.
