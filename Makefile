@@ -89,7 +89,7 @@ bench: ## measure every figure against its reference; writes target/bench.json
 bench-peers: ## training beside PyTorch, which it installs (5 GB below target/); ARGS="--only cnn"
 	cargo build --release --locked -p models --example speed
 	@[ -e $(TARGET)/peers/installed ] || { python3 -m venv $(TARGET)/peers/venv && \
-	  $(TARGET)/peers/venv/bin/pip install -q --no-cache-dir -r tests/peers/requirements.txt && touch $(TARGET)/peers/installed; }
+	  $(TARGET)/peers/venv/bin/python -m pip install -q --no-cache-dir -r tests/peers/requirements.txt && touch $(TARGET)/peers/installed; }
 	$(TARGET)/peers/venv/bin/python tests/peers/compare.py $(RELEASE)/examples/speed --json $(TARGET)/bench-peers.json $(ARGS)
 
 reproduce: ## run the fixed computations on every architecture there is, and compare their digests

@@ -99,6 +99,9 @@ fn words(model: &ModelSpec) -> String {
         ModelKind::CnnFedavg => "FedAvg's CNN".to_owned(),
         ModelKind::CnnFlower => "Flower's CNN".to_owned(),
         ModelKind::Resnet20 => "ResNet-20".to_owned(),
+        ModelKind::Gpt { layers, heads, width, .. } => {
+            format!("a transformer of {layers} blocks, {heads} heads and a width of {width}")
+        }
     };
     let [channels, height, width] = model.input;
     format!("{kind}, {channels}×{height}×{width} in, {} classes out", model.classes)

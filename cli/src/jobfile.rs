@@ -297,7 +297,7 @@ fn key_of(error: &SpecError) -> &'static str {
         SpecError::Quorum { .. } => "round.quorum",
         SpecError::FewShards { .. } => "round.workers",
         SpecError::ShardTwice { .. } => "data.shards",
-        SpecError::JudgedByWorkers => "evaluation.by",
+        SpecError::JudgedByWorkers | SpecError::Sequences => "evaluation.by",
         SpecError::Weight { .. } => "round.examples_cap",
         SpecError::Price => "pay.price",
         _ => "name",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use models::data::csv::{self, CsvOptions};
 use models::data::{Dataset, idx, shard as shards};
+use models::infer::prompts::{self, Prompt};
 use models::infer::{Answer, decode_inputs, encode_inputs, read_answers, write_answers};
 use models::replay::TrainingTask;
 use models::replay::check::Check;
@@ -63,9 +64,18 @@ fn inputs(bytes: &[u8]) {
         assert!(values.len() as u64 <= ITEMS_MAX * model().input_len() as u64);
         assert!(values.iter().all(|value| value.is_finite()));
     }
+    if let Ok(read) = prompts::decode(&sequential(), bytes, ITEMS_MAX) {
+        assert!(read.len() as u64 <= ITEMS_MAX);
+        assert!((0..).zip(&read).all(|(at, prompt)| prompt.check(&sequential(), at).is_ok()));
+        let again = prompts::encode(&read).expect("what was read can be written");
+        assert_eq!(prompts::decode(&sequential(), &again, ITEMS_MAX).expect("and read again"), read);
+    }
 }
 
 fn answers(bytes: &[u8]) {
+    if let Ok(followed) = prompts::read(&sequential(), 7, 2, bytes) {
+        assert!(followed.len() == 2 && followed.iter().flatten().all(|&token| token < 9));
+    }
     if let Ok(answers) = read_answers(7, 2, 3, bytes) {
         assert!(answers.len() == 2 && answers.iter().all(|answer| answer.label < 3));
     }
@@ -98,6 +108,12 @@ fn shard(bytes: &[u8]) {
         let again = shards::encode(&data).expect("what was read can be written");
         assert_eq!(shards::parse(&model(), &stated, &again).expect("and read again"), data);
     }
+    if let Ok(data) = shards::parse(&sequential(), &stated, blob) {
+        assert_eq!((data.len(), data.tokens().len()), (usize::from(*examples), 5 * data.len()));
+        assert!(data.tokens().iter().chain(data.labels()).all(|&token| token < 9));
+        let again = shards::encode(&data).expect("what was read can be written");
+        assert_eq!(shards::parse(&sequential(), &stated, &again).expect("and read again"), data);
+    }
 }
 
 /// The bytes as they are, and with the checksum that they ask for. What is read can be checked, to some end.
@@ -119,6 +135,11 @@ fn model() -> ModelSpec {
     ModelSpec { kind: ModelKind::Logistic, input: [1, 2, 2], classes: 3 }
 }
 
+fn sequential() -> ModelSpec {
+    let kind = ModelKind::Gpt { layers: 1, heads: 2, width: 4, dropout: 100 };
+    ModelSpec { kind, input: [1, 1, 5], classes: 9 }
+}
+
 fn update_samples() -> Vec<Vec<u8>> {
     let base = vec![0.0; PARAMETERS as usize];
     let trained: Vec<f32> = (0..PARAMETERS).map(|at| at as f32 * 0.25 - 2.0).collect();
@@ -131,12 +152,15 @@ fn weights_samples() -> Vec<Vec<u8>> {
 }
 
 fn inputs_samples() -> Vec<Vec<u8>> {
-    vec![encode_inputs(&[0.5; 12], [1, 2, 2]).expect("three whole examples")]
+    let prompt = |tokens: &[u32], wanted| Prompt { tokens: tokens.to_vec(), wanted };
+    let some = [prompt(&[1, 8, 2], 2), prompt(&[0], 1)];
+    let values = encode_inputs(&[0.5; 12], [1, 2, 2]).expect("three whole examples");
+    vec![values, prompts::encode(&some).expect("small")]
 }
 
 fn answers_samples() -> Vec<Vec<u8>> {
     let answer = |label| Answer { label, scores: vec![0.25, 0.5, 0.25] };
-    vec![write_answers(7, &[answer(1), answer(2)])]
+    vec![write_answers(7, &[answer(1), answer(2)]), prompts::write(7, &[vec![8, 0], vec![3]])]
 }
 
 fn data() -> Dataset {
@@ -155,7 +179,9 @@ fn idx_samples() -> Vec<Vec<u8>> {
 fn shard_samples() -> Vec<Vec<u8>> {
     let halves = Dataset::new(vec![0.5; 12], [1, 2, 2], vec![0, 2, 1]).expect("three whole examples");
     let blob = |data: &Dataset| shards::encode(data).expect("small");
-    [blob(&data()), blob(&halves)].map(|blob| [&[3][..], &blob].concat()).to_vec()
+    let sequences = Dataset::sequences(&[1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0], 5);
+    let sequences = sequences.expect("three whole rows");
+    [blob(&data()), blob(&halves), blob(&sequences)].map(|blob| [&[3][..], &blob].concat()).to_vec()
 }
 
 fn evidence_samples() -> Vec<Vec<u8>> {

@@ -34,7 +34,8 @@ pub fn usual_steps(spec: &ModelSpec, minibatch: u32) -> Result<u32, ModelError> 
 fn multiply_adds(program: &Program) -> u64 {
     let forward = &program.nodes()[..program.forward_nodes()];
     let each = forward.iter().map(|node| match node.op {
-        Op::Dense(shape) => (shape.inputs * shape.outputs) as u64,
+        Op::Dense(shape) => (shape.inputs * program.value(node.outputs[0]).size.of(1)) as u64,
+        Op::Attention(shape, positions) => (positions * positions * shape.width()) as u64,
         Op::ConvPool(shape) => {
             let (rows, columns) = shape.convolved();
             (shape.filters * shape.channels * shape.kernel * shape.kernel * rows * columns) as u64

@@ -73,6 +73,38 @@ pub enum ModelError {
         /// Shape of the model's input.
         want: [u32; 3],
     },
+    /// Sequences for a model of values, or values for one of sequences.
+    #[error("the examples are {got}, the model takes {want}")]
+    InputKind {
+        /// What they are.
+        got: &'static str,
+        /// What it takes.
+        want: &'static str,
+    },
+    /// A token that is not in the model's vocabulary.
+    #[error("sequence {at} has token {token}, the model has {vocabulary} tokens")]
+    Token {
+        /// Which sequence.
+        at: usize,
+        /// The token.
+        token: u32,
+        /// Tokens of the model.
+        vocabulary: u32,
+    },
+    /// A prompt that leaves no room for what is asked for, or that is nothing.
+    #[error(
+        "prompt {at} has {prompt} tokens and asks for {wanted}: each must be 1 or more, together at most {most}"
+    )]
+    Prompt {
+        /// Which prompt.
+        at: usize,
+        /// Tokens it has.
+        prompt: u64,
+        /// Tokens it asks for.
+        wanted: u64,
+        /// Tokens of the model's longest sequence.
+        most: u64,
+    },
     /// An example's label is not one of the model's classes.
     #[error("example {at} has label {label}, the model has {classes} classes")]
     Label {

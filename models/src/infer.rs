@@ -1,4 +1,11 @@
-//! Answers: a model held warm, inputs in, labels and scores out.
+//! Answers: a model held warm, inputs in, labels and scores out; or prompts in, tokens out.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `infer.rs` | [`Loaded`]: labels and scores, and their blobs |
+//! | [`generate`] | [`generate::Generator`]: the tokens that follow, greedily, from keys and values that are kept |
+//! | [`prompts`] | the blobs of prompts and of the tokens that follow |
+//! | [`task`] | [`task::Answering`]: whatever an inference task asks |
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +25,10 @@ use crate::kernels::softmax::softmax;
 use crate::train::check_data;
 use crate::weights::{HEADER_BYTES_MAX, Weights};
 use crate::zoo;
+
+pub mod generate;
+pub mod prompts;
+pub mod task;
 
 /// Inputs that go through a model together; an answer does not depend on it.
 pub const INFER_MINIBATCH: usize = 64;
@@ -63,8 +74,12 @@ impl Loaded {
         Self::on(weights, Machine::new(1))
     }
 
-    /// The same for any machine, to the same bits.
+    /// The same for any machine, to the same bits; refuses models of sequences.
     pub fn on(weights: &Weights, machine: Machine) -> Result<Self, ModelError> {
+        if weights.spec().kind.is_sequential() {
+            let (got, want) = ("values", "sequences of tokens");
+            return Err(ModelError::InputKind { got, want });
+        }
         let program = zoo::program(weights.spec(), 0)?;
         // No step is taken, so the optimiser does not matter.
         let none = Optimiser::Sgd { rate: 0.0, momentum: 0.0 };

@@ -10,6 +10,8 @@ use protocol::rng::Rng;
 use crate::data::Dataset;
 use crate::engine::{Batch, Node, Session};
 use crate::error::ModelError;
+use crate::infer::generate::Generator;
+use crate::infer::prompts::{self, Prompt};
 use crate::infer::{Loaded, write_answers};
 use crate::kernels::Machine;
 use crate::kernels::activation::{self, Activation};
@@ -43,6 +45,18 @@ pub fn lines(machine: &dyn Fn() -> Machine) -> Result<String, ModelError> {
         let answers = Loaded::on(&trained, machine())?.infer(examples(7, &spec)?.inputs())?;
         line(&format!("{name}.inference"), Digest::of(&write_answers(0, &answers)));
     }
+    let kind = ModelKind::Gpt { layers: 2, heads: 3, width: 24, dropout: 100 };
+    let spec = ModelSpec { kind, input: [1, 1, 19], classes: 21 };
+    let (trained, digest) = training(machine(), &spec)?;
+    line("gpt-by-sgd.training", digest);
+    let mut rng = Rng::new(13);
+    let mut prompt = |length, wanted| {
+        let tokens = (0..length).map(|_| rng.below(21) as u32).collect();
+        Prompt { tokens, wanted }
+    };
+    let asked: Vec<_> = (1..=10).map(|at| prompt(at, 9)).collect();
+    let followed = Generator::new(&trained, machine())?.generate(&asked)?;
+    line("gpt-by-sgd.generation", Digest::of(&prompts::write(0, &followed)));
     let [training, inference] = transformer(machine())?;
     line("gpt.training", training);
     line("gpt.inference", inference);
@@ -54,6 +68,11 @@ pub fn lines(machine: &dyn Fn() -> Machine) -> Result<String, ModelError> {
 
 fn examples(count: usize, spec: &ModelSpec) -> Result<Dataset, ModelError> {
     let mut rng = Rng::new(11);
+    if spec.kind.is_sequential() {
+        let tokens: Vec<u32> =
+            (0..count * (spec.input_len() + 1)).map(|_| rng.below(spec.classes.into()) as u32).collect();
+        return Ok(Dataset::sequences(&tokens, spec.input[2])?);
+    }
     let inputs = (0..count * spec.input_len()).map(|_| rng.unit() as f32 - 0.3).collect();
     let labels = (0..count).map(|_| rng.below(spec.classes.into()) as u32).collect();
     Ok(Dataset::new(inputs, spec.input, labels)?)
@@ -73,7 +92,7 @@ fn training(machine: Machine, spec: &ModelSpec) -> Result<(Weights, Digest), Mod
 
 /// Three AdamW steps of a small transformer on two sequences, then its logits.
 fn transformer(machine: Machine) -> Result<[Digest; 2], ModelError> {
-    let config = gpt::Config { vocabulary: 61, context: 40, layers: 2, heads: 3, width: 48 };
+    let config = gpt::Config { vocabulary: 61, context: 40, layers: 2, heads: 3, width: 48, dropout: 0 };
     let positions = 37;
     let optimiser = Optimiser::AdamW { rate: 3e-3, betas: [0.9, 0.95], epsilon: 1e-8, decay: 0.1 };
     let program = config.program(positions, optimiser.moments())?;

@@ -116,10 +116,24 @@ pub(crate) fn check_data(spec: &ModelSpec, data: &Dataset) -> Result<(), ModelEr
     if data.is_empty() {
         return Err(ModelError::NoExamples);
     }
+    if data.is_sequential() != spec.kind.is_sequential() {
+        let word = |sequential| if sequential { "sequences of tokens" } else { "values with labels" };
+        let (got, want) = (word(data.is_sequential()), word(spec.kind.is_sequential()));
+        return Err(ModelError::InputKind { got, want });
+    }
     if data.shape() != spec.input {
         return Err(ModelError::InputShape { got: data.shape(), want: spec.input });
     }
+    let vocabulary = spec.classes;
+    if let Some(at) = data.tokens().iter().position(|&token| token >= vocabulary) {
+        let token = data.tokens()[at];
+        return Err(ModelError::Token { at: at / data.input_len(), token, vocabulary });
+    }
     match data.labels().iter().position(|&label| label >= spec.classes) {
+        Some(at) if data.is_sequential() => {
+            let token = data.labels()[at];
+            Err(ModelError::Token { at: at / data.labels_each(), token, vocabulary })
+        }
         Some(at) => Err(ModelError::Label { at, label: data.labels()[at], classes: spec.classes }),
         None => Ok(()),
     }
@@ -139,9 +153,11 @@ fn check_params(params: &TrainParams) -> Result<(), ModelError> {
     Ok(())
 }
 
+mod minibatch;
 #[cfg(test)]
 mod tests;
 mod training;
 
+pub(crate) use minibatch::Minibatch;
 pub(crate) use training::optimiser;
 pub use training::{State, Training, chosen, steps};

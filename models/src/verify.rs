@@ -10,15 +10,13 @@ use protocol::job::{InferTask, ModelSpec, ShardBlob, TrainTask};
 use crate::aggregate::{Accumulator, AggregateError};
 use crate::data::{Dataset, shard};
 use crate::error::ModelError;
-use crate::infer::{Loaded, decode_inputs, write_answers};
+use crate::infer::task::Answering;
+use crate::infer::{Loaded, write_answers};
 use crate::kernels::Machine;
 use crate::train::{Control, Progress, TrainParams, train, train_on};
 use crate::update::{self, HEADER_BYTES};
 use crate::weights::Weights;
 use crate::zoo;
-
-/// Items answered between two reports.
-const ITEMS_AT_ONCE: usize = 256;
 
 /// What a second run says about a first one's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,19 +64,11 @@ pub fn answer_again(
     input: &[u8],
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<u8>, ModelError> {
-    let model = Loaded::on(&Weights::parse(&task.model, weights)?, machine)?;
-    let inputs = decode_inputs(&task.model, input, task.items.into())?;
-    let each = task.model.input_len();
-    if inputs.len() != each * task.items as usize {
-        return Err(ModelError::InputLength { got: inputs.len(), each });
-    }
-    let mut answers = Vec::new();
-    for (at, some) in inputs.chunks(each * ITEMS_AT_ONCE).enumerate() {
-        let first = (at * ITEMS_AT_ONCE) as u64;
-        answers.extend(write_answers(task.first_item.saturating_add(first), &model.infer(some)?));
-        progress(first + (some.len() / each) as u64);
-    }
-    Ok(answers)
+    let mut model = Answering::new(&Weights::parse(&task.model, weights)?, machine)?;
+    model.answer(task.first_item, task.items, input, &mut |done| {
+        progress(done);
+        Control::Continue
+    })
 }
 
 /// A round's model, made again: updates folded one after another into the weights that they are changes of.
@@ -261,7 +251,7 @@ mod tests {
         let (machine, file) = (Machine::new(2), weights.to_bytes());
         let answers = answer_again(machine, &task, &file, &blob, &mut |done| told.push(done)).unwrap();
         assert_eq!(inference(&weights, &inputs, 5, &answers).unwrap(), Verdict::Same);
-        assert_eq!(told, [256, 300]);
+        assert_eq!(told, [0, 256]);
         let short = InferTask { items: 301, ..task };
         assert!(answer_again(Machine::new(1), &short, &file, &blob, &mut |_| ()).is_err());
     }

@@ -16,6 +16,12 @@ pub const REASON_CHARS_MAX: usize = 300;
 /// Data tags a worker may state, a job may ask for.
 pub const TAGS_MAX: usize = 32;
 
+/// Blocks of a transformer.
+pub const BLOCKS_MAX: u32 = 64;
+/// Of 1,000 values, how many a dropout may drop.
+pub const DROPOUT_MAX: u32 = 900;
+/// Tokens of a transformer's sequence: its attention holds scores of every pair.
+pub const POSITIONS_MAX: u32 = 2_048;
 /// Hidden layers of an MLP.
 pub const HIDDEN_LAYERS_MAX: usize = 16;
 /// Width of any layer, height and width of an input, classes.

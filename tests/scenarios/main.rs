@@ -25,6 +25,7 @@ mod reorganisations;
 mod staked;
 mod stakes;
 mod strangers;
+mod text;
 mod tidy;
 mod twins;
 mod verify;

@@ -322,7 +322,7 @@ mod tests {
             ("\n[take]\nhours = \"25:00-06:00+00:00\"\n", "line 3", "22:00-06:00+01:00"),
             ("memory_limit = \"lots\"\n", "line 1", "512MB"),
             ("payout = \"0x12\"\n", "line 1", "40 hexadecimal characters"),
-            ("[take]\nmodels = [\"gpt\"]\n", "line 2", "unknown variant `gpt`"),
+            ("[take]\nmodels = [\"gpt9\"]\n", "line 2", "unknown variant `gpt9`"),
             ("[take]\nprice_per_update_min = \"-1\"\n", "line 2", "-1"),
             ("[[data]]\ntag = \"a b\"\npath = \"x\"\n", "line 2", "not a name"),
         ];

@@ -233,7 +233,8 @@ pub struct Infer {
     /// The training job that says what architecture a safetensors file is for
     #[arg(long, value_name = "JOB")]
     pub job: Option<JobRef>,
-    /// The examples: a CSV file with a header and one column a value (0 to 255), or IDX images, plain or gz
+    /// The examples: a CSV file with a header and one column a value (0 to 255), or IDX images, plain or gz; for a gpt,
+    /// a text with one prompt a line
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
     /// The CSV column that holds the right answer; it is not sent, and the accuracy is shown at the end
@@ -248,6 +249,10 @@ pub struct Infer {
     /// Answer only the first N examples
     #[arg(long, value_name = "N")]
     pub first: Option<u64>,
+    /// Bytes that are to follow each prompt, if the model is a gpt
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub follow: u32,
     /// Where the answers go, as JSON lines
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,

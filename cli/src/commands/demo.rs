@@ -13,7 +13,7 @@ use self::gas::GasMeter;
 use self::report::{DemoReport, Earning};
 use super::audit::{self, AuditReport};
 use super::claim::{Claimed, Claims};
-use super::infer::{self, Answered, Asked, Cut, Examples};
+use super::infer::{self, Answered, Asked, Cut, Examples, Items};
 use super::job::submit;
 use crate::args::NetworkArgs;
 use crate::args::job::JobRef;
@@ -150,11 +150,11 @@ impl<'a> Stage<'a> {
         let held_out = find_data(self.args.shape.data_dir.as_deref())?.held_out()?;
         let first: Vec<u32> = (0..self.args.digits.min(held_out.len() as u32)).collect();
         let digits = held_out.subset(&first);
-        let examples = Examples {
+        let items = Items::Examples(Examples {
             labels: Some(digits.labels().to_vec()),
             each: digits.input_len(),
             inputs: digits.into_inputs(),
-        };
+        });
         let model = self.client.spec(trained.spec).await?.model().clone();
         let price = protocol::amount::Amount::units(DIGIT_UNITS);
         let group = self.args.digits.div_ceil(DIGITS_PER_TASK);
@@ -162,7 +162,7 @@ impl<'a> Stage<'a> {
         let cut = Cut { price, per_task, group, deadline_ms, stake: None, check_bps };
         let requester = Requester { client: &self.client, key: &self.key, network: &self.network };
         let asked = Asked { model, weights, blob: None };
-        infer::answer(&requester, asked, &examples, cut, &self.dir.join("answers.jsonl"), true, out).await
+        infer::answer(&requester, asked, &items, cut, &self.dir.join("answers.jsonl"), true, out).await
     }
 
     async fn wait_until_final(&self, job: JobRef, out: &Output) -> anyhow::Result<JobStatus> {

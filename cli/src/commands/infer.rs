@@ -1,11 +1,11 @@
 //! `fedroll infer`: a file in, one answer a line out, paid by the item.
 
 mod input;
+mod items;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use models::infer::{Answer, encode_inputs, read_answers, write_answers};
 use models::weights::Weights;
 use protocol::amount::Amount;
 use protocol::api::{JobStatus, text};
@@ -17,6 +17,7 @@ use protocol::limits::{BLOB_BYTES_MAX, INPUT_BLOBS_MAX};
 use serde::Serialize;
 
 pub use self::input::Examples;
+pub use self::items::Items;
 use crate::args::job::{Infer, JobRef};
 use crate::client::Client;
 use crate::error::CliError;
@@ -99,7 +100,7 @@ pub async fn run(args: &Infer, out: &Output) -> anyhow::Result<ExitStatus> {
     let (client, network) = network::coordinator(&args.pay.coordinator)?;
     let key = network.key(&args.pay.key)?;
     let asked = asked(args, &client).await?;
-    let examples = Examples::read(args, asked.model.input)?;
+    let items = Items::read(args, &asked.model)?;
     let stake = match args.stake {
         None => None,
         Some(stake) => Some(StakeTerms {
@@ -111,22 +112,22 @@ pub async fn run(args: &Infer, out: &Output) -> anyhow::Result<ExitStatus> {
     let (per_task, group, check_bps) = (args.per_task, args.group, args.check_bps);
     let cut = Cut { price, per_task, group, deadline_ms, stake, check_bps };
     let requester = Requester { client: &client, key: &key, network: &network };
-    let answered = answer(&requester, asked, &examples, cut, &args.output, args.pay.yes, out).await?;
+    let answered = answer(&requester, asked, &items, cut, &args.output, args.pay.yes, out).await?;
     out.answer(&answered)
 }
 
-/// Lets the workers answer `examples`, and writes the answers in their order.
+/// Lets the workers answer `items`, and writes the answers in their order.
 pub async fn answer(
     requester: &Requester<'_>,
     asked: Asked,
-    examples: &Examples,
+    items: &Items,
     cut: Cut,
     output: &Path,
     yes: bool,
     out: &Output,
 ) -> anyhow::Result<Answered> {
     let model = asked.model.clone();
-    let order = order(asked, examples, cut)?;
+    let order = order(asked, items, cut)?;
     let spec = order.spec.clone();
     // Before money is spent: a place where the answers can go.
     let draft = Draft::new(output)?;
@@ -140,8 +141,8 @@ pub async fn answer(
         let what = format!("job {job} has {}: {}", follow::phase_word(status.phase), status.why);
         return Err(CliError::Mismatch { what, fix: "fedroll job logs shows what happened to it" }.into());
     }
-    let right = collect(requester.client, &spec, &model, &status, examples, draft).await?;
-    let items = examples.len() as u64;
+    let right = collect(requester.client, &spec, &model, &status, items, draft).await?;
+    let items = items.len() as u64;
     Ok(Answered {
         job: placed.job,
         items,
@@ -175,20 +176,17 @@ async fn asked(args: &Infer, client: &Client) -> anyhow::Result<Asked> {
     Ok(Asked { model, weights: Digest::of(&blob), blob: Some(blob) })
 }
 
-fn order(asked: Asked, examples: &Examples, cut: Cut) -> anyhow::Result<Order> {
-    let tasks = examples.len().div_ceil(cut.per_task as usize);
+fn order(asked: Asked, items: &Items, cut: Cut) -> anyhow::Result<Order> {
+    let tasks = items.len().div_ceil(cut.per_task as usize);
     if tasks > INPUT_BLOBS_MAX {
-        let least = examples.len().div_ceil(INPUT_BLOBS_MAX);
+        let least = items.len().div_ceil(INPUT_BLOBS_MAX);
         let text =
             format!("{tasks} tasks are over the limit of {INPUT_BLOBS_MAX}: --per-task {least} or more");
         return Err(CliError::Input(text).into());
     }
     let (mut blobs, mut inputs) = (BTreeMap::new(), Vec::with_capacity(tasks));
-    for part in examples.inputs.chunks(cut.per_task as usize * asked.model.input_len()) {
-        let blob = encode_inputs(part, asked.model.input)?;
+    for (items, blob) in items.blobs(&asked.model, cut.per_task)? {
         let digest = Digest::of(&blob);
-        let items =
-            u32::try_from(part.len() / asked.model.input_len()).expect("a task has at most per_task items");
         inputs.push(InputBlob { digest, items });
         blobs.insert(digest, Source::Memory(blob));
     }
@@ -231,7 +229,7 @@ async fn collect(
     spec: &JobSpec,
     model: &ModelSpec,
     status: &JobStatus,
-    examples: &Examples,
+    items: &Items,
     mut draft: Draft,
 ) -> anyhow::Result<Option<u64>> {
     let Work::Infer(infer) = &spec.work else { unreachable!("order() makes inference specs") };
@@ -242,15 +240,11 @@ async fn collect(
     let (mut first, mut right) = (0u64, 0u64);
     for (digest, input) in status.answers.iter().zip(&infer.inputs) {
         let bytes = client.blob(*digest).await?;
-        let answers: Vec<Answer> = read_answers(first, input.items as usize, model.classes, &bytes)?;
-        draft.write(&write_answers(first, &answers))?;
-        if let Some(labels) = &examples.labels {
-            let labels = &labels[first as usize..];
-            right +=
-                answers.iter().zip(labels).filter(|(answer, label)| answer.label == **label).count() as u64;
-        }
+        let (lines, found) = items.lines(model, first, input.items as usize, &bytes)?;
+        draft.write(&lines)?;
+        right += found;
         first += u64::from(input.items);
     }
     draft.publish()?;
-    Ok(examples.labels.is_some().then_some(right))
+    Ok(items.are_labelled().then_some(right))
 }

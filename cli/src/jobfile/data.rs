@@ -4,7 +4,7 @@ use std::path::Path;
 
 use models::data::csv::{self, CsvOptions};
 use models::data::split::{Scheme, split};
-use models::data::{Dataset, idx, shard};
+use models::data::{Dataset, idx, shard, text};
 use models::error::ModelError;
 use protocol::hash::Digest;
 use protocol::job::{ModelSpec, ShardBlob, TrainData};
@@ -98,6 +98,13 @@ impl Reader<'_> {
 
     /// All examples, of the model's shape and classes.
     fn examples(&self, file: &FileData, model: &ModelSpec) -> Result<Dataset, JobFileError> {
+        if let (Some(named), None, None, None) = (&file.text, &file.images, &file.labels, &file.csv) {
+            return self.text(file, named, model);
+        }
+        if file.text.is_some() || model.kind.is_sequential() {
+            let why = "a gpt takes text = \"…\", the other models images and labels, or csv".to_owned();
+            return Err(self.wrong("data", why));
+        }
         let (key, named, data) = match (&file.images, &file.labels, &file.csv) {
             (Some(images), Some(labels), None) => {
                 if file.divisor.is_some() {
@@ -128,6 +135,21 @@ impl Reader<'_> {
             return Err(self.bad_file(key, named, &why));
         }
         Ok(data)
+    }
+
+    /// Sequences of a text's bytes, as long as the model's.
+    fn text(&self, file: &FileData, named: &Path, model: &ModelSpec) -> Result<Dataset, JobFileError> {
+        let key = "data.text";
+        if !model.kind.is_sequential() || model.classes < text::BYTES {
+            let why = "text is for kind = \"gpt\" with classes = 256: each byte is a token".to_owned();
+            return Err(self.wrong(key, why));
+        }
+        if file.divisor.is_some() || file.split != FileSplit::Iid {
+            let why = "text has no labels to split by, and no divisor".to_owned();
+            return Err(self.wrong(key, why));
+        }
+        let bytes = self.bytes(key, named)?;
+        text::sequences(&bytes, model.input[2]).map_err(|error| self.bad_file(key, named, &error))
     }
 
     fn bytes(&self, key: &str, named: &Path) -> Result<Vec<u8>, JobFileError> {

@@ -42,6 +42,10 @@ pub struct FileModel {
     pub input: [u32; 3],
     pub classes: u32,
     pub hidden: Option<Vec<u32>>,
+    pub layers: Option<u32>,
+    pub heads: Option<u32>,
+    pub width: Option<u32>,
+    pub dropout: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -52,6 +56,7 @@ pub enum FileModelKind {
     CnnFedavg,
     CnnFlower,
     Resnet20,
+    Gpt,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,6 +87,7 @@ pub struct FileData {
     pub images: Option<PathBuf>,
     pub labels: Option<PathBuf>,
     pub csv: Option<PathBuf>,
+    pub text: Option<PathBuf>,
     pub divisor: Option<u32>,
     pub shards: u32,
     #[serde(default)]
@@ -182,6 +188,14 @@ type Wrong = (&'static str, String);
 impl FileModel {
     /// The model as a spec names it.
     pub fn into_spec(self) -> Result<ModelSpec, Wrong> {
+        let gpt = self.kind == FileModelKind::Gpt;
+        let sizes = [("model.layers", self.layers), ("model.heads", self.heads), ("model.width", self.width)];
+        if let Some((key, _)) = sizes.iter().find(|(_, size)| size.is_some() && !gpt) {
+            return Err((key, "only kind = \"gpt\" takes layers, heads and width".to_owned()));
+        }
+        if self.dropout.is_some() && !gpt {
+            return Err(("model.dropout", "only kind = \"gpt\" drops values".to_owned()));
+        }
         let kind = match (self.kind, self.hidden) {
             (FileModelKind::Mlp, Some(hidden)) => ModelKind::Mlp { hidden },
             (FileModelKind::Mlp, None) => {
@@ -194,6 +208,17 @@ impl FileModel {
             (FileModelKind::CnnFedavg, None) => ModelKind::CnnFedavg,
             (FileModelKind::CnnFlower, None) => ModelKind::CnnFlower,
             (FileModelKind::Resnet20, None) => ModelKind::Resnet20,
+            (FileModelKind::Gpt, None) => {
+                let [Some(layers), Some(heads), Some(width)] = sizes.map(|(_, size)| size) else {
+                    let why = "a gpt needs its sizes: layers = 2, heads = 4, width = 64";
+                    return Err(("model.kind", why.to_owned()));
+                };
+                let rate = self.dropout.unwrap_or(0.0);
+                if !(0.0..=0.9).contains(&rate) {
+                    return Err(("model.dropout", "a share of values to drop, from 0 to 0.9".to_owned()));
+                }
+                ModelKind::Gpt { layers, heads, width, dropout: (rate * 1e3).round() as u32 }
+            }
         };
         Ok(ModelSpec { kind, input: self.input, classes: self.classes })
     }

@@ -239,6 +239,47 @@ fn a_jobs_own_data_is_cut_into_shards_the_same_each_time() {
 }
 
 #[test]
+fn text_is_cut_into_shards_of_sequences() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("book"), "what follows from what is to be told. ".repeat(8)).unwrap();
+    let sizes = "kind = \"gpt\"\nlayers = 1\nheads = 2\nwidth = 8";
+    let gpt = JOB
+        .replace("[1, 28, 28]", "[1, 1, 16]")
+        .replace("classes = 10", "classes = 256")
+        .replace("kind = \"logistic\"", sizes)
+        .replace("data = \"mnist\"", "minibatch = 4")
+        .replace("workers = 4", "workers = 2");
+    let path = dir.path().join("job.toml");
+    let read = |text: &str, data: &str| Job::parse(&path, &format!("{text}\n[data]\n{data}"));
+    let data = "text = \"book\"\nshards = 2";
+    let job = read(&gpt, data).unwrap();
+    assert_eq!(job.spec.model().kind, ModelKind::Gpt { layers: 1, heads: 2, width: 8, dropout: 0 });
+    let Work::Train(train) = &job.spec.work else { panic!("a training job") };
+    assert_eq!(train.data.shards().iter().map(|shard| shard.examples).collect::<Vec<_>>(), [9, 9]);
+    let Source::Memory(blob) = &job.uploads[0].source else { panic!("shards are cut in memory") };
+    assert!(models::data::shard::parse(job.spec.model(), &train.data.shards()[0], blob).is_ok());
+    for (text, data, want) in [
+        (gpt.replace("layers = 1\n", ""), data, "a gpt needs its sizes"),
+        (gpt.replace("heads = 2", "heads = 3"), data, "model.width (beyond whole heads) is 2"),
+        (gpt.replace("[1, 1, 16]", "[1, 2, 8]"), data, "model.input (rows of sequences) is 2"),
+        (gpt.replace("[1, 1, 16]", "[1, 1, 2049]"), data, "book: 304 values"),
+        (gpt.replace("classes = 256", "classes = 255"), data, "with classes = 256"),
+        (gpt.clone(), "csv = \"book\"\nshards = 2", "a gpt takes text"),
+        (
+            gpt.clone(),
+            "text = \"book\"\nshards = 2\nsplit = \"labels\"\nlabels_each = 2",
+            "no labels to split by",
+        ),
+        (JOB.replace("data = \"mnist\"", "minibatch = 4"), data, "text is for kind"),
+        (JOB.replace("classes = 10", "classes = 10\nheads = 3"), data, "only kind = \"gpt\""),
+        (gpt.clone() + "\n[evaluation]\nby = \"workers\"", data, "evaluation.by = \"none\""),
+    ] {
+        let message = read(&text, data).unwrap_err().to_string();
+        assert!(message.contains(want), "want {want}\n got {message}");
+    }
+}
+
+#[test]
 fn commitments_are_as_far_apart_as_the_model_wants_unless_the_file_says_otherwise() {
     let steps = |text: &str| match Job::parse(Path::new("job.toml"), text).unwrap().spec.work.clone() {
         Work::Train(train) => train.checkpoint_steps,

@@ -216,7 +216,7 @@ impl Coordinator {
                 let at = job.input_of(task).ok_or("you do not have this task")?;
                 let first_item = infer.inputs[..at].iter().map(|blob| u64::from(blob.items)).sum();
                 ExpectedResult::Answers {
-                    classes: infer.model.classes,
+                    model: infer.model.clone(),
                     first_item,
                     items: infer.inputs[at].items,
                 }
@@ -257,8 +257,8 @@ pub enum ExpectedResult {
     },
     /// One JSON line an item.
     Answers {
-        /// Scores in each.
-        classes: u32,
+        /// The model.
+        model: protocol::job::ModelSpec,
         /// The first item's index.
         first_item: u64,
         /// How many.

@@ -29,8 +29,6 @@ use crate::core::{Event, ExpectedResult};
 const OUTGOING_MAX: usize = 256;
 /// How long a connection may take to say hello.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
-/// Bytes of an answers blob for each item, scores and all, beyond 24 for each class.
-const ANSWER_BYTES: u64 = 256;
 /// Bytes of the model kept in memory to be handed out.
 const HOT_BLOB_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
@@ -395,8 +393,8 @@ fn inspector(expected: &ExpectedResult) -> Result<(u64, ResultCheck), Reason> {
             let bytes = models::update::update_bytes(parameters);
             Ok((bytes, ResultCheck::Update(Some(UpdateCheck::new(parameters, *scale_bits)))))
         }
-        ExpectedResult::Answers { classes, items, .. } => {
-            Ok((u64::from(*items) * (ANSWER_BYTES + 24 * u64::from(*classes)), ResultCheck::Answers))
+        ExpectedResult::Answers { model, items, .. } => {
+            Ok((models::infer::task::answers_bytes_max(model, *items), ResultCheck::Answers))
         }
     }
 }
@@ -460,11 +458,10 @@ fn check_stored(
             std::io::Read::read_exact(&mut file, &mut head).map_err(|error| say(&error))?;
             UpdateCheck::new(parameters, *scale_bits).push(&head).map_err(|error| say(&error))
         }
-        ExpectedResult::Answers { classes, first_item, items } => {
-            let most = u64::from(*items) * (ANSWER_BYTES + 24 * u64::from(*classes));
+        ExpectedResult::Answers { model, first_item, items } => {
+            let most = models::infer::task::answers_bytes_max(model, *items);
             let bytes = blobs.read(&receipt.result, most).map_err(|error| say(&error))?;
-            models::infer::read_answers(*first_item, *items as usize, *classes, &bytes)
-                .map(|_| ())
+            models::infer::task::check_answers(model, *first_item, *items as usize, &bytes)
                 .map_err(|error| say(&error))
         }
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use csv::{Reader, ReaderBuilder, StringRecord};
 
-use super::{CsvProblem, DataError, Dataset, VALUES_MAX, values_each};
+use super::dataset::values_each;
+use super::{CsvProblem, DataError, Dataset, VALUES_MAX};
 
 /// Bytes of one CSV file.
 pub const CSV_BYTES_MAX: u64 = 1 << 33;

@@ -1,22 +1,16 @@
 //! Examples: loaders, and how a set is cut into shards, and what a shard's blob looks like.
 
 pub mod csv;
+mod dataset;
 pub mod idx;
 pub mod shard;
 pub mod split;
+pub mod text;
+
+pub use dataset::Dataset;
 
 /// Values (inputs of all examples together) that one data set may hold: 4 GiB of `f32`.
 pub const VALUES_MAX: u64 = 1 << 30;
-
-/// Labelled examples, one flat row of `f32` each.
-///
-/// Image bytes are scaled to [0, 1] by 1/255 and not normalised any further.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dataset {
-    inputs: Vec<f32>,
-    shape: [u32; 3],
-    labels: Vec<u32>,
-}
 
 /// Why data was refused.
 #[derive(Debug, thiserror::Error)]
@@ -182,144 +176,4 @@ pub enum CsvProblem {
     /// There are no rows.
     #[error("the file has no examples")]
     Empty,
-}
-
-impl Dataset {
-    /// Examples of `shape` (channels, height, width), one after another in `inputs`, with a label each.
-    ///
-    /// Refuses shapes with a zero side, counts that do not pair up, more than [`VALUES_MAX`] values, and values
-    /// that are not finite.
-    pub fn new(inputs: Vec<f32>, shape: [u32; 3], labels: Vec<u32>) -> Result<Self, DataError> {
-        let values = inputs.len() as u64;
-        let each = values_each(shape).filter(|&each| each > 0 && values.is_multiple_of(each));
-        let each = each.ok_or(DataError::Shape { values, shape })?;
-        if values > VALUES_MAX {
-            return Err(DataError::TooLarge { what: "examples", got: values, limit: VALUES_MAX });
-        }
-        if values / each != labels.len() as u64 {
-            return Err(DataError::Count { examples: values / each, labels: labels.len() as u64 });
-        }
-        if let Some(at) = inputs.iter().position(|value| !value.is_finite()) {
-            return Err(DataError::NotFinite { at: at / each as usize });
-        }
-        Ok(Self { inputs, shape, labels })
-    }
-
-    /// Number of examples.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// One example's channels, height, width.
-    pub fn shape(&self) -> [u32; 3] {
-        self.shape
-    }
-
-    /// Values in one example.
-    pub fn input_len(&self) -> usize {
-        self.shape.iter().map(|&side| side as usize).product()
-    }
-
-    /// All inputs, example after example.
-    pub fn inputs(&self) -> &[f32] {
-        &self.inputs
-    }
-
-    /// The inputs, for whoever needs to own them.
-    pub fn into_inputs(self) -> Vec<f32> {
-        self.inputs
-    }
-
-    /// The values of example `at`.
-    ///
-    /// # Panics
-    /// If there is no such example.
-    pub fn input(&self, at: usize) -> &[f32] {
-        let each = self.input_len();
-        &self.inputs[at * each..][..each]
-    }
-
-    /// All labels.
-    pub fn labels(&self) -> &[u32] {
-        &self.labels
-    }
-
-    /// One more than the largest label; 0 if there are no examples.
-    pub fn classes(&self) -> u32 {
-        self.labels.iter().max().map_or(0, |&label| label.saturating_add(1))
-    }
-
-    /// The examples at these positions, in this order.
-    ///
-    /// # Panics
-    /// If a position is not in the set.
-    pub fn subset(&self, positions: &[u32]) -> Self {
-        let each = self.input_len();
-        let mut inputs = Vec::with_capacity(positions.len() * each);
-        for &at in positions {
-            inputs.extend_from_slice(self.input(at as usize));
-        }
-        let labels = positions.iter().map(|&at| self.labels[at as usize]).collect();
-        Self { inputs, shape: self.shape, labels }
-    }
-
-    /// Takes every `nth` example out, into a set of its own: the last of each run of `nth`, so that sorted examples are
-    /// divided evenly; of fewer, the last one, and none of a single one. The rest moves together in place.
-    pub fn hold_out(mut self, nth: usize) -> (Self, Self) {
-        let (each, count) = (self.input_len(), self.len());
-        let nth = nth.min(count).max(2);
-        let mut held =
-            Self { inputs: Vec::with_capacity(count / nth * each), shape: self.shape, labels: vec![] };
-        let mut kept = 0;
-        for at in 0..count {
-            if at % nth == nth - 1 {
-                held.inputs.extend_from_slice(&self.inputs[at * each..][..each]);
-                held.labels.push(self.labels[at]);
-            } else {
-                self.inputs.copy_within(at * each..(at + 1) * each, kept * each);
-                self.labels[kept] = self.labels[at];
-                kept += 1;
-            }
-        }
-        self.inputs.truncate(kept * each);
-        self.labels.truncate(kept);
-        (self, held)
-    }
-}
-
-fn values_each(shape: [u32; 3]) -> Option<u64> {
-    shape.iter().try_fold(1u64, |all, &side| all.checked_mul(side.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counted(count: u32) -> Dataset {
-        let inputs = (0..2 * count).map(|value| value as f32).collect();
-        Dataset::new(inputs, [1, 1, 2], (0..count).collect()).unwrap()
-    }
-
-    #[test]
-    fn every_tenth_example_is_held_out_and_the_rest_stay_in_order() {
-        let (kept, held) = counted(25).hold_out(10);
-        assert_eq!(held.labels(), [9, 19]);
-        assert_eq!(held.inputs(), [18.0, 19.0, 38.0, 39.0]);
-        assert_eq!(kept.len(), 23);
-        assert_eq!((kept.labels()[8], kept.labels()[9], kept.labels()[22]), (8, 10, 24));
-        assert_eq!(kept.input(9), [20.0, 21.0]);
-    }
-
-    #[test]
-    fn of_few_examples_one_is_held_out_and_of_one_none() {
-        for (count, kept, held) in [(1, 1, 0), (2, 1, 1), (9, 8, 1), (10, 9, 1)] {
-            let parts = counted(count).hold_out(10);
-            assert_eq!((parts.0.len(), parts.1.len()), (kept, held), "{count}");
-        }
-    }
 }

@@ -1,7 +1,8 @@
-//! A shard: some labelled examples in one blob, which a job brings and its workers fetch.
+//! A shard: some examples in one blob, which a job brings and its workers fetch.
 //!
-//! Safetensors with two tensors: `label`, U32 of [n], and `input` of [n, channels, height, width], either U8 (a byte b
-//! stands for b/255, as in IDX files) or F32, as it is.
+//! Labelled values: safetensors with two tensors: `label`, U32 of [n], and `input` of [n, channels, height, width],
+//! either U8 (a byte b stands for b/255, as in IDX files) or F32, as it is. Sequences: one tensor, `tokens`, of
+//! [n, positions + 1], U8, U16 or U32: of each row all but the last are the input, all but the first the labels.
 
 use protocol::job::{ModelSpec, ShardBlob};
 use safetensors::tensor::TensorView;
@@ -14,10 +15,17 @@ use crate::weights::HEADER_BYTES_MAX;
 
 const INPUT: &str = "input";
 const LABEL: &str = "label";
+const TOKENS: &str = "tokens";
 
-/// The blob of these examples: a byte a value if all are k/255, else four. Equal examples have equal bytes.
+/// The blob of these examples: a byte a value if all are k/255, else four; of sequences the fewest bytes a token that
+/// hold them all. Equal examples have equal bytes.
 pub fn encode(data: &Dataset) -> Result<Vec<u8>, DataError> {
     let failed = |error: safetensors::SafeTensorError| DataError::Shard(error.to_string());
+    if data.is_sequential() {
+        let (dtype, bytes) = token_bytes(data);
+        let view = TensorView::new(dtype, vec![data.len(), data.input_len() + 1], &bytes).map_err(failed)?;
+        return safetensors::serialize([(TOKENS, view)], None).map_err(failed);
+    }
     let bytes: Option<Vec<u8>> = data.inputs().iter().map(|&value| byte_of(value)).collect();
     let dtype = if bytes.is_some() { Dtype::U8 } else { Dtype::F32 };
     let floats = || data.inputs().iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -29,6 +37,21 @@ pub fn encode(data: &Dataset) -> Result<Vec<u8>, DataError> {
     safetensors::serialize([(LABEL, label), (INPUT, input)], None).map_err(failed)
 }
 
+/// The rows that sequences were made of, in the fewest bytes that hold them all.
+fn token_bytes(data: &Dataset) -> (Dtype, Vec<u8>) {
+    let each = data.input_len();
+    let rows = data.tokens().chunks_exact(each).zip(data.labels().chunks_exact(each));
+    let tokens: Vec<u32> =
+        rows.flat_map(|(inputs, labels)| inputs[..1].iter().chain(labels)).copied().collect();
+    match tokens.iter().max().map_or(0, |&most| most) {
+        0..=0xff => (Dtype::U8, tokens.iter().map(|&token| token as u8).collect()),
+        0x100..=0xffff => {
+            (Dtype::U16, tokens.iter().flat_map(|&token| (token as u16).to_le_bytes()).collect())
+        }
+        _ => (Dtype::U32, tokens.iter().flat_map(|token| token.to_le_bytes()).collect()),
+    }
+}
+
 /// The byte b with b/255 = `value`, if there is one.
 fn byte_of(value: f32) -> Option<u8> {
     let byte = (value * 255.0).round_ties_even() as u8;
@@ -38,6 +61,7 @@ fn byte_of(value: f32) -> Option<u8> {
 
 /// The most bytes that a shard of so many examples of a model can have.
 pub fn bytes_max(spec: &ModelSpec, examples: u32) -> u64 {
+    // A label, or the token after the last.
     let each = 4 * (spec.input_len() as u64 + 1);
     each.saturating_mul(examples.into()).saturating_add(HEADER_BYTES_MAX)
 }
@@ -51,13 +75,20 @@ pub fn parse(spec: &ModelSpec, stated: &ShardBlob, bytes: &[u8]) -> Result<Datas
         return Err(ModelError::Range { what: "shard's size in bytes", got, least: 0, most });
     }
     let file = SafeTensors::deserialize(bytes).map_err(|error| DataError::Shard(error.to_string()))?;
-    if let Some(name) = file.names().into_iter().find(|&name| name != INPUT && name != LABEL) {
+    let known = |name: &str| match spec.kind.is_sequential() {
+        true => name == TOKENS,
+        false => name == INPUT || name == LABEL,
+    };
+    if let Some(name) = file.names().into_iter().find(|&name| !known(name)) {
         let name: String = name.chars().take(100).collect();
         return Err(DataError::Shard(format!("there is a tensor '{name}' in it")).into());
     }
     let tensor = |name: &str| {
         file.tensor(name).map_err(|_| DataError::Shard(format!("there is no tensor '{name}' in it")))
     };
+    if spec.kind.is_sequential() {
+        return sequences(spec, stated, &tensor(TOKENS)?);
+    }
     let (input, label) = (tensor(INPUT)?, tensor(LABEL)?);
     let (&[count], Dtype::U32) = (label.shape(), label.dtype()) else {
         let got = format!("'{LABEL}' is {:?} {:?}, not U32 of [n]", label.dtype(), label.shape());
@@ -84,6 +115,31 @@ pub fn parse(spec: &ModelSpec, stated: &ShardBlob, bytes: &[u8]) -> Result<Datas
     };
     let labels = label.data().as_chunks::<4>().0.iter().map(|&four| u32::from_le_bytes(four)).collect();
     let data = Dataset::new(values, sides, labels)?;
+    check_data(spec, &data)?;
+    Ok(data)
+}
+
+fn sequences(spec: &ModelSpec, stated: &ShardBlob, tokens: &TensorView<'_>) -> Result<Dataset, ModelError> {
+    let positions = spec.input_len();
+    let &[count, row] = tokens.shape() else {
+        let got = format!("'{TOKENS}' is of {:?}, not of [n, positions + 1]", tokens.shape());
+        return Err(DataError::Shard(got).into());
+    };
+    if row != positions + 1 {
+        let got = [1, 1, u32::try_from(row.saturating_sub(1)).unwrap_or(u32::MAX)];
+        return Err(ModelError::InputShape { got, want: spec.input });
+    }
+    if count as u64 != u64::from(stated.examples) {
+        return Err(DataError::Stated { got: count as u64, want: stated.examples.into() }.into());
+    }
+    let bytes = tokens.data();
+    let values: Vec<u32> = match tokens.dtype() {
+        Dtype::U8 => bytes.iter().map(|&byte| byte.into()).collect(),
+        Dtype::U16 => bytes.as_chunks().0.iter().map(|&two| u16::from_le_bytes(two).into()).collect(),
+        Dtype::U32 => bytes.as_chunks().0.iter().map(|&four| u32::from_le_bytes(four)).collect(),
+        other => return Err(DataError::Shard(format!("'{TOKENS}' is {other:?}, not U8, U16 or U32")).into()),
+    };
+    let data = Dataset::sequences(&values, positions as u32)?;
     check_data(spec, &data)?;
     Ok(data)
 }
@@ -146,5 +202,41 @@ mod tests {
             blob
         };
         assert!(error(&spec(), 3, &wild).contains("not finite"));
+    }
+
+    fn of_sequences(vocabulary: u32) -> ModelSpec {
+        let kind = ModelKind::Gpt { layers: 1, heads: 1, width: 4, dropout: 0 };
+        ModelSpec { kind, input: [1, 1, 3], classes: vocabulary }
+    }
+
+    #[test]
+    fn sequences_come_back_in_as_few_bytes_a_token_as_hold_them() {
+        for (last, each) in [(255u32, 1), (256, 2), (65_535, 2)] {
+            let data = Dataset::sequences(&[1, 2, 3, 4, 5, 6, 7, last], 3).unwrap();
+            let blob = encode(&data).unwrap();
+            assert!((8 * each..8 * each + 128).contains(&blob.len()), "{}", blob.len());
+            assert_eq!(parse(&of_sequences(65_536), &stated(2), &blob).unwrap(), data);
+        }
+    }
+
+    #[test]
+    fn shards_that_are_no_sequences_of_the_model_are_refused() {
+        let spec = of_sequences(9);
+        let blob = |tokens: &[u32]| encode(&Dataset::sequences(tokens, 3).unwrap()).unwrap();
+        let error =
+            |count, blob: &[u8]| parse(&of_sequences(9), &stated(count), blob).unwrap_err().to_string();
+        assert!(parse(&spec, &stated(1), &blob(&[8, 0, 1, 2])).is_ok());
+        // The first token is in no label, the last in no input.
+        for wrong in [[9, 0, 1, 2], [0, 1, 2, 9]] {
+            assert_eq!(error(1, &blob(&wrong)), "sequence 0 has token 9, the model has 9 tokens");
+        }
+        assert_eq!(error(2, &blob(&[0; 4])), "the shard holds 1 examples, the job says 2");
+        let longer = encode(&Dataset::sequences(&[0; 5], 4).unwrap()).unwrap();
+        assert!(error(1, &longer).contains("[1, 1, 4]"));
+        assert!(error(3, &encode(&bytes()).unwrap()).contains("a tensor '"));
+        let text = parse(&self::spec(), &stated(1), &blob(&[0; 4])).unwrap_err().to_string();
+        assert!(text.contains("a tensor 'tokens'"), "{text}");
+        let floats = TensorView::new(Dtype::F32, vec![1, 4], &[0; 16]).unwrap();
+        assert!(error(1, &safetensors::serialize([(TOKENS, floats)], None).unwrap()).contains("F32"));
     }
 }

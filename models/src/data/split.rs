@@ -56,7 +56,9 @@ pub fn split(
     let least = least.max(1);
     let failed = || DataError::Split { examples: data.len(), workers, least, scheme: scheme.to_string() };
     let enough = u64::from(workers) * u64::from(least) <= data.len() as u64;
-    if workers == 0 || !enough || data.len() > u32::MAX as usize {
+    // A sequence has many labels: there is nothing to divide it by.
+    let divisible = scheme == Scheme::Iid || !data.is_sequential();
+    if workers == 0 || !enough || !divisible || data.len() > u32::MAX as usize {
         return Err(failed());
     }
     for draw in 0..REDRAWS_MAX {

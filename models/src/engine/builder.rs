@@ -7,6 +7,8 @@ use crate::kernels::conv::{self, ConvShape};
 use crate::kernels::conv2d::Conv2d;
 use crate::kernels::dense::DenseShape;
 use crate::kernels::norm::Norm;
+use crate::kernels::pooling::PoolShape;
+use crate::kernels::random::Keep;
 use crate::zoo::{Init, Parameter};
 
 /// Takes a model's operators in order. No memory is spent on the values themselves.
@@ -135,6 +137,33 @@ impl Builder {
         y
     }
 
+    /// The greatest of each window of each of `planes` planes.
+    pub fn max_pool(&mut self, name: &str, x: ValueId, planes: usize, shape: PoolShape) -> ValueId {
+        let (rows, columns) = shape.output();
+        let size = Size::Each(planes * rows * columns);
+        let y = self.value(name, size, Element::Float);
+        let places = self.value(&format!("{name}.places"), size, Element::Word);
+        self.node(name, Op::MaxPool(shape), vec![x], vec![y, places]);
+        y
+    }
+
+    /// The mean of each window of each of `planes` planes.
+    pub fn mean_pool(&mut self, name: &str, x: ValueId, planes: usize, shape: PoolShape) -> ValueId {
+        let (rows, columns) = shape.output();
+        let y = self.value(name, Size::Each(planes * rows * columns), Element::Float);
+        self.node(name, Op::MeanPool(shape), vec![x], vec![y]);
+        y
+    }
+
+    /// Drops values at random while training.
+    pub fn dropout(&mut self, name: &str, x: ValueId, keep: Keep) -> ValueId {
+        let y = self.value(name, self.values[x.at()].size, Element::Float);
+        let before = self.nodes.iter().filter(|node| matches!(node.op, Op::Dropout(..)));
+        let op = Op::Dropout(keep, before.count() as u32);
+        self.node(name, op, vec![x], vec![y]);
+        y
+    }
+
     /// The mean of each of `planes` planes.
     pub fn global_mean(&mut self, name: &str, x: ValueId, planes: usize, plane: usize) -> ValueId {
         let y = self.value(name, Size::Each(planes), Element::Float);
@@ -236,6 +265,9 @@ impl Builder {
             Op::Attention(shape, positions) => {
                 (Op::AttentionGradient(shape, positions), vec![x, dy], vec![x])
             }
+            Op::MaxPool(shape) => (Op::MaxPoolGradient(shape), vec![node.outputs[1], dy], vec![x]),
+            Op::MeanPool(shape) => (Op::MeanPoolGradient(shape), vec![dy], vec![x]),
+            Op::Dropout(keep, number) => (Op::Dropout(keep, number), vec![dy], vec![x]),
             Op::GlobalMean(plane) => (Op::GlobalMeanGradient(plane), vec![dy], vec![x]),
             op => unreachable!("{op:?} is no part of a forward pass"),
         };

@@ -2,6 +2,7 @@
 
 use super::Op;
 use crate::kernels::optimiser::{Optimiser, Stepped, accumulate};
+use crate::kernels::random::{Stream, dropout};
 use crate::kernels::{
     Machine, activation, attention, conv, conv_gradient, conv2d, dense, embedding, norm, pooling, softmax,
 };
@@ -23,6 +24,13 @@ impl Data {
     }
 
     pub(super) fn words(&self) -> &[u32] {
+        match self {
+            Self::Words(values) => values,
+            _ => unreachable!("the builder gives operators what they take"),
+        }
+    }
+
+    fn words_mut(&mut self) -> &mut [u32] {
         match self {
             Self::Words(values) => values,
             _ => unreachable!("the builder gives operators what they take"),
@@ -58,15 +66,22 @@ pub(super) enum Said {
     Stepped(Stepped),
 }
 
+/// What outputs follow from beside the inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Turn {
+    /// How weights are changed.
+    pub optimiser: Optimiser,
+    /// The optimiser's step, from 1; 0 in a forward pass alone, which drops nothing.
+    pub step: u64,
+    /// What is dropped derives from it.
+    pub seed: u64,
+}
+
+/// A part of the streams that say what is dropped.
+const DROPOUT: u64 = 0x0064_726f_7000;
+
 /// Runs one operator; outputs have their length, and anything may be in them (weights and moments what they were).
-pub(super) fn execute(
-    machine: &Machine,
-    op: Op,
-    optimiser: Optimiser,
-    step: u64,
-    inputs: &[&Data],
-    outputs: &mut [Data],
-) -> Said {
+pub(super) fn execute(machine: &Machine, op: Op, turn: Turn, inputs: &[&Data], outputs: &mut [Data]) -> Said {
     let read = |at: usize| inputs[at].floats();
     let [y, rest @ ..] = outputs else { unreachable!("every operator writes something") };
     match op {
@@ -126,6 +141,19 @@ pub(super) fn execute(
         Op::AttentionGradient(shape, positions) => {
             attention::backward(machine, shape, positions, read(0), read(1), y.floats_mut());
         }
+        Op::MaxPool(shape) => {
+            pooling::max_forward(machine, shape, read(0), y.floats_mut(), rest[0].words_mut());
+        }
+        Op::MaxPoolGradient(shape) => {
+            pooling::max_backward(machine, shape, inputs[0].words(), read(1), y.floats_mut());
+        }
+        Op::MeanPool(shape) => pooling::mean_forward(machine, shape, read(0), y.floats_mut()),
+        Op::MeanPoolGradient(shape) => pooling::mean_backward(machine, shape, read(0), y.floats_mut()),
+        Op::Dropout(..) if turn.step == 0 => y.floats_mut().copy_from_slice(read(0)),
+        Op::Dropout(keep, number) => {
+            let stream = Stream::new(&[turn.seed, DROPOUT, turn.step, number.into()]);
+            dropout(machine, &stream, keep, read(0), y.floats_mut());
+        }
         Op::GlobalMean(plane) => pooling::global_forward(machine, plane, read(0), y.floats_mut()),
         Op::GlobalMeanGradient(plane) => pooling::global_backward(plane, read(0), y.floats_mut()),
         Op::Loss(classes) => {
@@ -134,7 +162,7 @@ pub(super) fn execute(
         }
         Op::Step => {
             let (weight, moments) = (y.floats_mut(), rest[0].floats_mut());
-            return Said::Stepped(optimiser.step(machine, step, weight, read(0), moments));
+            return Said::Stepped(turn.optimiser.step(machine, turn.step, weight, read(0), moments));
         }
     }
     Said::Nothing

@@ -8,11 +8,13 @@
 
 mod builder;
 mod execute;
+mod memory;
 mod session;
 mod single;
 
 pub use builder::Builder;
-pub use session::{Batch, Session, Trace};
+pub use execute::Turn;
+pub use session::{Attend, Batch, Session, Trace};
 pub use single::{Made, Source, Unfit};
 
 use crate::kernels::activation::Activation;
@@ -21,6 +23,8 @@ use crate::kernels::conv::ConvShape;
 use crate::kernels::conv2d::Conv2d;
 use crate::kernels::dense::DenseShape;
 use crate::kernels::norm::Norm;
+use crate::kernels::pooling::PoolShape;
+use crate::kernels::random::Keep;
 use crate::zoo::Parameter;
 
 /// A value's number in its program.
@@ -111,6 +115,16 @@ pub enum Op {
     Attention(Attention, usize),
     /// qkv, dy → dqkv.
     AttentionGradient(Attention, usize),
+    /// x → y, places: the greatest of each window, and where in its plane it is.
+    MaxPool(PoolShape),
+    /// places, dy → dx.
+    MaxPoolGradient(PoolShape),
+    /// The mean of each window: x → y.
+    MeanPool(PoolShape),
+    /// dy → dx.
+    MeanPoolGradient(PoolShape),
+    /// Dropout number so many of the model, and its gradient: x → y, in a forward pass alone a copy.
+    Dropout(Keep, u32),
     /// The mean of each plane of so many values: x → y.
     GlobalMean(usize),
     /// dy → dx.
@@ -177,7 +191,7 @@ impl Program {
 
     /// Bytes of a session's values at its peak with so many examples in a step.
     pub fn memory_bytes(&self, examples: usize) -> u64 {
-        session::memory_bytes(self, examples)
+        memory::memory_bytes(self, examples)
     }
 
     /// For each value the last operator that touches it, if all up to `end` run.

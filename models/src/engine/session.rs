@@ -2,10 +2,12 @@
 
 use std::mem;
 
-use super::execute::{Data, Said, execute};
+use super::execute::{Data, Said, Turn, execute};
+use super::memory::Free;
 use super::{Element, Node, Op, Program, ValueId};
 use crate::error::ModelError;
 use crate::kernels::Machine;
+use crate::kernels::attention::Attention;
 use crate::kernels::environment;
 use crate::kernels::optimiser::{Optimiser, Stepped, all_finite};
 
@@ -22,6 +24,10 @@ pub enum Batch<'a> {
 /// its elements, little-endian; after the loss operator's outputs, as one more, the loss (`f64`).
 pub type Trace<'a> = &'a mut dyn FnMut(u64, &Node, usize, &[u8]);
 
+/// Called in place of each attention of a forward pass, in their order: its shape, the rows of queries, keys and
+/// values, and what to fill with the outputs.
+pub type Attend<'a> = &'a mut dyn FnMut(&Machine, Attention, &[f32], &mut [f32]);
+
 /// A program that runs.
 #[derive(Debug)]
 pub struct Session {
@@ -36,12 +42,7 @@ pub struct Session {
     /// Values that stay from one step to the next.
     kept: Vec<bool>,
     step: u64,
-}
-
-#[derive(Debug, Default)]
-struct Free {
-    floats: Vec<Vec<f32>>,
-    bytes: Vec<Vec<u8>>,
+    seed: u64,
 }
 
 impl Session {
@@ -96,7 +97,12 @@ impl Session {
         }
         program.inputs.iter().chain([&program.labels]).for_each(|id| kept[id.at()] = true);
         let last = [program.last_uses(program.nodes.len()), program.last_uses(program.forward)];
-        Ok(Self { program, machine, optimiser, data, free: Free::default(), last, kept, step })
+        Ok(Self { program, machine, optimiser, data, free: Free::default(), last, kept, step, seed: 0 })
+    }
+
+    /// The same with this seed, which what is dropped derives from; without it is 0.
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// The program.
@@ -154,7 +160,7 @@ impl Session {
         let id = self.program.labels;
         assert_eq!(labels.len(), self.program.values[id.at()].size.of(examples));
         load_words(&mut self.data[id.at()], labels);
-        self.run(self.program.nodes.len(), examples, trace)
+        self.run(self.program.nodes.len(), examples, trace, None)
     }
 
     /// The logits for a minibatch.
@@ -163,7 +169,18 @@ impl Session {
     /// If the inputs are not whole examples, or a token is out of range.
     pub fn infer(&mut self, inputs: &[Batch<'_>], trace: Option<Trace<'_>>) -> Result<&[f32], ModelError> {
         let examples = self.load(inputs);
-        self.run(self.program.forward, examples, trace)?;
+        self.run(self.program.forward, examples, trace, None)?;
+        Ok(self.logits())
+    }
+
+    /// The same with attention of the caller's: a program for one position answers for any number of positions of any
+    /// number of sequences, if the caller keeps what came before.
+    ///
+    /// # Panics
+    /// If the inputs are not whole examples, or a token is out of range.
+    pub fn infer_with(&mut self, inputs: &[Batch<'_>], attend: Attend<'_>) -> Result<&[f32], ModelError> {
+        let examples = self.load(inputs);
+        self.run(self.program.forward, examples, None, Some(attend))?;
         Ok(self.logits())
     }
 
@@ -197,9 +214,16 @@ impl Session {
         examples.unwrap_or(0)
     }
 
-    fn run(&mut self, end: usize, examples: usize, mut trace: Option<Trace<'_>>) -> Result<f64, ModelError> {
+    fn run(
+        &mut self,
+        end: usize,
+        examples: usize,
+        mut trace: Option<Trace<'_>>,
+        mut attend: Option<Attend<'_>>,
+    ) -> Result<f64, ModelError> {
         let whole = end == self.program.nodes.len();
         let (step, mut loss) = (if whole { self.step } else { 0 }, 0.0);
+        let turn = Turn { optimiser: self.optimiser, step, seed: self.seed };
         let mut outputs = Vec::new();
         for at in 0..end {
             let node = &self.program.nodes[at];
@@ -211,7 +235,13 @@ impl Session {
                 outputs.push(data);
             }
             let inputs: Vec<&Data> = node.inputs.iter().map(|id| &self.data[id.at()]).collect();
-            let said = execute(&self.machine, node.op, self.optimiser, self.step, &inputs, &mut outputs);
+            let said = match (&mut attend, node.op) {
+                (Some(attend), Op::Attention(shape, _)) => {
+                    attend(&self.machine, shape, inputs[0].floats(), outputs[0].floats_mut());
+                    Said::Nothing
+                }
+                _ => execute(&self.machine, node.op, turn, &inputs, &mut outputs),
+            };
             for (place, (&id, data)) in node.outputs.iter().zip(outputs.drain(..)).enumerate() {
                 if let Some(trace) = &mut trace {
                     trace(step, node, place, &to_bytes(&data));
@@ -280,38 +310,6 @@ impl Session {
     }
 }
 
-impl Free {
-    /// Makes room for `len` elements: with the smallest free piece that is large enough, or the largest.
-    fn take(&mut self, data: &mut Data, len: usize) {
-        match data {
-            Data::Floats(values) => fit(&mut self.floats, values, len),
-            Data::Bytes(values) => fit(&mut self.bytes, values, len),
-            Data::Words(_) => unreachable!("operators write no words"),
-        }
-    }
-
-    fn give(&mut self, data: &mut Data) {
-        match data {
-            Data::Floats(values) if values.capacity() > 0 => self.floats.push(mem::take(values)),
-            Data::Bytes(values) if values.capacity() > 0 => self.bytes.push(mem::take(values)),
-            _ => {}
-        }
-    }
-}
-
-fn fit<T: Copy + Default>(free: &mut Vec<Vec<T>>, values: &mut Vec<T>, len: usize) {
-    if values.capacity() < len {
-        // A piece of over twice the size is kept for a value of its own size.
-        let fitting =
-            free.iter().enumerate().filter(|(_, piece)| (len..=2 * len).contains(&piece.capacity()));
-        if let Some((at, _)) = fitting.min_by_key(|(_, piece)| piece.capacity()) {
-            *values = free.swap_remove(at);
-        }
-    }
-    // What is in it does not matter: only what it lacks is filled.
-    values.resize(len, T::default());
-}
-
 fn load_words(data: &mut Data, words: &[u32]) {
     let Data::Words(into) = data else { unreachable!("labels and tokens are words") };
     into.clear();
@@ -324,43 +322,4 @@ pub(super) fn to_bytes(data: &Data) -> Vec<u8> {
         Data::Bytes(values) => values.clone(),
         Data::Words(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     }
-}
-
-/// What a session's values take at its peak: what stays, and in each operator what is alive.
-pub(super) fn memory_bytes(program: &Program, examples: usize) -> u64 {
-    let bytes = |id: ValueId| {
-        let value = &program.values[id.at()];
-        let each: u64 = if value.element == Element::Byte { 1 } else { 4 };
-        match value.size {
-            super::Size::Fixed(len) => each.saturating_mul(len as u64),
-            super::Size::Each(len) => each.saturating_mul(len as u64).saturating_mul(examples as u64),
-        }
-    };
-    let ids = (0..program.values.len() as u32).map(ValueId);
-    let last = program.last_uses(program.nodes.len());
-    let mut first = vec![None; program.values.len()];
-    for (at, node) in program.nodes.iter().enumerate() {
-        node.outputs.iter().for_each(|id| first[id.at()] = first[id.at()].or(Some(at)));
-    }
-    let stays = |id: ValueId| {
-        let weight = program.parameters.iter().any(|(_, own)| *own == id) || program.moments.contains(&id);
-        weight || first[id.at()].is_none()
-    };
-    let mut changes = vec![0i128; program.nodes.len() + 1];
-    let mut kept = 0u64;
-    for id in ids {
-        match first[id.at()] {
-            Some(at) if !stays(id) => {
-                changes[at] += i128::from(bytes(id));
-                changes[last[id.at()] + 1] -= i128::from(bytes(id));
-            }
-            _ => kept = kept.saturating_add(bytes(id)),
-        }
-    }
-    let (mut alive, mut peak) = (0, 0);
-    for change in changes {
-        alive += change;
-        peak = peak.max(alive);
-    }
-    kept.saturating_add(u64::try_from(peak).unwrap_or(u64::MAX))
 }

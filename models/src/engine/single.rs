@@ -1,9 +1,8 @@
 //! One operator of the list, by itself: what a referee runs, on bytes that strangers sent.
 
-use super::execute::{Data, Said, execute};
+use super::execute::{Data, Said, Turn, execute};
 use super::{Element, Node, Op, Program, ValueId};
 use crate::kernels::conv::NONE;
-use crate::kernels::optimiser::Optimiser;
 use crate::kernels::{Machine, environment};
 
 /// Where a value of a step comes from.
@@ -116,7 +115,7 @@ impl Program {
         !counts || bytes.as_chunks().0.iter().all(|bytes| f32::from_le_bytes(*bytes).is_finite())
     }
 
-    /// Runs operator `at` of step `step` on a minibatch of so many examples. `read` gives the bytes of
+    /// Runs operator `at` of a step on a minibatch of so many examples. `read` gives the bytes of
     /// [`Program::reads`], which may be anything.
     ///
     /// # Panics
@@ -124,9 +123,8 @@ impl Program {
     pub fn run_one(
         &self,
         machine: &Machine,
-        optimiser: Optimiser,
+        turn: Turn,
         at: usize,
-        step: u64,
         examples: usize,
         read: &[&[u8]],
     ) -> Result<Made, Unfit> {
@@ -151,7 +149,7 @@ impl Program {
             outputs = node.outputs.iter().map(empty).collect();
         }
         let inputs: Vec<&Data> = given.iter().collect();
-        let said = execute(machine, node.op, optimiser, step, &inputs, &mut outputs);
+        let said = execute(machine, node.op, turn, &inputs, &mut outputs);
         let mut outputs: Vec<Vec<u8>> = outputs.iter().map(super::session::to_bytes).collect();
         if let Said::Loss(loss) = said {
             outputs.push(loss.to_le_bytes().to_vec());
@@ -181,6 +179,7 @@ impl Program {
             Op::Loss(classes) => (1, classes),
             Op::Embed(width) => (1, given[0].floats().len() / width),
             Op::EmbedGradient(width) => (0, self.values[node.outputs[0].at()].size.of(1) / width),
+            Op::MaxPoolGradient(shape) => (0, shape.height * shape.width),
             Op::ConvPoolGradient(_) => (2, usize::from(NONE) + 1),
             _ => return Ok(()),
         };

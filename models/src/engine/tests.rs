@@ -1,5 +1,7 @@
 //! The list's order, what a session shows of it, and what it says when numbers run away.
 
+mod pooling;
+
 use std::collections::BTreeSet;
 
 use protocol::job::{ModelKind, ModelSpec};
@@ -42,7 +44,7 @@ fn the_list_is_forward_loss_gradients_and_steps() {
             "fc2.weight.step",
         ]
     );
-    let config = gpt::Config { vocabulary: 7, context: 4, layers: 1, heads: 1, width: 2 };
+    let config = gpt::Config { vocabulary: 7, context: 4, layers: 1, heads: 1, width: 2, dropout: 0 };
     let program = config.program(4, 1).unwrap();
     // The last layer's table is the embedding's: its two gradients meet, the later user's first.
     let fan_in = program.nodes().iter().find(|node| node.name.starts_with("wte.weight.gradients")).unwrap();

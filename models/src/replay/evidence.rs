@@ -378,8 +378,9 @@ fn memory_bytes(task: &TrainingTask, file: u64) -> Result<u64, ModelError> {
     let [weights, moments] = values(task)?.map(|count| 4 * count as u64);
     let minibatch = task.examples.min(task.minibatch.into());
     let input = 4 * task.model.input_len() as u64;
-    // The labels, and the order of the examples.
-    let data = task.examples.saturating_mul(input + 8);
+    // The labels, one for each position of a sequence, and the order of the examples.
+    let labels = if task.model.kind.is_sequential() { input } else { 4 };
+    let data = task.examples.saturating_mul(input + labels + 4);
     let batch = minibatch.saturating_mul(input);
     let training = task.program()?.memory_bytes(minibatch as usize);
     let states = 3 * (weights + moments);

@@ -1,5 +1,7 @@
 //! What the leaves of a training's traces are digests of.
 
+use std::sync::OnceLock;
+
 use protocol::hash::{Digest, Keccak, Tag, tagged};
 use protocol::merkle::StaticTree;
 use serde::{Deserialize, Serialize};
@@ -45,9 +47,19 @@ pub enum Leaf {
 impl Leaf {
     /// The state of a training between two steps.
     pub fn state(training: &Training<'_>) -> Self {
-        let tensors = training.session().tensors();
-        let tensors =
-            tensors.flat_map(|(weights, moments)| [of_floats(weights), of_floats(moments)]).collect();
+        let session = training.session();
+        let values: Vec<&[f32]> =
+            session.tensors().flat_map(|(weights, moments)| [weights, moments]).collect();
+        // The largest first, so that no thread begins with it when the others are done.
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by_key(|&at| std::cmp::Reverse(values[at].len()));
+        let digests: Vec<OnceLock<Digest>> = values.iter().map(|_| OnceLock::new()).collect();
+        session.machine().pool.run(order.len(), &|task| {
+            let at = order[task];
+            digests[at].get_or_init(|| of_floats(values[at]));
+        });
+        let tensors = digests.into_iter().map(|digest| digest.into_inner().expect("every task has run"));
+        let tensors = tensors.collect();
         Self::State { step: training.step(), loss: training.loss().to_bits(), tensors }
     }
 

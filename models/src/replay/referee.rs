@@ -8,10 +8,10 @@ use super::leaf::Leaf;
 use super::party::outputs_of;
 use super::{Does, TrainingTask, does, operator_of, reads};
 use crate::data::Dataset;
-use crate::engine::{Program, Source};
+use crate::engine::{Program, Source, Turn};
 use crate::error::ModelError;
 use crate::kernels::Machine;
-use crate::train::{self, TrainParams};
+use crate::train::{self, Minibatch, TrainParams};
 use crate::update;
 use crate::weights::Weights;
 
@@ -127,7 +127,8 @@ impl<'a> Referee<'a> {
             values.push(read.value(at, digest)?);
         }
         let (optimiser, examples) = (train::optimiser(&self.task.params()), self.task.examples_of(number));
-        let made = self.program.run_one(&self.machine, optimiser, node, number, examples, &values);
+        let turn = Turn { optimiser, step: number, seed: self.task.seed };
+        let made = self.program.run_one(&self.machine, turn, node, examples, &values);
         Ok(made.ok().map(|made| match made.is_finite {
             true => outputs_of(&made.outputs),
             false => Leaf::Wild { step: number, operator: operator_of(node) },
@@ -205,8 +206,6 @@ impl Read<'_> {
 }
 
 /// The minibatch of a step: inputs and labels, little-endian.
-pub(super) fn load(data: &Dataset, params: &TrainParams, step: u64) -> [Vec<u8>; 2] {
-    let batch = data.subset(&train::chosen(data.len(), params, step));
-    let labels = batch.labels().iter().flat_map(|label| label.to_le_bytes()).collect();
-    [super::party::to_bytes(batch.inputs()), labels]
+pub(super) fn load(data: &Dataset, params: &TrainParams, step: u64) -> Vec<Vec<u8>> {
+    Minibatch::new(data, &train::chosen(data.len(), params, step)).to_bytes()
 }

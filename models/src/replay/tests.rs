@@ -76,6 +76,8 @@ impl Lie {
     }
 }
 
+const GPT: ModelKind = ModelKind::Gpt { layers: 2, heads: 2, width: 8, dropout: 100 };
+
 /// Noise around one point for each class.
 fn examples(seed: u64, count: usize, side: u32) -> Dataset {
     let mut rng = Rng::new(seed);
@@ -92,6 +94,19 @@ fn examples(seed: u64, count: usize, side: u32) -> Dataset {
     Dataset::new(inputs, [1, side, side], labels).unwrap()
 }
 
+/// Digits that each follow from the one before them, mostly.
+fn sequences(seed: u64, count: usize, positions: u32) -> Dataset {
+    let mut rng = Rng::new(seed);
+    let mut token = 0;
+    let tokens: Vec<u32> = (0..count * (positions as usize + 1))
+        .map(|_| {
+            token = if rng.chance(1, 8) { rng.below(10) as u32 } else { (3 * token + 1) % 10 };
+            token
+        })
+        .collect();
+    Dataset::sequences(&tokens, positions).unwrap()
+}
+
 pub(super) struct Scene {
     pub(super) task: TrainingTask,
     pub(super) weights: Arc<Weights>,
@@ -105,9 +120,12 @@ pub(super) fn scene(
     local_epochs: u32,
     every: u32,
 ) -> Scene {
-    let model = ModelSpec { kind, input: [1, side, side], classes: 10 };
+    let sequential = kind.is_sequential();
+    let input = if sequential { [1, 1, side] } else { [1, side, side] };
+    let model = ModelSpec { kind, input, classes: 10 };
     let weights = Weights::init(&model, 5).unwrap();
-    let data = examples(1, examples_count, side);
+    let data =
+        if sequential { sequences(1, examples_count, side) } else { examples(1, examples_count, side) };
     let task = TrainingTask {
         model,
         weights: weights.digest(),
@@ -199,9 +217,14 @@ fn a_committed_training_is_the_training() {
 
 #[test]
 fn every_trace_leads_from_a_leaf_to_the_next_with_and_without_checkpoints() {
-    for kind in
-        [ModelKind::Logistic, ModelKind::Mlp { hidden: vec![9] }, ModelKind::CnnFlower, ModelKind::Resnet20]
-    {
+    let kinds = [
+        ModelKind::Logistic,
+        ModelKind::Mlp { hidden: vec![9] },
+        ModelKind::CnnFlower,
+        ModelKind::Resnet20,
+        GPT,
+    ];
+    for kind in kinds {
         let scene = scene(kind, 16, 12, 3, 4);
         let shape = scene.task.shape().unwrap();
         let mut trained = scene.party(Lie::None);
@@ -256,6 +279,15 @@ fn whatever_the_lie_its_first_error_is_found() {
     }
     let (verdict, ..) = scene.dispute([Lie::Flipped(17), Lie::Skipped(18)]);
     assert_eq!(verdict, Verdict::Wrong(Side::Worker), "the first error decides");
+}
+
+#[test]
+fn a_dispute_over_a_transformer_ends_with_whoever_lied() {
+    let scene = scene(GPT, 12, 40, 2, 3);
+    for lie in [Lie::Flipped(4), Lie::Skipped(7), Lie::Rate(0.051)] {
+        let (verdict, ..) = scene.dispute([lie.clone(), Lie::None]);
+        assert_eq!(verdict, Verdict::Wrong(Side::Worker), "{lie:?}");
+    }
 }
 
 #[test]

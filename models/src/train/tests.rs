@@ -58,6 +58,45 @@ fn every_model_learns_and_repeats_itself_to_the_bit() {
 }
 
 #[test]
+fn a_transformer_learns_what_follows_what_on_any_number_of_threads() {
+    // Each token follows from the one before it, but for every fifth.
+    let mut rng = Rng::new(3);
+    let mut token = 0;
+    let tokens: Vec<u32> = (0..96 * 13)
+        .map(|_| {
+            token = if rng.chance(1, 5) { rng.below(11) as u32 } else { (2 * token + 3) % 11 };
+            token
+        })
+        .collect();
+    let data = Dataset::sequences(&tokens, 12).unwrap();
+    let kind = ModelKind::Gpt { layers: 2, heads: 2, width: 16, dropout: 0 };
+    let spec = ModelSpec { kind, input: [1, 1, 12], classes: 11 };
+    let weights = Weights::init(&spec, 1).unwrap();
+    let params = TrainParams { local_epochs: 20, ..PARAMS };
+    let run = |threads, go_on: &mut dyn FnMut(Progress) -> Control| {
+        train_on(Machine::new(threads), &weights, &data, &params, go_on, None).unwrap()
+    };
+    let mut losses = Vec::new();
+    let trained = run(1, &mut |now| {
+        losses.push(now.loss);
+        Control::Continue
+    });
+    // ln 11 is 2.4; knowing all but what is drawn would be 0.96.
+    assert!((losses[0] - 2.4).abs() < 0.1 && trained.loss < 1.4, "{}, then {}", losses[0], trained.loss);
+    assert_eq!(run(3, &mut |_| Control::Continue), trained);
+    let values = stripes(6, 12);
+    assert!(matches!(run_refused(&weights, &values), ModelError::InputKind { .. }));
+    let wide = Dataset::sequences(&[11; 13], 12).unwrap();
+    assert!(matches!(run_refused(&weights, &wide), ModelError::Token { token: 11, .. }));
+    let long = Dataset::sequences(&[1; 14], 13).unwrap();
+    assert!(matches!(run_refused(&weights, &long), ModelError::InputShape { .. }));
+}
+
+fn run_refused(weights: &Weights, data: &Dataset) -> ModelError {
+    run(weights, data, &PARAMS).unwrap_err()
+}
+
+#[test]
 fn the_bits_are_the_same_on_every_machine() {
     let data = stripes(60, 16);
     let weights = Weights::init(&spec(ModelKind::CnnFlower, 16), 1).unwrap();

@@ -2,9 +2,9 @@
 
 use protocol::rng::Rng;
 
-use super::{TrainParams, check_data, check_params};
+use super::{Minibatch, TrainParams, check_data, check_params};
 use crate::data::Dataset;
-use crate::engine::{Batch, Session, Trace};
+use crate::engine::{Session, Trace};
 use crate::error::ModelError;
 use crate::kernels::Machine;
 use crate::kernels::optimiser::Optimiser;
@@ -97,7 +97,7 @@ impl<'a> Training<'a> {
         check_data(weights.spec(), data)?;
         let optimiser = optimiser(params);
         let program = zoo::program(weights.spec(), optimiser.moments())?;
-        let session = Session::new(program, weights.values(), optimiser, machine)?;
+        let session = Session::new(program, weights.values(), optimiser, machine)?.seeded(params.seed);
         let (spec, order) = (weights.spec().clone(), Order::new(data.len()));
         Ok(Self { data, spec, params: *params, session, order, loss: 0.0 })
     }
@@ -118,6 +118,7 @@ impl<'a> Training<'a> {
         let program = zoo::program(spec, optimiser.moments())?;
         let State { step, loss, weights, moments } = state;
         let session = Session::resume(program, weights, moments, *step, optimiser, machine)?;
+        let session = session.seeded(params.seed);
         let order = Order::new(data.len());
         Ok(Self { data, spec: spec.clone(), params: *params, session, order, loss: *loss })
     }
@@ -130,8 +131,8 @@ impl<'a> Training<'a> {
         let each = steps_each(self.data.len(), &self.params);
         self.order.advance_to(((step - 1) / each) as u32 + 1, self.params.seed);
         let chosen = self.order.minibatch(&self.params, step);
-        let batch = self.data.subset(chosen);
-        let loss = self.session.train(&[Batch::Floats(batch.inputs())], batch.labels(), trace)?;
+        let batch = Minibatch::new(self.data, chosen);
+        let loss = self.session.train(&batch.inputs(), batch.labels(), trace)?;
         if (step - 1).is_multiple_of(each) {
             self.loss = 0.0;
         }

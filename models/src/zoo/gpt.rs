@@ -2,7 +2,10 @@
 //! GELU, each behind a layer normalisation and with a residual, and the embedding's own table as the last layer.
 //! Tensors are named as GPT-2's; linear layers are [out, in].
 //!
-//! Its answers are logits at every position; no job asks for it yet.
+//! Its answers are logits at every position: of the token that follows.
+
+use protocol::job::{ModelKind, ModelSpec};
+use protocol::limits::{BLOCKS_MAX, DIMENSION_MAX, DROPOUT_MAX, POSITIONS_MAX};
 
 use crate::engine::{Builder, Program, ValueId};
 use crate::error::ModelError;
@@ -10,6 +13,7 @@ use crate::kernels::activation::Activation;
 use crate::kernels::attention::Attention;
 use crate::kernels::dense::DenseShape;
 use crate::kernels::norm::{Norm, NormKind};
+use crate::kernels::random::Keep;
 use crate::zoo::{Init, within};
 
 const EPSILON: f32 = 1e-5;
@@ -29,31 +33,50 @@ pub struct Config {
     pub heads: usize,
     /// Values of a position; a multiple of `heads`.
     pub width: usize,
+    /// Of 1,000 values of the embeddings and of what each block adds, how many are dropped while training; below 1,000.
+    pub dropout: u32,
 }
 
 impl Config {
+    /// The model of a spec: its sequences are as long as the input, its classes the vocabulary. Refuses other models.
+    pub fn new(spec: &ModelSpec) -> Result<Self, ModelError> {
+        let ModelKind::Gpt { layers, heads, width, dropout } = spec.kind else {
+            return Err(ModelError::InputKind { got: "sequences of tokens", want: "values" });
+        };
+        let [channels, rows, positions] = spec.input;
+        within("channels of sequences", channels.into(), 1, 1)?;
+        within("rows of sequences", rows.into(), 1, 1)?;
+        within("dropout in 1,000", dropout.into(), 0, DROPOUT_MAX.into())?;
+        let [layers, heads, width] = [layers, heads, width].map(|size| size as usize);
+        let (vocabulary, context) = (spec.classes as usize, positions as usize);
+        let config = Self { vocabulary, context, layers, heads, width, dropout };
+        config.check(config.context)?;
+        Ok(config)
+    }
+
     /// The model for sequences of so many positions, with its training; inputs are tokens, then position numbers.
     ///
     /// Refuses sizes of zero or too large to count, and sequences beyond the context.
     pub fn program(&self, positions: usize, moments: usize) -> Result<Program, ModelError> {
-        let most = 1 << 20;
-        for (what, got) in [
-            ("vocabulary", self.vocabulary),
-            ("context", self.context),
-            ("width", self.width),
-            ("number of heads", self.heads),
-        ] {
-            within(what, got as u64, 1, most)?;
-        }
-        within("number of layers", self.layers as u64, 1, 1 << 10)?;
-        within("number of positions", positions as u64, 1, self.context as u64)?;
-        within("width beyond whole heads", (self.width % self.heads) as u64, 0, 0)?;
+        self.check(positions)?;
         let mut model = Builder::default();
         let logits = self.build(&mut model, positions);
         Ok(model.finish(logits, self.vocabulary, moments))
     }
 
-    fn build(&self, model: &mut Builder, positions: usize) -> ValueId {
+    fn check(&self, positions: usize) -> Result<(), ModelError> {
+        let most = DIMENSION_MAX.into();
+        within("vocabulary", self.vocabulary as u64, 2, most)?;
+        within("context", self.context as u64, 1, POSITIONS_MAX.into())?;
+        within("width", self.width as u64, 1, most)?;
+        within("number of heads", self.heads as u64, 1, self.width as u64)?;
+        within("width beyond whole heads", (self.width % self.heads) as u64, 0, 0)?;
+        within("number of layers", self.layers as u64, 1, BLOCKS_MAX.into())?;
+        within("number of positions", positions as u64, 1, self.context as u64)
+    }
+
+    /// Builds the model for sequences of so many positions; its logits.
+    pub(super) fn build(&self, model: &mut Builder, positions: usize) -> ValueId {
         let width = self.width;
         let tokens = model.tokens("tokens", positions);
         let places = model.tokens("positions", positions);
@@ -62,7 +85,8 @@ impl Config {
         let place_table = model.weight("wpe.weight", vec![self.context, width], normal);
         let x = model.embed("wte", table, tokens, width);
         let places = model.embed("wpe", place_table, places, width);
-        let mut x = model.add("embedding", x, places);
+        let x = model.add("embedding", x, places);
+        let mut x = self.dropped(model, "embedding.drop", x);
         for layer in 0..self.layers {
             x = self.block(model, &format!("h.{layer}"), x, positions);
         }
@@ -82,12 +106,18 @@ impl Config {
         let shape = Attention { heads: self.heads, depth: width / self.heads };
         let y = model.attention(&part("attn"), qkv, shape, positions);
         let y = dense(model, part("attn.c_proj"), y, width, width);
+        let y = self.dropped(model, &part("attn.drop"), y);
         let x = model.add(&part("attn.sum"), x, y);
         let y = norm(model, &part("ln_2"), x, width);
         let y = dense(model, part("mlp.c_fc"), y, width, 4 * width);
         let y = model.activation(&part("mlp.gelu"), y, Activation::Gelu);
         let y = dense(model, part("mlp.c_proj"), y, 4 * width, width);
+        let y = self.dropped(model, &part("mlp.drop"), y);
         model.add(&part("mlp.sum"), x, y)
+    }
+
+    fn dropped(&self, model: &mut Builder, name: &str, x: ValueId) -> ValueId {
+        if self.dropout == 0 { x } else { model.dropout(name, x, Keep::all_but(self.dropout as f32 / 1e3)) }
     }
 }
 

@@ -104,6 +104,10 @@ fn build(spec: &ModelSpec, model: &mut Builder) -> Result<ValueId, ModelError> {
         ModelKind::Mlp { hidden } => mlp::Config::new(spec, hidden).build(model),
         ModelKind::CnnFedavg => cnn_fedavg::Config::new(spec)?.build(model),
         ModelKind::CnnFlower => cnn_flower::Config::new(spec)?.build(model),
+        ModelKind::Gpt { .. } => {
+            let config = gpt::Config::new(spec)?;
+            config.build(model, config.context)
+        }
         ModelKind::Resnet20 => resnet20::Config::from(spec).build(model),
     })
 }

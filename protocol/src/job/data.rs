@@ -103,6 +103,11 @@ impl Train {
     }
 
     pub(super) fn check_data(&self) -> Result<(), SpecError> {
+        if self.model.kind.is_sequential()
+            && (self.data.tag().is_some() || self.evaluation != Evaluation::None)
+        {
+            return Err(SpecError::Sequences);
+        }
         let TrainData::Job(shards) = &self.data else { return Ok(()) };
         range("data.shards", shards.len() as u64, 1, SHARDS_MAX as u64)?;
         let values = self.model.input_len().max(1) as u64;

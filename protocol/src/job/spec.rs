@@ -107,6 +107,12 @@ pub enum SpecError {
         "evaluation.by is workers, but the job brings its data: let the coordinator judge, on a held-out set of yours"
     )]
     JudgedByWorkers,
+    /// Workers hold no sequences, and no held-out set has any.
+    #[error(
+        "a model of sequences trains on shards that the job brings, and its loss is all that is judged: no workers' \
+         tag, and evaluation.by = \"none\""
+    )]
+    Sequences,
     /// A weighted sum of updates could overflow.
     #[error("round.examples_cap × (workers + over_select) is {got}, over {ROUND_WEIGHT_MAX}: lower the cap")]
     Weight {

@@ -3,6 +3,7 @@
 mod accuracy;
 mod aggregation;
 mod audit;
+mod commitments;
 mod connections;
 mod ledger;
 mod link;
@@ -36,6 +37,8 @@ pub enum Group {
     Link,
     /// Training and inference, a step of each model, against candle's own layers
     Training,
+    /// Commitments to a training's state, and results run again, as shares of the training
+    Commitments,
     /// Rounds of a real coordinator with workers that compute nothing
     Rounds,
     /// Ten thousand workers on one coordinator
@@ -50,13 +53,14 @@ pub enum Group {
 
 impl Group {
     /// What runs unless something else is asked for.
-    pub const USUAL: [Self; 10] = [
+    pub const USUAL: [Self; 11] = [
         Self::Aggregation,
         Self::Trees,
         Self::Ledger,
         Self::Audit,
         Self::Link,
         Self::Training,
+        Self::Commitments,
         Self::Rounds,
         Self::Connections,
         Self::Memory,
@@ -72,6 +76,7 @@ impl Group {
             Self::Audit => audit::run(report).await,
             Self::Link => link::run(report).await,
             Self::Training => training::run(report),
+            Self::Commitments => commitments::run(report),
             Self::Rounds => rounds::run(report).await,
             Self::Connections => connections::run(report).await,
             Self::Memory => memory::run(report).await,

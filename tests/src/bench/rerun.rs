@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use models::data::{Dataset, idx, shard};
-use models::train::{Control, TrainParams, train as train_on};
+use models::kernels::Machine;
+use models::kernels::pool::cores;
+use models::train::{Control, TrainParams, train_on};
 use models::weights::Weights;
 use protocol::api::JobPhase;
 use protocol::hash::Digest;
@@ -65,7 +67,9 @@ fn alone(task: &TrainTask, weights: &Weights, data: &Dataset) {
         momentum: task.momentum.get(),
         seed: task.seed,
     };
-    train_on(weights, data, &params, &mut |_| Control::Continue).expect("digits train");
+    // As the command does, on every core.
+    let go_on = &mut |_| Control::Continue;
+    train_on(Machine::new(cores()), weights, data, &params, go_on, None).expect("digits train");
 }
 
 /// Seconds that the command takes, with a real coordinator to fetch from.

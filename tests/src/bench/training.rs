@@ -98,7 +98,8 @@ fn resnet(threads: usize) -> Result<f64> {
 fn transformer(threads: usize) -> Result<f64> {
     const POSITIONS: usize = 256;
     const SEQUENCES: usize = 4;
-    let config = gpt::Config { vocabulary: 65, context: POSITIONS, layers: 6, heads: 6, width: 384 };
+    let config =
+        gpt::Config { vocabulary: 65, context: POSITIONS, layers: 6, heads: 6, width: 384, dropout: 0 };
     let optimiser = Optimiser::AdamW { rate: 1e-3, betas: [0.9, 0.99], epsilon: 1e-8, decay: 0.1 };
     let program = config.program(POSITIONS, optimiser.moments())?;
     let drawn = (0..).zip(program.parameters()).flat_map(|(number, own)| own.draw(1, number));

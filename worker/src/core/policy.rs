@@ -46,6 +46,8 @@ pub enum ModelName {
     CnnFlower,
     /// ResNet-20 with group normalisation.
     Resnet20,
+    /// A GPT-style transformer.
+    Gpt,
 }
 
 impl From<&ModelKind> for ModelName {
@@ -56,6 +58,7 @@ impl From<&ModelKind> for ModelName {
             ModelKind::CnnFedavg => Self::CnnFedavg,
             ModelKind::CnnFlower => Self::CnnFlower,
             ModelKind::Resnet20 => Self::Resnet20,
+            ModelKind::Gpt { .. } => Self::Gpt,
         }
     }
 }

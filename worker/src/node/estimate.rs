@@ -1,15 +1,18 @@
 //! How much memory some work takes at its peak: a pure function that the core is given.
 
+use models::infer::task::{self, answers_bytes_max};
 use protocol::job::{TaskData, TaskWork};
 
-use super::limits::{INFER_ITEMS_AT_ONCE, PROGRAM_BYTES};
+use super::limits::PROGRAM_BYTES;
 
 /// Bytes for `work` on `examples` examples, the program itself included; generous. What cannot be built at all counts as
 /// nothing here: trying it gives the better words.
 pub fn memory_bytes(work: &TaskWork, examples: u64) -> u64 {
     let parts = match work {
         TaskWork::Train(train) => {
-            let values = examples.saturating_mul(4 * (train.model.input_len() as u64 + 1));
+            let input = train.model.input_len() as u64;
+            let labels = if train.model.kind.is_sequential() { input } else { 1 };
+            let values = examples.saturating_mul(4 * (input + labels));
             // A shard's blob lies beside its examples while it is read.
             let data = match train.data {
                 TaskData::Local(_) => values,
@@ -21,10 +24,9 @@ pub fn memory_bytes(work: &TaskWork, examples: u64) -> u64 {
             [Ok(data), training, files]
         }
         TaskWork::Infer(infer) => {
-            // The blob, its values, and a line of scores for each.
-            let each = 8 * infer.model.input_len() as u64 + 24 * u64::from(infer.model.classes);
-            let minibatch = infer.items.min(INFER_ITEMS_AT_ONCE as u32);
-            let inference = models::train::memory_bytes(&infer.model, minibatch);
+            // The blob, its values, and a line of scores or tokens for each.
+            let each = 8 * infer.model.input_len() as u64 + answers_bytes_max(&infer.model, 1);
+            let inference = task::memory_bytes(&infer.model, infer.items);
             let files = models::zoo::parameter_count(&infer.model).map(|count| 2 * 4 * count as u64);
             [Ok(u64::from(infer.items).saturating_mul(each)), inference, files]
         }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use models::ModelError;
 use models::data::{Dataset, shard as shards};
-use models::infer::{Loaded, decode_inputs, write_answers};
+use models::infer::Loaded;
+use models::infer::task::Answering;
 use models::kernels::Machine;
 use models::replay::TrainingTask;
 use models::replay::checkpoints::NoCheckpoints;
@@ -24,7 +25,7 @@ use tokio::sync::mpsc;
 use super::cache::{Cache, Results};
 use super::clock::Clock;
 use super::data::{DataSource, HeldShard, Shard};
-use super::limits::{INFER_ITEMS_AT_ONCE, PROGRESS_MS_MIN};
+use super::limits::PROGRESS_MS_MIN;
 use crate::core::{Event, Output, TaskFailure};
 
 /// Runs tasks. The core starts no more at once than the worker has slots.
@@ -54,7 +55,7 @@ struct Shared {
     /// The data set used last: the next round most likely needs it again.
     shard: Mutex<Option<HeldShard>>,
     /// The model used last, in nobody's hands: the next inference task most likely needs it again.
-    model: Mutex<Option<(Digest, Loaded)>>,
+    model: Mutex<Option<(Digest, Answering)>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -255,8 +256,8 @@ impl Job<'_> {
     }
 
     fn infer(&mut self, work: &InferTask) -> Result<Output, TaskFailure> {
-        let model = self.model(&work.model, work.weights)?;
-        let answers = self.answer(work, &model);
+        let mut model = self.model(&work.model, work.weights)?;
+        let answers = self.answer(work, &mut model);
         *self.shared.model.lock().unwrap_or_else(PoisonError::into_inner) = Some((work.weights, model));
         let answers = answers?;
         Ok(Output {
@@ -270,32 +271,21 @@ impl Job<'_> {
     }
 
     /// The warm model, if it is this one and nobody else uses it.
-    fn model(&self, spec: &ModelSpec, weights: Digest) -> Result<Loaded, TaskFailure> {
+    fn model(&self, spec: &ModelSpec, weights: Digest) -> Result<Answering, TaskFailure> {
         let warm = self.shared.model.lock().unwrap_or_else(PoisonError::into_inner).take();
         match warm {
             Some((held, model)) if held == weights && model.spec() == spec => Ok(model),
-            _ => Ok(Loaded::on(&Weights::parse(spec, &self.blob(&weights)?)?, self.machine())?),
+            _ => Ok(Answering::new(&Weights::parse(spec, &self.blob(&weights)?)?, self.machine())?),
         }
     }
 
-    fn answer(&mut self, work: &InferTask, model: &Loaded) -> Result<Vec<u8>, TaskFailure> {
-        let inputs = decode_inputs(&work.model, &self.blob(&work.input)?, work.items.into())?;
-        let each = work.model.input_len();
-        let items = inputs.len() / each;
-        if items != work.items as usize {
-            return Err(failed(format!("the input holds {items} items, the task has {}", work.items)));
-        }
-        let mut answers = Vec::new();
-        for (at, some) in inputs.chunks(each * INFER_ITEMS_AT_ONCE).enumerate() {
-            if self.cancelled.load(Ordering::Relaxed) {
-                return Err(TaskFailure::Cancelled);
-            }
-            let done = at * INFER_ITEMS_AT_ONCE;
-            let first = work.first_item.saturating_add(done as u64);
-            answers.extend(write_answers(first, &model.infer(some)?));
-            self.report(done as u64, items as u64, None);
-        }
-        Ok(answers)
+    fn answer(&mut self, work: &InferTask, model: &mut Answering) -> Result<Vec<u8>, TaskFailure> {
+        let input = self.blob(&work.input)?;
+        let progress = &mut |done| {
+            self.report(done, work.items.into(), None);
+            if self.cancelled.load(Ordering::Relaxed) { Control::Cancel } else { Control::Continue }
+        };
+        Ok(model.answer(work.first_item, work.items, &input, progress)?)
     }
 }
 

@@ -13,8 +13,6 @@ pub const EVENTS_MAX: usize = 256;
 pub const OUTBOX_MAX: usize = 4_096;
 /// Milliseconds between two progress reports of a task: 4 a second.
 pub const PROGRESS_MS_MIN: u64 = 250;
-/// Items answered between two looks at the cancel flag.
-pub const INFER_ITEMS_AT_ONCE: usize = 256;
 /// Milliseconds the process waits for the last messages to leave.
 pub const GOODBYE_MS_MAX: u64 = 6_000;
 

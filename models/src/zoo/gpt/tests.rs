@@ -10,7 +10,7 @@ use crate::engine::{Batch, Session};
 use crate::kernels::Machine;
 use crate::kernels::optimiser::Optimiser;
 
-const SMALL: Config = Config { vocabulary: 29, context: 40, layers: 2, heads: 3, width: 24 };
+const SMALL: Config = Config { vocabulary: 29, context: 40, layers: 2, heads: 3, width: 24, dropout: 0 };
 
 fn weights(program: &Program) -> Vec<f32> {
     // Larger than usual, or attention would be all but even.
