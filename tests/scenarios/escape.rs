@@ -163,11 +163,11 @@ async fn escrow_leaves_a_frozen_rollup() -> Result<()> {
     frozen(Chain::start(dir.path()).await?).await
 }
 
-/// Not the development chain's id, and the windows of a real one: only what is eight blocks old counts as final.
+/// Not the development chain's id, and the windows of a real one: only what is four blocks old counts as final.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn escrow_leaves_where_blocks_take_time_to_be_final() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let arguments = ["--chain-id", "1337", "--block-time", "1", "--slots-in-an-epoch", "4"];
+    let arguments = ["--chain-id", "1337", "--block-time", "1", "--slots-in-an-epoch", "2"];
     let chain = Chain::anvil(&arguments, Windows::REAL).await?;
     let deserted = Deserted::on(chain, dir.path()).await?;
     let steps = deserted.leave("--bond").await?;

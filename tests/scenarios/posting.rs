@@ -17,6 +17,8 @@ use crate::reorganisations::{WINDOWS, all_posted, begin, comes_back, is_done, ta
 const CALLDATA: &str = "seal_after_ms = 100\npoll_ms = 50\n";
 const BLOBS: &str = "seal_after_ms = 100\npoll_ms = 50\nbatch_data = \"blobs\"\n";
 const SEND: &str = "eth_sendRawTransaction";
+/// Requests that nobody answers, or that are refused: whoever asks does so less and less often.
+const OUTAGE: usize = 16;
 
 /// A network on anvil, whose coordinator alone reaches the chain through a node that can misbehave.
 struct Stage {
@@ -114,29 +116,30 @@ async fn a_stuck_transaction_of_the_same_key_is_replaced() -> Result<()> {
     stage.ends_well().await
 }
 
+async fn outage(settings: &str) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let stage = Stage::set(dir.path(), settings).await?;
+    // The transaction arrives, its answer does not, and then nobody answers, or with errors, for a while.
+    let mut silence = 0;
+    stage.proxy.rule(move |method, _| {
+        if method == SEND && silence == 0 {
+            silence = 1;
+            return Fate::AnswerLost;
+        }
+        silence += usize::from(silence > 0);
+        match silence {
+            1..OUTAGE if silence % 3 == 0 => Fate::Refused,
+            1..OUTAGE => Fate::Lost,
+            _ => Fate::Pass,
+        }
+    });
+    stage.until("the answer is lost", |proxy| proxy.count(SEND, Fate::AnswerLost) > 0).await?;
+    stage.ends_well().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_in_the_middle_of_posting_posts_nothing_twice() -> Result<()> {
-    for settings in [CALLDATA, BLOBS] {
-        let dir = tempfile::tempdir()?;
-        let stage = Stage::set(dir.path(), settings).await?;
-        // The transaction arrives, its answer does not, and then nobody answers, or with errors, for a while.
-        let mut silence = 0;
-        stage.proxy.rule(move |method, _| {
-            if method == SEND && silence == 0 {
-                silence = 1;
-                return Fate::AnswerLost;
-            }
-            silence += usize::from(silence > 0);
-            match silence {
-                1..30 if silence % 3 == 0 => Fate::Refused,
-                1..30 => Fate::Lost,
-                _ => Fate::Pass,
-            }
-        });
-        stage.until("the answer is lost", |proxy| proxy.count(SEND, Fate::AnswerLost) > 0).await?;
-        stage.ends_well().await?;
-    }
-    Ok(())
+    tokio::try_join!(outage(CALLDATA), outage(BLOBS)).map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,43 +155,45 @@ async fn what_a_node_takes_and_loses_is_sent_again() -> Result<()> {
     stage.ends_well().await
 }
 
+async fn outrun(settings: &str) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let stage = Stage::set(dir.path(), settings).await?;
+    stage.ask("evm_setAutomine", json!([false])).await?;
+    stage.proxy.heal();
+    stage.until("it is offered", |proxy| proxy.count(SEND, Fate::Pass) > 0).await?;
+    let dear = format!("{:#x}", 500_000_000_000u64);
+    stage.ask("anvil_setNextBlockBaseFeePerGas", json!([dear])).await?;
+    stage.ask("evm_mine", json!([])).await?;
+    let block = stage.ask("eth_getBlockByNumber", json!(["latest", false])).await?;
+    ensure!(block["transactions"] == json!([]), "it passes by what is offered: {block}");
+    stage.until("more is offered", |proxy| proxy.count(SEND, Fate::Pass) > 1).await?;
+    stage.ask("evm_setAutomine", json!([true])).await?;
+    stage.ask("evm_mine", json!([])).await?;
+    stage.ends_well().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offer_that_the_base_fee_outruns_is_raised() -> Result<()> {
-    for settings in [CALLDATA, BLOBS] {
-        let dir = tempfile::tempdir()?;
-        let stage = Stage::set(dir.path(), settings).await?;
-        stage.ask("evm_setAutomine", json!([false])).await?;
-        stage.proxy.heal();
-        stage.until("it is offered", |proxy| proxy.count(SEND, Fate::Pass) > 0).await?;
-        let dear = format!("{:#x}", 500_000_000_000u64);
-        stage.ask("anvil_setNextBlockBaseFeePerGas", json!([dear])).await?;
-        stage.ask("evm_mine", json!([])).await?;
-        let block = stage.ask("eth_getBlockByNumber", json!(["latest", false])).await?;
-        ensure!(block["transactions"] == json!([]), "it passes by what is offered: {block}");
-        stage.until("more is offered", |proxy| proxy.count(SEND, Fate::Pass) > 1).await?;
-        stage.ask("evm_setAutomine", json!([true])).await?;
-        stage.ask("evm_mine", json!([])).await?;
-        stage.ends_well().await?;
-    }
-    Ok(())
+    tokio::try_join!(outrun(CALLDATA), outrun(BLOBS)).map(drop)
+}
+
+async fn killed_before_it_hears(settings: &str) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut stage = Stage::set(dir.path(), settings).await?;
+    let mut sent = false;
+    stage.proxy.rule(move |method, _| {
+        sent |= method == SEND;
+        if sent && method == "eth_getTransactionReceipt" { Fate::Lost } else { Fate::Pass }
+    });
+    stage.until("it is sent", |proxy| proxy.count(SEND, Fate::Pass) > 0).await?;
+    stage.network.coordinator = stage.network.coordinator.crash().await?;
+    stage.proxy.heal();
+    stage.ends_well().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_killed_between_sending_and_hearing_posts_once() -> Result<()> {
-    for settings in [CALLDATA, BLOBS] {
-        let dir = tempfile::tempdir()?;
-        let mut stage = Stage::set(dir.path(), settings).await?;
-        let mut sent = false;
-        stage.proxy.rule(move |method, _| {
-            sent |= method == SEND;
-            if sent && method == "eth_getTransactionReceipt" { Fate::Lost } else { Fate::Pass }
-        });
-        stage.until("it is sent", |proxy| proxy.count(SEND, Fate::Pass) > 0).await?;
-        stage.network.coordinator = stage.network.coordinator.crash().await?;
-        stage.proxy.heal();
-        stage.ends_well().await?;
-    }
-    Ok(())
+    tokio::try_join!(killed_before_it_hears(CALLDATA), killed_before_it_hears(BLOBS)).map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,3 +98,31 @@ fn vectors() {
         "vectors/blob.json differs: the format changed, or UPDATE_VECTORS=1 is due"
     );
 }
+
+/// Writes or compares the points; c-kzg brings its own.
+#[test]
+fn commitments_are_those_of_the_trusted_setup() {
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kzg/points.bin");
+        let unit = |at: usize| {
+            let mut bytes = vec![0; blob::BLOB_BYTES];
+            bytes[at * 32 + 31] = 1;
+            *settings().blob_to_kzg_commitment(&inner(&Blob::new(&bytes).unwrap())).unwrap().to_bytes()
+        };
+        std::fs::write(path, (0..4_096).flat_map(unit).collect::<Vec<u8>>()).unwrap();
+        return;
+    }
+    assert_eq!(POINTS.len(), 4_096 * 48);
+    // Every element counts, each differently: no point can be another.
+    let digests = (0..4_096u32).map(|at| keccak(&[&at.to_be_bytes()]).0);
+    let mut dense: Vec<u8> = digests.flatten().collect();
+    dense.iter_mut().step_by(32).for_each(|high| *high %= 0x73);
+    let few: Vec<_> = (0..3u8).map(|at| chunk(vec![at; 9], at, Keccak([at; 32]))).collect();
+    let mut one = vec![0; blob::BLOB_BYTES];
+    one[63] = 1;
+    let blobs = [Blob::new(&dense).unwrap(), blob::encode(&few).remove(0), Blob::new(&one).unwrap()];
+    for blob in blobs.into_iter().chain([Blob::new(&vec![0; blob::BLOB_BYTES]).unwrap()]) {
+        let theirs = settings().blob_to_kzg_commitment(&inner(&blob)).unwrap();
+        assert_eq!(commitment(&blob), *theirs.to_bytes());
+    }
+}

@@ -33,7 +33,7 @@ const GAS_MAX: u64 = 16_777_216;
 const BLOB_FEE_ESTIMATE: u128 = 1_000_000_000_000;
 /// How long an offer waits for a block before more is offered: five blocks of a real chain, and on a development chain,
 /// which makes blocks at once or each second.
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3));
 /// No offer is raised over so many times what the chain asks for, however long it waits.
 const OFFER_MAX: u128 = 8;
 /// How often a transaction's fees are raised, or its nonce read again, within one attempt.

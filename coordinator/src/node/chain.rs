@@ -11,6 +11,7 @@ use protocol::ledger::{Batch, BatchMode};
 use protocol::limits::BATCH_LAG_S_MAX;
 use tokio::sync::{mpsc, oneshot};
 
+use super::again::Outages;
 use super::clock::Clock;
 use super::event_loop::{Core, Stopped};
 use super::places::Places;
@@ -18,9 +19,6 @@ use super::posted::PostedBlobs;
 use crate::core::batches::SealedBatch;
 use crate::core::{Coordinator, Event};
 use crate::error::NodeError;
-
-/// Milliseconds before a call that failed for a passing reason is made again: the first time, and at most.
-pub(super) const RETRY_MS: (u64, u64) = (250, 15_000);
 
 /// A batch to put on the base layer.
 #[derive(Debug)]
@@ -37,6 +35,8 @@ pub struct Chain<B> {
     pub clock: Arc<Clock>,
     /// Between two looks at the chain.
     pub poll: Duration,
+    /// Whether it answers.
+    pub outages: Outages,
     /// Whose key posts.
     pub operator: Address,
     /// Where batches stand.
@@ -91,7 +91,7 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
         if batch.mode == BatchMode::Blobs {
             self.keep_blobs(&batch).await?;
         }
-        let mut wait = RETRY_MS.0;
+        let mut patience = self.outages.patience();
         loop {
             match self.layer.post_batch(&batch).await {
                 Ok(outcome) => self.tell_posted(number, outcome).await?,
@@ -107,16 +107,17 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
                     return Ok(None);
                 }
                 // A refusal by the contract may pass as well: a block whose time lies behind ours, an old view.
-                Err(error) => tracing::warn!(%number, %error, retry_ms = wait, "could not post the batch"),
+                Err(error) => {
+                    tracing::warn!(%number, %error, retry_ms = patience.wait_ms(), "could not post the batch");
+                }
             }
             if !self.core.read(wanted).await? {
                 return Ok(None);
             }
             // The newest request is what the core wants: a reorganisation may have taken back the batch before.
-            match tokio::time::timeout(Duration::from_millis(wait), requests.recv()).await {
-                Ok(Some(newer)) => return Ok(Some(newer)),
-                Ok(None) => return Err(Failure::Stopped),
-                Err(_elapsed) => wait = (wait * 2).min(RETRY_MS.1),
+            tokio::select! {
+                newer = requests.recv() => return newer.map(Some).ok_or(Failure::Stopped),
+                () = patience.wait() => {}
             }
         }
     }

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use contracts::bonds::{DataChallenge, LeafState, ServiceBondsWriter};
 use contracts::rpc::HISTORY_BLOCKS_MAX;
@@ -13,7 +12,7 @@ use protocol::hash::Keccak;
 use protocol::ledger::fraud::ResultOpening;
 use protocol::ledger::results::{results_root, results_tree};
 
-use super::chain::{Chain, RETRY_MS};
+use super::chain::Chain;
 use super::watch::Look;
 
 /// A leaf of a batch, by the batch's commitment.
@@ -44,18 +43,18 @@ impl<B: ServiceBondsWriter + 'static> Chain<B> {
     /// Answers whatever is asked, until the node stops.
     pub async fn answer(self: Arc<Self>) {
         let mut asked = Asked { next: self.layer.deployed_block(), ..Asked::default() };
-        let mut wait = RETRY_MS.0;
+        let mut patience = self.outages.patience();
         loop {
             match self.answer_open(&mut asked).await {
                 Ok(()) => {
-                    wait = RETRY_MS.0;
+                    patience.answered();
                     tokio::time::sleep(self.poll).await;
                 }
                 Err(Look::Stopped) => return,
                 Err(Look::Chain(error)) => {
-                    tracing::warn!(%error, retry_ms = wait, "cannot answer what is asked on the base layer");
-                    tokio::time::sleep(Duration::from_millis(wait)).await;
-                    wait = (wait * 2).min(RETRY_MS.1);
+                    let retry_ms = patience.wait_ms();
+                    tracing::warn!(%error, retry_ms, "cannot answer what is asked on the base layer");
+                    patience.wait().await;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! The shell: start, run, drain, stop.
 
+mod again;
 pub mod aggregate;
 pub mod blobs;
 pub mod chain;
@@ -38,6 +39,7 @@ use crate::config::Config;
 use crate::core::posting::BatchData;
 use crate::core::{self, Coordinator, Event};
 use crate::error::NodeError;
+use again::Outages;
 use aggregate::Aggregator;
 use blobs::Blobs;
 use chain::Chain;
@@ -155,9 +157,10 @@ impl Node {
 
         let poll = config.poll_ms.unwrap_or(if info.development_chain { POLL_MS.0 } else { POLL_MS.1 });
         let poll = Duration::from_millis(poll);
+        let outages = Outages::default();
         if let Some(registry) = registry {
-            let (layer, core) = (layer.reader().clone(), core.clone());
-            tokio::spawn(StakeWatch { layer, registry, core, poll }.watch());
+            let (layer, core, patience) = (layer.reader().clone(), core.clone(), outages.patience());
+            tokio::spawn(StakeWatch { layer, registry, core, poll, patience }.watch());
         }
         let chain = Arc::new(Chain {
             operator: operator.address(),
@@ -165,6 +168,7 @@ impl Node {
             core: core.clone(),
             clock: clock.clone(),
             poll,
+            outages,
             places: Places::default(),
             asks_prices: matches!(config.batch_data, BatchData::Auto { .. }),
             posted_blobs: posted.clone(),

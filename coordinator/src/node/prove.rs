@@ -1,7 +1,6 @@
 //! Proving others' batches wrong: while one stands after ours, nothing of ours can be posted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use contracts::base_layer::{Challenged, Challenger, challenge};
 use contracts::error::ChainError;
@@ -10,7 +9,7 @@ use protocol::ids::BatchId;
 use protocol::ledger::fraud::Fraud;
 use tokio::sync::mpsc;
 
-use super::chain::{Chain, RETRY_MS};
+use super::chain::Chain;
 use super::event_loop::Stopped;
 
 /// A batch to prove wrong.
@@ -38,7 +37,7 @@ impl<B: Challenger + 'static> Chain<B> {
 
     async fn prove_one(&self, request: &ProveRequest, secret: &[u8; 32]) -> Result<(), Stopped> {
         let (number, commitment) = (request.number, request.fraud.commitment());
-        let mut wait = RETRY_MS.0;
+        let mut patience = self.outages.patience();
         loop {
             let wrong = self.core.read(|core| core.batches().wrong()).await?;
             if wrong.is_none_or(|wrong| wrong.commitment != commitment) {
@@ -59,11 +58,11 @@ impl<B: Challenger + 'static> Chain<B> {
                 // Until that is final, a reorganisation may bring the batch back.
                 Ok(Some(Challenged::Gone) | None) => {}
                 Err(error) => {
-                    tracing::warn!(%number, %error, retry_ms = wait, "could not prove the batch wrong");
+                    let retry_ms = patience.wait_ms();
+                    tracing::warn!(%number, %error, retry_ms, "could not prove the batch wrong");
                 }
             }
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            wait = (wait * 2).min(RETRY_MS.1);
+            patience.wait().await;
         }
     }
 

@@ -9,11 +9,9 @@ use contracts::stakes::Stakes;
 use protocol::ids::AccountIndex;
 use protocol::stakes::{Stake, StakeBook};
 
+use super::again::Patience;
 use super::event_loop::Core;
 use crate::core::Event;
-
-/// Milliseconds before a look that failed for a passing reason: the first time, and at most.
-const RETRY_MS: (u64, u64) = (250, 15_000);
 
 /// The watcher of a registry.
 #[derive(Debug)]
@@ -26,6 +24,8 @@ pub struct StakeWatch<B, R> {
     pub core: Core,
     /// Between two looks.
     pub poll: Duration,
+    /// After one that failed.
+    pub patience: Patience,
 }
 
 #[derive(Debug, Default)]
@@ -40,21 +40,21 @@ struct Seen {
 
 impl<B: BaseLayer + 'static, R: Stakes + 'static> StakeWatch<B, R> {
     /// Looks until the node stops.
-    pub async fn watch(self) {
-        let (mut seen, mut wait) = (Seen::default(), RETRY_MS.0);
+    pub async fn watch(mut self) {
+        let mut seen = Seen::default();
         loop {
             match self.look(&mut seen).await {
                 Ok(()) => {
                     if !self.tell(&mut seen).await {
                         return;
                     }
-                    wait = RETRY_MS.0;
+                    self.patience.answered();
                     tokio::time::sleep(self.poll).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, retry_ms = wait, "cannot read the worker registry");
-                    tokio::time::sleep(Duration::from_millis(wait)).await;
-                    wait = (wait * 2).min(RETRY_MS.1);
+                    let retry_ms = self.patience.wait_ms();
+                    tracing::warn!(%error, retry_ms, "cannot read the worker registry");
+                    self.patience.wait().await;
                 }
             }
         }

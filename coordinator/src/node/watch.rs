@@ -1,7 +1,6 @@
 //! The base layer: its clock, its queue, what it has of our batches, and what is final.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use contracts::base_layer::{BaseLayerWriter, BatchOnChain, Block, ChainEvent};
 use contracts::error::ChainError;
@@ -9,7 +8,8 @@ use protocol::ids::BatchId;
 use protocol::limits::BATCH_LAG_S_MAX;
 use protocol::time::Millis;
 
-use super::chain::{Chain, RETRY_MS};
+use super::again::Patience;
+use super::chain::Chain;
 use super::event_loop::Stopped;
 use crate::core::Event;
 use crate::core::posting::Prices;
@@ -33,18 +33,19 @@ impl<B: BaseLayerWriter + 'static> Chain<B> {
     /// reorganisation took back, until the node stops.
     pub async fn watch(self: Arc<Self>) {
         let mut seen = Seen::default();
-        let mut wait = RETRY_MS.0;
+        let mut patience = Patience::of_watcher(self.poll);
         loop {
             match self.look(&mut seen).await {
                 Ok(()) => {
-                    wait = RETRY_MS.0;
+                    if patience.answered() {
+                        self.outages.over();
+                    }
                     tokio::time::sleep(self.poll).await;
                 }
                 Err(Look::Stopped) => return,
                 Err(Look::Chain(error)) => {
-                    tracing::warn!(%error, retry_ms = wait, "cannot read the base layer");
-                    tokio::time::sleep(Duration::from_millis(wait)).await;
-                    wait = (wait * 2).min(RETRY_MS.1);
+                    tracing::warn!(%error, retry_ms = patience.wait_ms(), "cannot read the base layer");
+                    patience.wait().await;
                 }
             }
         }
