@@ -72,6 +72,21 @@ impl Stage {
         Ok(pending.filter_map(ours).collect::<Vec<Vec<Value>>>().concat())
     }
 
+    /// The hash of the one transaction that waits, once it is another than this, and goes to the rollup.
+    async fn waiting_but(&self, known: &Value) -> Result<Value> {
+        let rollup = self.network.chain.rollup.to_string().to_lowercase();
+        for _ in 0..1_500 {
+            let waiting = self.waiting().await?;
+            ensure!(waiting.len() <= 1, "the nonce is the same: {waiting:?}");
+            let ours = |tx: &&Value| tx["to"].as_str().is_some_and(|to| to.to_lowercase() == rollup);
+            if let Some(tx) = waiting.first().filter(ours).filter(|tx| tx["hash"] != *known) {
+                return Ok(tx["hash"].clone());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bail!("no other was ever offered: {}", self.network.coordinator.log())
+    }
+
     /// Everything stands once, and holds.
     async fn ends_well(self) -> Result<()> {
         let Self { network, job, worker, .. } = self;
@@ -100,16 +115,7 @@ async fn a_stuck_transaction_of_the_same_key_is_replaced() -> Result<()> {
     let stuck = stage.ask("eth_sendTransaction", json!([stuck])).await?;
     ensure!(stage.waiting().await?.len() == 1);
     stage.proxy.heal();
-    let rollup = stage.network.chain.rollup.to_string().to_lowercase();
-    for look in 0.. {
-        let waiting = stage.waiting().await?;
-        if waiting.iter().any(|tx| tx["to"].as_str().is_some_and(|to| to.to_lowercase() == rollup)) {
-            ensure!(waiting.len() == 1, "the nonce is the same: {waiting:?}");
-            break;
-        }
-        ensure!(look < 1_500, "it was never replaced: {}", stage.network.coordinator.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    stage.waiting_but(&stuck).await?;
     stage.ask("evm_setAutomine", json!([true])).await?;
     stage.ask("evm_mine", json!([])).await?;
     ensure!(stage.ask("eth_getTransactionReceipt", json!([stuck])).await?.is_null());
@@ -194,6 +200,41 @@ async fn killed_before_it_hears(settings: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_killed_between_sending_and_hearing_posts_once() -> Result<()> {
     tokio::try_join!(killed_before_it_hears(CALLDATA), killed_before_it_hears(BLOBS)).map(drop)
+}
+
+/// The attempt from before the kill is passed by, or mined, while its sender is away.
+async fn killed_while_it_waits(settings: &str, passed_by: bool) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut stage = Stage::set(dir.path(), settings).await?;
+    stage.ask("evm_setAutomine", json!([false])).await?;
+    stage.proxy.heal();
+    let offered = stage.waiting_but(&Value::Null).await?;
+    if passed_by {
+        stage.network.coordinator = stage.network.coordinator.crash().await?;
+        stage.ask("anvil_setNextBlockBaseFeePerGas", json!(["0x746a528800"])).await?;
+        stage.ask("evm_mine", json!([])).await?;
+        // The restarted coordinator knows nothing of it but the nonce, and outbids it.
+        stage.waiting_but(&offered).await?;
+        stage.ask("evm_setAutomine", json!([true])).await?;
+        stage.ask("evm_mine", json!([])).await?;
+        ensure!(stage.ask("eth_getTransactionReceipt", json!([offered])).await?.is_null());
+    } else {
+        // Once it is back it offers the same, or waits; either way it finds what was mined.
+        stage.network.coordinator = stage.network.coordinator.crash().await?;
+        stage.ask("evm_setAutomine", json!([true])).await?;
+        stage.ask("evm_mine", json!([])).await?;
+    }
+    stage.ends_well().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_killed_while_its_transaction_waits_replaces_it_and_posts_once() -> Result<()> {
+    tokio::try_join!(killed_while_it_waits(CALLDATA, true), killed_while_it_waits(BLOBS, true)).map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_killed_while_its_transaction_waits_finds_it_mined() -> Result<()> {
+    tokio::try_join!(killed_while_it_waits(CALLDATA, false), killed_while_it_waits(BLOBS, false)).map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -99,30 +99,42 @@ fn vectors() {
     );
 }
 
+/// c-kzg's blob.
+fn theirs(blob: &Blob) -> Box<c_kzg::Blob> {
+    Box::new(c_kzg::Blob::from_bytes(blob.bytes()).unwrap())
+}
+
 /// Writes or compares the points; c-kzg brings its own.
 #[test]
-fn commitments_are_those_of_the_trusted_setup() {
+fn commitments_and_proofs_are_those_of_the_trusted_setup() {
+    let unit = |at: usize| {
+        let mut bytes = vec![0; blob::BLOB_BYTES];
+        bytes[at * 32 + 31] = 1;
+        Blob::new(&bytes).unwrap()
+    };
     if std::env::var_os("UPDATE_VECTORS").is_some() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kzg/points.bin");
-        let unit = |at: usize| {
-            let mut bytes = vec![0; blob::BLOB_BYTES];
-            bytes[at * 32 + 31] = 1;
-            *settings().blob_to_kzg_commitment(&inner(&Blob::new(&bytes).unwrap())).unwrap().to_bytes()
-        };
-        std::fs::write(path, (0..4_096).flat_map(unit).collect::<Vec<u8>>()).unwrap();
+        let point = |at| *settings().blob_to_kzg_commitment(&theirs(&unit(at))).unwrap().to_bytes();
+        std::fs::write(path, (0..setup::ELEMENTS).flat_map(point).collect::<Vec<u8>>()).unwrap();
         return;
     }
-    assert_eq!(POINTS.len(), 4_096 * 48);
+    assert_eq!(setup::POINTS.len(), setup::ELEMENTS * 48);
     // Every element counts, each differently: no point can be another.
-    let digests = (0..4_096u32).map(|at| keccak(&[&at.to_be_bytes()]).0);
+    let digests = (0..setup::ELEMENTS as u32).map(|at| keccak(&[&at.to_be_bytes()]).0);
     let mut dense: Vec<u8> = digests.flatten().collect();
     dense.iter_mut().step_by(32).for_each(|high| *high %= 0x73);
     let few: Vec<_> = (0..3u8).map(|at| chunk(vec![at; 9], at, Keccak([at; 32]))).collect();
-    let mut one = vec![0; blob::BLOB_BYTES];
-    one[63] = 1;
-    let blobs = [Blob::new(&dense).unwrap(), blob::encode(&few).remove(0), Blob::new(&one).unwrap()];
-    for blob in blobs.into_iter().chain([Blob::new(&vec![0; blob::BLOB_BYTES]).unwrap()]) {
-        let theirs = settings().blob_to_kzg_commitment(&inner(&blob)).unwrap();
-        assert_eq!(commitment(&blob), *theirs.to_bytes());
+    let nothing = Blob::new(&vec![0; blob::BLOB_BYTES]).unwrap();
+    for blob in [Blob::new(&dense).unwrap(), blob::encode(&few).remove(0), unit(1), nothing] {
+        let ours = setup::commitment(&blob);
+        let commitment = settings().blob_to_kzg_commitment(&theirs(&blob)).unwrap();
+        assert_eq!(ours, *commitment.to_bytes());
+        // Places with something and with nothing.
+        for at in [0, 1, 4_095] {
+            let (element, proof) = setup::open(&blob, at);
+            let place = c_kzg::Bytes32::new(setup::root(at).to_be_bytes());
+            let (want, value) = settings().compute_kzg_proof(&theirs(&blob), &place).unwrap();
+            assert_eq!((element, proof), (*value, *want.to_bytes()), "element {at}");
+        }
     }
 }

@@ -54,3 +54,13 @@ impl Node {
         Ok(Market { base_fee, tip, blob_fee })
     }
 }
+
+/// An offer, each part of it raised by a fraction.
+pub(super) fn raised(fees: FeeEstimate, by: (u128, u128)) -> FeeEstimate {
+    FeeEstimate { max_fee: raised_fee(fees.max_fee, by), priority_fee: raised_fee(fees.priority_fee, by) }
+}
+
+/// A fee raised by a fraction, and by one at least.
+pub(super) const fn raised_fee(fee: u128, by: (u128, u128)) -> u128 {
+    fee.saturating_mul(by.0) / by.1 + 1
+}

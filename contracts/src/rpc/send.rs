@@ -20,6 +20,7 @@ use protocol::sign::EthKey;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::fees::{raised, raised_fee};
 use super::{At, Node, input};
 use crate::base_layer::FeeEstimate;
 use crate::bindings::{from_word, to_evm};
@@ -134,10 +135,10 @@ impl Sender {
         out: &Outgoing,
         attempts: &mut Vec<B256>,
     ) -> Result<TransactionReceipt, ChainError> {
-        let gas = self.gas(node, out).await?;
+        let mut gas = self.gas(node, out).await?;
         let mut fees = node.fees().await?;
         let mut blob_fee = if out.sidecar.is_some() { node.blob_fee().await? } else { 0 };
-        let mut nonce = self.nonce(node).await?;
+        let mut nonce = self.sent(node, At::Latest).await?;
         let started = Instant::now();
         for _ in 0..ATTEMPTS_MAX {
             let (raw, hash) = self.sign(node.info().chain_id, out, gas, nonce, (fees, blob_fee));
@@ -165,7 +166,10 @@ impl Sender {
                     if let Some(receipt) = any_receipt(node, attempts).await? {
                         return self.succeeded(node, out, receipt).await;
                     }
-                    nonce = self.nonce(node).await?;
+                    // Another transaction took it, perhaps an attempt from before a restart. If that leaves nothing to
+                    // do, the contract says so here, and nothing more is sent.
+                    nonce = self.sent(node, At::Latest).await?;
+                    gas = self.gas(node, out).await?;
                     continue;
                 }
                 // Of one account a pool takes plain transactions or such with blobs, not both at a time.
@@ -201,6 +205,13 @@ impl Sender {
         // does cannot be done again. A development chain's may be too old for what is dated by its clock.
         let at = if node.info().is_development() { At::Pending } else { At::Latest };
         let estimate = node.ask::<_, U64>("eth_estimateGas", (self.request(out), at.tag())).await;
+        if matches!((&estimate, at), (Err(ChainError::Reverted { .. }), At::Pending))
+            && self.sent(node, At::Pending).await? > self.sent(node, At::Latest).await?
+        {
+            // An attempt from before a restart waits, and is to be replaced, whatever gas that takes. Where each
+            // transaction is in a block at once, as on our own development chain, none waits.
+            return Ok(GAS_MAX);
+        }
         let estimate = estimate.map_err(|error| match error {
             ChainError::Reverted { reason, .. } => ChainError::Reverted { action: out.action, reason },
             ChainError::Refused { message, .. }
@@ -233,8 +244,9 @@ impl Sender {
         Ok((fees, raised_fee(blob_fee, out.raise()).max(asked)))
     }
 
-    async fn nonce(&self, node: &Node) -> Result<u64, ChainError> {
-        let count: U64 = node.ask("eth_getTransactionCount", (to_evm(self.address()), "latest")).await?;
+    /// Transactions of this key up to a view of the chain: the next one's nonce.
+    async fn sent(&self, node: &Node, at: At) -> Result<u64, ChainError> {
+        let count: U64 = node.ask("eth_getTransactionCount", (to_evm(self.address()), at.tag())).await?;
         Ok(count.to())
     }
 
@@ -327,14 +339,6 @@ fn kind(out: &Outgoing) -> TxKind {
 fn says(message: &str, words: &[&str]) -> bool {
     let message = message.to_lowercase();
     words.iter().any(|word| message.contains(word))
-}
-
-fn raised(fees: FeeEstimate, by: (u128, u128)) -> FeeEstimate {
-    FeeEstimate { max_fee: raised_fee(fees.max_fee, by), priority_fee: raised_fee(fees.priority_fee, by) }
-}
-
-const fn raised_fee(fee: u128, by: (u128, u128)) -> u128 {
-    fee.saturating_mul(by.0) / by.1 + 1
 }
 
 async fn receipt(node: &Node, hash: B256) -> Result<Option<TransactionReceipt>, ChainError> {
