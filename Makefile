@@ -10,7 +10,7 @@ BUILD_ALL := cargo build --locked --workspace --bins --tests
 NPM := contracts/node_modules/.package-lock.json
 CHROMIUM := browser/node_modules/.package-lock.json
 
-.PHONY: help build demo test tests verify fix contracts sim bench bench-peers reproduce fuzz fuzz-ledger wasm page browser
+.PHONY: help build demo test tests verify fix contracts sim bench bench-peers reproduce fuzz fuzz-ledger mutate-blobs wasm page browser
 .PHONY: browser-bench
 
 help: ## say what there is
@@ -100,3 +100,6 @@ fuzz: ## fuzz every decoder with libFuzzer (needs nightly and cargo-fuzz): make 
 
 fuzz-ledger: ## run chunks through both ledgers, Rust and Solidity: make fuzz-ledger SEED=1 CASES=1000000
 	cargo run --release --locked -q -p tests --bin fuzz-ledger -- $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases $(CASES))
+
+mutate-blobs: ## change each byte of a batch's blob, and take all that comes of it to the contracts (minutes)
+	EVERY_BYTE=1 cargo nextest run --locked -p tests --no-capture -E 'test(blob_mutations::)'

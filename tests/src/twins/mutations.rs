@@ -233,14 +233,15 @@ impl Stage {
             let chunk = chunk.clone();
             let post_root = chunk.post_root;
             let declared = u32::from(chunk.declared);
-            let opening = ChunkOpening {
-                index,
-                count: tree.count(),
-                pre_root,
-                first_credit,
-                chunk,
-                stand: Stand::Tree(proof),
+            let stand = match &batch.posted.blobs {
+                None => Stand::Tree(proof),
+                Some(blobs) => Stand::Blobs {
+                    hashes: blobs.hashes.clone(),
+                    own: blobs.blobs[0].clone(),
+                    before: (index > 0).then(|| blobs.blobs[0].clone()),
+                },
             };
+            let opening = ChunkOpening { index, count: tree.count(), pre_root, first_credit, chunk, stand };
             frauds.push(ChunkFraud { commitment, opening, pre, witness, post: state.parts() });
             (pre_root, first_credit) = (post_root, first_credit + declared);
         }
@@ -268,7 +269,7 @@ impl Stage {
         (court, Court::posted(&self.batch.header, &self.batch.chunks))
     }
 
-    fn none_provable(
+    pub(super) fn none_provable(
         &self,
         court: &mut Court,
         batch: &BatchOnChain,
