@@ -1,7 +1,7 @@
 //! Each byte of a batch's blob, and what is said of it when it is posted, is covered by something, or means nothing.
 //!
-//! The auditor judges every change. What it finds is taken to the contract for some bytes of each part of each chunk, and
-//! with `EVERY_BYTE=1` for all of them (`make mutate-blobs`).
+//! The auditor judges every change. What it finds is taken to the contract for some bytes of each part of each chunk,
+//! and with `EVERY_BYTE=1` for all of them (`make mutate-blobs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
