@@ -195,7 +195,7 @@ async fn a_watcher_outlives_a_missing_blob() -> Result<()> {
     watcher(&rollup).await?;
     std::fs::create_dir(dir.path().join("blobs"))?;
     let words = ["--blobs", "blobs", "--challenge", "--key-file", "watcher.key"];
-    let mut follower = Follower::start(&rollup, dir.path(), &words).await?;
+    let mut follower = Follower::start(&rollup.chain, dir.path(), &words).await?;
     follower.says("batch 1: 3 credits, holds").await?;
 
     // A lie that it cannot see: somebody else does, and it goes on.

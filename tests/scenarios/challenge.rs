@@ -146,9 +146,9 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) async fn start(rollup: &Rollup, dir: &Path, words: &[&str]) -> Result<Self> {
+    pub(super) async fn start(chain: &Chain, dir: &Path, words: &[&str]) -> Result<Self> {
         let mut process = Command::new(program("fedroll")?)
-            .args(["audit", "--rpc", &rollup.chain.url, "--rollup", &rollup.chain.rollup.to_string()])
+            .args(["audit", "--rpc", &chain.url, "--rollup", &chain.rollup.to_string()])
             .args(["--follow", "--poll-ms", "50", "--metrics", "127.0.0.1:0"])
             .args(words)
             .current_dir(dir)
@@ -173,6 +173,17 @@ impl Follower {
         let line = self.line().await?;
         ensure!(line.starts_with(want), "it says {line:?}, not {want:?}");
         Ok(())
+    }
+
+    /// One of its next lines begins so.
+    pub(super) async fn says_at_last(&mut self, want: &str) -> Result<String> {
+        loop {
+            let line = self.line().await?;
+            if line.starts_with(want) {
+                return Ok(line);
+            }
+            ensure!(!line.is_empty(), "it ended, and never said {want:?}");
+        }
     }
 
     pub(super) async fn metrics(&self) -> Result<String> {
@@ -243,7 +254,7 @@ async fn a_watcher_challenges_by_itself_and_goes_on() -> Result<()> {
     let mut rollup = Rollup::on(chain, dir.path()).await?;
     watcher(&rollup).await?;
     let mut follower =
-        Follower::start(&rollup, dir.path(), &["--challenge", "--key-file", "watcher.key"]).await?;
+        Follower::start(&rollup.chain, dir.path(), &["--challenge", "--key-file", "watcher.key"]).await?;
     follower.says("batch 1: 3 credits, holds").await?;
 
     let (mut batch, state) = honest(&rollup).await?;

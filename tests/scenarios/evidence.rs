@@ -138,7 +138,7 @@ async fn a_watcher_waits_for_evidence_keeps_it_and_proves_what_it_shows() -> Res
     watcher(&rollup).await?;
     std::fs::create_dir(dir.path().join("shown"))?;
     let words = ["--evidence", "shown", "--mirror", "kept", "--challenge", "--key-file", "watcher.key"];
-    let mut follower = Follower::start(&rollup, dir.path(), &words).await?;
+    let mut follower = Follower::start(&rollup.chain, dir.path(), &words).await?;
     follower.says("batch 1: 3 credits, holds").await?;
     let honest = rollup.seal(paid).await?;
     let mut wrong = honest.clone();

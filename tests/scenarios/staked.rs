@@ -19,6 +19,15 @@ use protocol::wire::codec;
 use serde_json::Value;
 use tests::real::{Chain, Network, Ran, Shell, Worker, operator, training};
 
+use crate::challenge::Follower;
+
+/// What another reader is shown of a task.
+#[derive(Clone, Copy)]
+enum Lie {
+    AnotherResult,
+    NoStatement,
+}
+
 /// A network whose coordinator looks at stakes, and two workers with payout keys of their own.
 struct Scene {
     network: Network,
@@ -104,9 +113,9 @@ impl Scene {
         self.shell.quietly(&line).await
     }
 
-    /// What another reader was shown: the same evidence, but for one task with another result, which the worker's keys
-    /// signed as well.
-    async fn forge(&self, directory: &Path) -> Result<()> {
+    /// What another reader was shown: the same evidence, but for one task, of which the worker's keys signed something
+    /// else as well.
+    async fn forge(&self, directory: &Path, lie: Lie) -> Result<()> {
         let registry = Domain { chain_id: 31_337, contract: self.network.chain.registry };
         let mut number = 1;
         let mut evidence: Evidence = loop {
@@ -122,9 +131,15 @@ impl Scene {
         let bytes: Result<Vec<u8>> =
             digits.chunks(2).map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?)).collect();
         let receipt: Unverified<Receipt> = codec::decode(&bytes?)?;
-        let body = Receipt { result: Digest([0x66; 32]), ..receipt.body };
-        let stated: TaskResult = body.task_result();
-        let stake = Some(stated.sign(&registry, &self.signer(0)?));
+        let (body, stake) = match lie {
+            Lie::AnotherResult => {
+                let body = Receipt { result: Digest([0x66; 32]), ..receipt.body };
+                let stated: TaskResult = body.task_result();
+                let stake = Some(stated.sign(&registry, &self.signer(0)?));
+                (body, stake)
+            }
+            Lie::NoStatement => (receipt.body, None),
+        };
         let other = codec::encode(&self.identity(0)?.sign(Receipt { stake, ..body }).into_wire());
         *shown = other.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"));
         let place = directory.join(format!("v1/batches/{number}"));
@@ -172,7 +187,17 @@ async fn a_job_that_asks_for_stakes_runs_with_staked_workers_only_and_a_liar_is_
     let audit = format!("fedroll audit {} --evidence {}", scene.place, scene.network.coordinator.http);
     let good = scene.shell.quietly(&format!("{audit} --format json")).await?;
     ensure!(good.code == 0 && good.stdout.contains("statements of results"), "{good:?}");
-    scene.forge(&scene.shell.path("other")).await?;
+    scene.forge(&scene.shell.path("bare"), Lie::NoStatement).await?;
+    let bare = scene.shell.quietly(&format!("{audit} --evidence bare --format json")).await?;
+    ensure!(bare.code == 1 && bare.stdout.contains("carries no statement of its result"), "{bare:?}");
+    scene.forge(&scene.shell.path("other"), Lie::AnotherResult).await?;
+    let (http, registry) = (&scene.network.coordinator.http, scene.network.chain.registry.to_string());
+    let words = ["--evidence", http, "--evidence", "other", "--registry", &registry];
+    let mut follower = Follower::start(&scene.network.chain, dir.path(), &words).await?;
+    let said = follower.says_at_last("account 0 has stated two results for one task (job 0,").await?;
+    ensure!(said.contains("fedroll chain stake prove ./contradiction-0-"), "{said}");
+    ensure!(follower.metrics().await?.contains("fedroll_audit_contradictions_total 1"));
+    ensure!(follower.stop().await? == 1, "a watcher that saw a contradiction ends with 1");
     let bad = scene.shell.quietly(&format!("{audit} --evidence other --format json")).await?;
     let found = bad.json()?["result"]["contradictions"][0].take();
     ensure!(bad.code == 1 && found["account"] == "0", "{bad:?}");

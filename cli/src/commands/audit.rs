@@ -52,7 +52,8 @@ pub async fn run(args: &Audit, out: &Output) -> anyhow::Result<ExitStatus> {
     let key = args.challenge.then(|| network.key(&args.key)).transpose()?;
     let chain = RpcChain::connect(&rpc, rollup).await?.with_blobs(network.blobs()?);
     if args.follow {
-        return watch::run(args, chain, key, out).await;
+        let registry = args.registry.or_else(|| network.registry());
+        return watch::run(args, chain, registry, key, out).await;
     }
     let shown = Shown {
         evidence: &args.evidence,
@@ -313,7 +314,7 @@ async fn check_evidence(
             let number = replayed.batch.number();
             match source.evidence(number).await {
                 Ok(shows) => {
-                    let untrue = statements.take(&shows);
+                    let untrue = statements.take(source, replay.deriver.state(), &shows).await;
                     report.problems.extend(untrue.into_iter().map(|why| format!("batch {number}, {why}")));
                     let finding = evidence.check(replayed, &shows);
                     if let Finding::Holds = &finding {

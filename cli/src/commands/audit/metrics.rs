@@ -34,6 +34,8 @@ pub struct Metrics {
     pub missing_blobs: Gauge,
     /// Batches proven wrong by this watcher.
     pub proven: Counter,
+    /// Workers that stated two results for one task.
+    pub contradictions: Counter,
     /// Looks at the base layer that failed.
     pub failed: Counter,
 }
@@ -49,6 +51,7 @@ impl Default for Metrics {
         let batches = counter("batches", "Batches audited, rolled back ones included");
         let wrong = counter("batches_wrong", "Batches that do not hold");
         let proven = counter("batches_proven", "Batches proven wrong by this watcher");
+        let contradictions = counter("contradictions", "Workers that stated two results for one task");
         let failed = counter("looks_failed", "Looks at the base layer that failed");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -72,6 +75,7 @@ impl Default for Metrics {
             without_evidence,
             missing_blobs,
             proven,
+            contradictions,
             failed,
         }
     }

@@ -14,7 +14,7 @@ use contracts::rpc::RpcChain;
 use indicatif::ProgressBar;
 use protocol::api::text;
 use protocol::hash::Keccak;
-use protocol::ids::BatchId;
+use protocol::ids::{Address, BatchId};
 use protocol::ledger::fraud::ResultFraud;
 use protocol::sign::EthKey;
 use serde::Serialize;
@@ -23,6 +23,7 @@ use super::challenge::{self, Challenged};
 use super::evidence::{self, Evidence, Finding};
 use super::metrics::Metrics;
 use super::reexecute;
+use super::statements::{Found, Statements};
 use crate::args::money::Audit;
 use crate::error::{CliError, file};
 use crate::exit::ExitStatus;
@@ -41,6 +42,9 @@ pub struct Watched {
     audited: u64,
     wrong: Vec<Wrong>,
     challenges: Vec<Challenged>,
+    /// Workers that stated two results for one task.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    contradictions: Vec<Found>,
     /// Batches that hold, and whose evidence nobody showed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     without_evidence: Vec<u64>,
@@ -66,6 +70,9 @@ impl Report for Watched {
             page.line(format_args!("{bad}: batch {}: {}", wrong.batch, wrong.fault));
         }
         self.challenges.iter().for_each(|challenge| page.line(challenge));
+        for found in &self.contradictions {
+            page.line(found.words());
+        }
         for batch in &self.without_evidence {
             page.line(format_args!("nobody showed what lies behind batch {batch}"));
         }
@@ -75,7 +82,7 @@ impl Report for Watched {
     }
 
     fn status(&self) -> ExitStatus {
-        match (self.wrong.is_empty(), self.unread_from) {
+        match (self.wrong.is_empty() && self.contradictions.is_empty(), self.unread_from) {
             (true, Some(_)) => ExitStatus::Error,
             (holds, _) => ExitStatus::from_answer(holds),
         }
@@ -90,7 +97,10 @@ struct Watcher<'a> {
     replay: Replay,
     told: BTreeSet<Keccak>,
     challenged: BTreeSet<Keccak>,
-    looking: Option<Looking>,
+    /// One for each source of evidence.
+    looking: Vec<Looking>,
+    statements: Statements,
+    contradictions: PathBuf,
     mirror: Option<PathBuf>,
     wrong_results: BTreeMap<BatchId, ResultFraud>,
     /// The commitment of the batch whose blobs are looked for.
@@ -101,7 +111,6 @@ struct Watcher<'a> {
 /// Where evidence is looked for, and for which batches.
 struct Looking {
     source: Source,
-    mirror: Option<PathBuf>,
     missing: BTreeMap<BatchId, Keccak>,
 }
 
@@ -109,6 +118,7 @@ struct Looking {
 pub async fn run(
     args: &Audit,
     chain: RpcChain,
+    registry: Option<Address>,
     key: Option<EthKey>,
     out: &Output,
 ) -> anyhow::Result<ExitStatus> {
@@ -119,13 +129,9 @@ pub async fn run(
         let bound = metrics.serve(address).await.map_err(file("listen on", &address.to_string()))?;
         out.line(format_args!("metrics at http://{bound}/metrics"))?;
     }
-    let looking = match args.evidence.first() {
-        Some(source) => {
-            let (source, mirror) = (Source::open(source)?, args.mirror.clone());
-            Some(Looking { source, mirror, missing: BTreeMap::new() })
-        }
-        None => None,
-    };
+    let sources = args.evidence.iter().map(|text| Source::open(text)).collect::<Result<Vec<_>, _>>()?;
+    let looking = sources.into_iter().map(|source| Looking { source, missing: BTreeMap::new() }).collect();
+    let statements = Statements::of(&chain, registry.filter(|_| !args.evidence.is_empty())).await?;
     // What cannot be read today may be rolled back, or may be had tomorrow: neither ends the watch.
     let chain = chain.with_gaps();
     let replay = replay::replay(&chain, &out.spinner("reading the base layer")).await?;
@@ -140,6 +146,8 @@ pub async fn run(
         told,
         challenged,
         looking,
+        statements,
+        contradictions: args.contradictions.clone(),
         mirror,
         wrong_results,
         unread,
@@ -248,7 +256,7 @@ impl Watcher<'_> {
                     let credits = replayed.batch.chunks.credit_count;
                     self.out.line(format_args!("batch {batch}: {credits} credits, holds"))?;
                     let has_results = replayed.batch.posted.header.results_root != evidence::no_results();
-                    if let Some(looking) = self.looking.as_mut().filter(|_| has_results) {
+                    for looking in self.looking.iter_mut().filter(|_| has_results) {
                         looking.missing.insert(batch, commitment);
                     }
                 }
@@ -264,28 +272,35 @@ impl Watcher<'_> {
 
     /// Asks for the evidence that is missing. Who has it may be away, and may come back.
     async fn look_behind(&mut self) -> anyhow::Result<()> {
-        let Some(looking) = &mut self.looking else { return Ok(()) };
         let replay = &self.replay;
         let stands = |batch: &BatchId, commitment: &Keccak| {
             replay.batch(*batch).is_some_and(|stands| stands.batch.posted.commitment == *commitment)
         };
-        looking.missing.retain(|batch, commitment| stands(batch, commitment));
         self.wrong_results.retain(|batch, fraud| stands(batch, &fraud.commitment));
-        let missing: Vec<_> = looking.missing.keys().copied().collect();
-        if !missing.is_empty() {
-            let operator = self.chain.config().proposer;
-            let mut evidence = Evidence::new(self.chain.domain(), operator, replay);
-            for batch in missing {
+        for looking in &mut self.looking {
+            looking.missing.retain(|batch, commitment| stands(batch, commitment));
+        }
+        if self.looking.iter().any(|looking| !looking.missing.is_empty()) {
+            self.statements.hear(&self.chain).await?;
+        }
+        let mut faults = Vec::new();
+        for looking in &mut self.looking {
+            let mut evidence = Evidence::new(self.chain.domain(), self.chain.config().proposer, replay);
+            for batch in looking.missing.keys().copied().collect::<Vec<_>>() {
                 let Some(replayed) = replay.batch(batch) else { continue };
                 let shown = match looking.source.evidence(batch).await {
                     Ok(shown) => shown,
                     Err(CliError::Unreachable { .. }) => break,
                     Err(_) => continue,
                 };
+                let commitment = replayed.batch.posted.commitment;
                 looking.missing.remove(&batch);
+                let state = replay.deriver.state();
+                let untrue = self.statements.take(&looking.source, state, &shown).await;
+                faults.extend(untrue.into_iter().map(|fault| Wrong { batch, commitment, fault }));
                 let fault = match evidence.check(replayed, &shown) {
                     Finding::Holds => {
-                        if let Some(mirror) = &looking.mirror {
+                        if let Some(mirror) = &self.mirror {
                             Mirror(mirror).keep_evidence(batch, &shown)?;
                             reexecute::keep_work(&looking.source, Mirror(mirror), &shown).await?;
                         }
@@ -299,21 +314,32 @@ impl Watcher<'_> {
                         why
                     }
                 };
-                self.metrics.wrong.inc();
-                self.out.line(format_args!("batch {batch}: does not match: {fault}"))?;
-                let commitment = replayed.batch.posted.commitment;
-                self.watched.wrong.push(Wrong { batch, commitment, fault });
+                faults.push(Wrong { batch, commitment, fault });
             }
         }
-        self.metrics.without_evidence.set(i64::try_from(looking.missing.len()).unwrap_or(i64::MAX));
+        for wrong in faults {
+            self.metrics.wrong.inc();
+            self.out.line(format_args!("batch {}: does not match: {}", wrong.batch, wrong.fault))?;
+            self.watched.wrong.push(wrong);
+        }
+        for found in self.statements.write(&self.contradictions)? {
+            self.metrics.contradictions.inc();
+            self.out.line(found.words())?;
+            self.watched.contradictions.push(found);
+        }
+        self.metrics.without_evidence.set(i64::try_from(self.unshown().count()).unwrap_or(i64::MAX));
         Ok(())
+    }
+
+    /// Batches whose evidence no source has shown.
+    fn unshown(&self) -> impl Iterator<Item = BatchId> {
+        let first = self.looking.first().into_iter().flat_map(|looking| looking.missing.keys().copied());
+        first.filter(|batch| self.looking.iter().all(|looking| looking.missing.contains_key(batch)))
     }
 
     /// What it saw.
     fn conclude(mut self) -> Watched {
-        if let Some(looking) = self.looking {
-            self.watched.without_evidence = looking.missing.into_keys().map(|batch| batch.0).collect();
-        }
+        self.watched.without_evidence = self.unshown().map(|batch| batch.0).collect();
         self.watched.unread_from = self.replay.first_unread().map(|unread| unread.batch.number().0);
         self.watched
     }
