@@ -222,7 +222,7 @@ contract Challenges is IChallenges {
         uint8 declared,
         LedgerContext calldata context,
         Witness calldata witness
-    ) external view returns (StateParts memory) {
+    ) external pure returns (StateParts memory) {
         return Ledger.run(pre, ops, declared, context, witness);
     }
 

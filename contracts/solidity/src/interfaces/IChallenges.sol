@@ -133,5 +133,5 @@ interface IChallenges {
         uint8 declared,
         LedgerContext calldata context,
         Witness calldata witness
-    ) external view returns (StateParts memory);
+    ) external pure returns (StateParts memory);
 }

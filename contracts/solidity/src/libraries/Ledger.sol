@@ -43,7 +43,7 @@ library Ledger {
         uint8 declared,
         LedgerContext memory context,
         Witness calldata witness
-    ) internal view returns (StateParts memory) {
+    ) internal pure returns (StateParts memory) {
         if (ops.creditsIn() != declared) return state;
         Run memory book = Run(state, context, state.queuePosition, 0, 0, 0);
         Ops.Op memory op;
@@ -112,7 +112,7 @@ library Ledger {
 
     function _credit(Run memory book, bytes calldata ops, Ops.Op memory op, Witness calldata witness)
         private
-        view
+        pure
     {
         if (op.job >= book.state.nextJob) return;
         JobLeaf memory job = _nextJob(book, witness);
@@ -138,7 +138,7 @@ library Ledger {
     /// @dev Whether all rules hold; `job` is then as it is afterwards, and otherwise means nothing.
     function _judge(Run memory book, bytes calldata ops, Ops.Op memory op, JobLeaf memory job)
         private
-        view
+        pure
         returns (bool)
     {
         if (job.coordinator != book.context.proposer) return false;
