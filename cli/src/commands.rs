@@ -63,6 +63,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Audit(_) => "audit",
         Command::Verify(Verify::Task(_)) => "verify task",
         Command::Verify(Verify::Round(_)) => "verify round",
+        Command::Verify(Verify::Dispute(_)) => "verify dispute",
         Command::Claim(_) => "claim",
         Command::Escape(_) => "escape",
         Command::Explain(_) => "explain",

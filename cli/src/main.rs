@@ -10,6 +10,7 @@
 //! | [`client`], [`follow`], [`funding`] | the coordinator's HTTP API, and how a job gets there |
 //! | [`replay`] | the ledger rebuilt from the base layer alone |
 //! | [`source`], [`rerun`] | who shows evidence, and where it is kept; accepted tasks, run again |
+//! | [`hearing`] | disputes over refused ones, judged again |
 //! | [`local`] | a network on this machine |
 //! | [`clock`], [`signals`] | the time; being asked to stop |
 
@@ -24,6 +25,7 @@ mod exit;
 mod files;
 mod follow;
 mod funding;
+mod hearing;
 mod hex;
 mod jobfile;
 mod keys;

@@ -172,7 +172,7 @@ impl Blobs<'_> {
     }
 
     /// The same, with the words for a report if nobody has it.
-    async fn find(&self, what: &str, digest: Digest) -> Result<Vec<u8>, String> {
+    pub async fn find(&self, what: &str, digest: Digest) -> Result<Vec<u8>, String> {
         self.get(digest).await.map_err(|error| format!("blob missing: its {what} {digest}: {error}"))
     }
 }

@@ -8,7 +8,7 @@
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use protocol::api::{Evidence, RoundWork, SettlementWork};
+use protocol::api::{DisputeList, Evidence, RoundWork, SettlementWork};
 use protocol::hash::Digest;
 use protocol::ids::{BatchId, JobId, SpecHash};
 use protocol::job::JobSpec;
@@ -69,6 +69,13 @@ impl Source {
         if about { Ok(shown) } else { Err(wrong(&round_path(job, round), "it is about another round")) }
     }
 
+    /// What was said in the disputes over a job's tasks.
+    pub async fn disputes(&self, job: JobId) -> Result<DisputeList, CliError> {
+        let shown: DisputeList = self.json(&disputes_path(job)).await?;
+        let about = shown.job == job && shown.disputes.iter().all(|one| one.claim.task.job == job);
+        if about { Ok(shown) } else { Err(wrong(&disputes_path(job), "it is about another job")) }
+    }
+
     /// A job's spec; its hash is checked.
     pub async fn spec(&self, hash: SpecHash) -> Result<JobSpec, CliError> {
         let directory = match self {
@@ -123,6 +130,10 @@ fn round_path(job: JobId, round: u32) -> String {
     format!("v1/jobs/{job}/rounds/{round}")
 }
 
+fn disputes_path(job: JobId) -> String {
+    format!("v1/jobs/{job}/disputes")
+}
+
 fn spec_path(hash: SpecHash) -> String {
     format!("v1/specs/{hash}")
 }
@@ -149,6 +160,11 @@ impl Mirror<'_> {
     /// Keeps what a round's model was made of.
     pub fn keep_round(self, round: &RoundWork) -> Result<(), CliError> {
         self.keep_json(&round_path(round.job, round.round), round)
+    }
+
+    /// Keeps what was said in the disputes over a job's tasks.
+    pub fn keep_disputes(self, disputes: &DisputeList) -> Result<(), CliError> {
+        self.keep_json(&disputes_path(disputes.job), disputes)
     }
 
     /// Keeps a spec.

@@ -1,6 +1,7 @@
 //! A result is drawn for a check: the coordinator runs the task again, and whoever lied loses the dispute, with real
 //! programs and a real training.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,6 +10,7 @@ use models::infer::{Loaded, encode_inputs, write_answers};
 use models::weights::Weights;
 use protocol::api::JobPhase;
 use protocol::hash::Digest;
+use protocol::ids::JobId;
 use protocol::job::{
     CheckTerms, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, ShardBlob, SpecFields, TrainData, Work,
 };
@@ -71,11 +73,59 @@ async fn a_liar_loses_the_dispute_over_two_thousand_steps_and_an_honest_worker_i
     ensure!(disputes.len() == 1 && disputes[0]["verdict"]["Wrong"] == "Worker", "{page}");
     ensure!(disputes[0]["moves"].as_array().is_some_and(|moves| moves.len() >= 2 * ended.moves - 1));
 
+    read_again(&network, dir.path(), id).await?;
+
     // The slot is free again; who was caught gets no other task.
     let _honest = Worker::start(&dir.path().join("honest"), &address, 9).await?;
     let done = network.requester.wait(id, 120, |status| status.phase == JobPhase::Done).await;
     let done = done.with_context(|| network.coordinator.log())?;
     ensure!(done.rounds[0].accepted == 1 && done.rounds[0].asked == 2, "{:?}", done.rounds);
+    Ok(())
+}
+
+/// What a reader of the dispute finds: with its coordinator, out of what was saved, and where something was changed.
+async fn read_again(network: &Network, dir: &Path, id: JobId) -> Result<()> {
+    let shell = Shell::new(dir);
+    let url = &network.coordinator.http;
+    let line = format!("fedroll verify dispute {id} --save saved --coordinator {url} --format json");
+    let ran = shell.quietly(&line).await?;
+    let judged = ran.json()?["result"]["disputes"][0].clone();
+    ensure!(ran.code == 0 && judged["outcome"] == "follows", "{ran:?}");
+    let place = &judged["first_difference"];
+    ensure!(place["interval"] == 24 && place["step"] == 28 && place["name"] == "state", "{judged}");
+
+    let saved = dir.join(format!("saved/v1/jobs/{id}/disputes"));
+    let offline = format!("fedroll verify dispute {id}/0/0 --evidence saved");
+    let found = |page: Value| {
+        let (shell, saved, offline) = (&shell, &saved, &offline);
+        async move {
+            std::fs::write(saved, serde_json::to_vec(&page)?)?;
+            anyhow::Ok(shell.quietly(offline).await?)
+        }
+    };
+    let page: Value = serde_json::from_slice(&std::fs::read(&saved)?)?;
+    let ran = found(page.clone()).await?;
+    ensure!(ran.code == 0 && ran.stdout.contains("that is the verdict that follows"), "{ran:?}");
+
+    // Its moves end early: that somebody was silent then is the coordinator's word.
+    let mut silent = page.clone();
+    silent["disputes"][0]["moves"].as_array_mut().context("a list")?.truncate(4);
+    silent["disputes"][0]["verdict"] = serde_json::json!("BothSilent");
+    let ran = found(silent.clone()).await?;
+    ensure!(ran.code == 0 && ran.stdout.contains("has to be taken on trust"), "{ran:?}");
+    silent["disputes"][0]["moves"][3]["body"]["round"] = 7.into();
+    let ran = found(silent).await?;
+    ensure!(ran.code == 1 && ran.stdout.contains("the transcript is forged: move 4"), "{ran:?}");
+
+    // A coordinator that judged wrongly: the same moves, and another verdict.
+    let kept = std::fs::read_dir(network.coordinator.data().join("disputes"))?;
+    let kept = kept.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut transcript: Value = serde_json::from_slice(&std::fs::read(&kept[0])?)?;
+    transcript["verdict"] = serde_json::json!({ "Wrong": "Challenger" });
+    std::fs::write(&kept[0], serde_json::to_vec(&transcript)?)?;
+    let ran = shell.quietly(&format!("fedroll verify dispute {id} --coordinator {url}")).await?;
+    let want = "another verdict follows: the worker computed it wrongly";
+    ensure!(ran.code == 1 && ran.stdout.contains(want), "{ran:?}");
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use super::CoordinatorArgs;
 Examples:
   fedroll verify task 0/0/3                       the task in slot 3 of job 0's settlement 0
   fedroll verify round 0/1                        the model of job 0's first round, out of its updates
+  fedroll verify dispute 0                        whether the verdicts over job 0's tasks were right
   fedroll verify task 0/0/3 --evidence evidence   the same from a mirror, without a coordinator")]
 pub enum Verify {
     /// Run an accepted task again and compare its result to the bit
@@ -30,6 +31,66 @@ pub enum Verify {
     /// the digest of what comes out. Those weights are compared with the model of the round before, or with what the
     /// spec begins with. Exit code 1 means that something differs.
     Round(VerifyRound),
+    /// Judge the disputes over a job's tasks again
+    ///
+    /// Checks the transcripts that a coordinator keeps: that they are about the worker's signed receipt and the job's
+    /// task, that every move is signed and answers what was asked, and which verdict follows. Where the dispute came
+    /// down to one operator, trains up to that step and runs it. That somebody did not answer in time is the one
+    /// verdict that has to be taken on trust; it is said so. Exit code 1 means that a verdict does not follow or a
+    /// transcript is forged, 2 that one cannot be judged here: a blob is missing.
+    Dispute(VerifyDispute),
+}
+
+/// `fedroll verify dispute`
+#[derive(Debug, Args)]
+pub struct VerifyDispute {
+    /// The job, or one of its tasks as job/settlement/slot
+    #[arg(value_name = "JOB|TASK")]
+    pub about: DisputeRef,
+    /// Also keep the transcripts, and all that it takes to judge them, in a directory that --evidence reads
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub shown: ShownBy,
+}
+
+/// Whose disputes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisputeRef {
+    /// All of a job's.
+    Job(JobId),
+    /// Those over one task.
+    Task(TaskId),
+}
+
+impl DisputeRef {
+    /// The job.
+    pub const fn job(self) -> JobId {
+        match self {
+            Self::Job(job) | Self::Task(TaskId { job, .. }) => job,
+        }
+    }
+
+    /// Whether a task is meant.
+    pub fn covers(self, task: TaskId) -> bool {
+        match self {
+            Self::Job(job) => task.job == job,
+            Self::Task(own) => task == own,
+        }
+    }
+}
+
+impl FromStr for DisputeRef {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "name a job, for example 0, or a task as job/settlement/slot, for example 0/0/3";
+        if text.contains('/') {
+            text.parse().map(Self::Task).map_err(|_| WRONG)
+        } else {
+            text.parse().map(Self::Job).map_err(|_| WRONG)
+        }
+    }
 }
 
 /// `fedroll verify task`
@@ -103,6 +164,19 @@ impl FromStr for RoundRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn disputes_are_those_of_a_job_or_of_a_task() {
+        let task = |slot| TaskId { job: JobId(3), settlement: 1, slot };
+        let job: DisputeRef = "3".parse().unwrap();
+        let one: DisputeRef = "3/1/2".parse().unwrap();
+        assert_eq!((job, one), (DisputeRef::Job(JobId(3)), DisputeRef::Task(task(2))));
+        assert!(job.covers(task(1)) && one.covers(task(2)) && !one.covers(task(1)));
+        assert_eq!(job.job(), one.job());
+        for bad in ["", "a", "3/1", "3/1/2/3"] {
+            assert!(bad.parse::<DisputeRef>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn rounds_count_from_one() {

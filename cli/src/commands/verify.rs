@@ -1,5 +1,6 @@
 //! `fedroll verify`: accepted work done again, and compared.
 
+mod dispute;
 mod round;
 mod task;
 
@@ -15,6 +16,7 @@ pub async fn run(command: &Verify, out: &Output) -> anyhow::Result<ExitStatus> {
     match command {
         Verify::Task(args) => task::run(args, out).await,
         Verify::Round(args) => round::run(args, out).await,
+        Verify::Dispute(args) => dispute::run(args, out).await,
     }
 }
 

@@ -256,9 +256,7 @@ impl Coordinator {
         effects.push(Effect::EndCheck(nonce));
         let (worker, task) = (receipt.signer(), receipt.body().task);
         if let Some((dispute, verdict)) = dispute.zip(verdict) {
-            let moves = dispute.transcript().iter().map(|said| said.as_wire().clone()).collect();
-            let terms = dispute.terms().clone();
-            effects.push(Effect::Keep(Box::new(Transcript { terms, moves, verdict })));
+            effects.extend(self.transcript(receipt.clone(), &dispute, verdict));
             self.record(Fact::Judged { task, nonce, worker, verdict }, effects);
             if verdict.is_against(Party::Worker) {
                 self.end_assignment(task, Outcome::Rejected, words(verdict, &dispute).into(), effects);
@@ -266,6 +264,17 @@ impl Coordinator {
             }
         }
         self.accept(receipt, effects);
+    }
+
+    /// What is kept of a dispute; `None` if its task is not known any more.
+    fn transcript(&self, receipt: Signed<Receipt>, dispute: &Dispute, verdict: Verdict) -> Option<Effect> {
+        let task = receipt.body().task;
+        let job = self.jobs.get(&task.job)?;
+        let ((round, place), weights) = (job.place_of(task)?, job.work_of(task)?.weights());
+        let moves = dispute.transcript().iter().map(|said| said.as_wire().clone()).collect();
+        let terms = dispute.terms().clone();
+        let kept = Transcript { round, place, weights, receipt, terms, moves, verdict };
+        Some(Effect::Keep(Box::new(kept)))
     }
 
     pub(super) fn apply_judged(&mut self, at: Millis, task: TaskId, worker: WorkerId, verdict: Verdict) {

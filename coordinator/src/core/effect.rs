@@ -7,10 +7,9 @@ use protocol::hash::{Digest, Keccak};
 use protocol::ids::{BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Acceptance, Evaluation, ModelSpec, Reason, Receipt, ShardBlob, TaskWork};
 use protocol::ledger::fraud::Fraud;
-use protocol::sign::Unverified;
+use protocol::sign::{Signed, Unverified};
 use protocol::time::Millis;
 use protocol::wire::message::ToWorker;
-use serde::Serialize;
 
 use super::batches::SealedBatch;
 use super::fact::Record;
@@ -137,8 +136,16 @@ pub struct Check {
 }
 
 /// A dispute that has ended: whoever has the task's blobs can judge it again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Transcript {
+    /// The round of training that the task belongs to, from 0.
+    pub round: u32,
+    /// Which of its tasks, from 0.
+    pub place: u32,
+    /// The weights that it starts from.
+    pub weights: Digest,
+    /// What the worker says that it came to.
+    pub receipt: Signed<Receipt>,
     /// What it was about.
     pub terms: Terms,
     /// What both sides said, signed, in the order in which it came.

@@ -247,14 +247,18 @@ impl Job {
     /// The work of a task; `None` if its settlement is not known any more, or there are no weights for it yet.
     pub fn work_of(&self, task: TaskId) -> Option<TaskWork> {
         let work = &self.spec.as_ref()?.work;
-        let settlement = self.settlement(task.settlement)?;
-        let (round, place) =
-            (settlement.part_of(task.slot)?.round, settlement.slots.get(task.slot as usize)?.place);
+        let (round, place) = self.place_of(task)?;
         let weights = match work {
             Work::Train(_) => self.base_of(round)?,
             Work::Infer(infer) => infer.weights,
         };
         work.task(round, place, weights)
+    }
+
+    /// The round that a task belongs to, and which of its tasks it is.
+    pub fn place_of(&self, task: TaskId) -> Option<(u32, u32)> {
+        let settlement = self.settlement(task.settlement)?;
+        Some((settlement.part_of(task.slot)?.round, settlement.slots.get(task.slot as usize)?.place))
     }
 
     /// The round that a task belongs to.

@@ -11,6 +11,7 @@ use models::ModelError;
 use models::kernels::Machine;
 use models::replay::desk::Desk;
 use models::train::Control;
+use protocol::api::{self, AcceptedTask};
 use protocol::dispute::Terms;
 use protocol::dispute::moves::{Asked, Body};
 use protocol::dispute::shape::Trace;
@@ -23,6 +24,7 @@ use protocol::wire::codec;
 
 use super::blobs::Blobs;
 use super::event_loop::Core;
+use super::http::hex;
 use crate::core::{Check, Event, Found, Transcript};
 use crate::error::NodeError;
 
@@ -131,10 +133,14 @@ impl Checks {
     }
 
     /// Keeps what was said in a dispute.
-    pub fn keep(&self, transcript: &Transcript) {
-        let Terms { task, nonce, .. } = &transcript.terms;
+    pub fn keep(&self, transcript: Transcript) {
+        let Transcript { round, place, weights, receipt, terms, moves, verdict } = transcript;
+        let (task, nonce) = (terms.task, terms.nonce);
+        let receipt = hex(&codec::encode(receipt.as_wire()));
+        let claim = AcceptedTask { task, round, place, weights, receipt };
+        let transcript = api::Transcript { claim, terms, moves, verdict };
         let name = format!("{}-{}-{}-{nonce}.json", task.job, task.settlement, task.slot);
-        let kept = serde_json::to_vec(transcript)
+        let kept = serde_json::to_vec(&transcript)
             .map_err(std::io::Error::from)
             .and_then(|bytes| fs::write(self.transcripts.join(name), bytes));
         if let Err(error) = kept {
@@ -142,10 +148,14 @@ impl Checks {
         }
     }
 
-    /// What was said in the disputes over a job's tasks, as JSON texts, in the order of their tasks.
-    pub fn transcripts(&self, job: JobId) -> Vec<String> {
-        let paths = self.kept(&format!("{job}-"));
-        paths.into_iter().filter_map(|path| fs::read_to_string(path).ok()).collect()
+    /// What was said in the disputes over a job's tasks, in the order of their tasks.
+    pub fn transcripts(&self, job: JobId) -> Vec<api::Transcript> {
+        let read = |path: PathBuf| {
+            let read = fs::read(&path).map_err(|error| error.to_string());
+            let read = read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+            read.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "no transcript")).ok()
+        };
+        self.kept(&format!("{job}-")).into_iter().filter_map(read).collect()
     }
 
     /// Keeps a receipt whose answers were refused.

@@ -270,7 +270,7 @@ impl EventLoop {
                 outlets.checks.ask(&nonce, Question::Run { trace, operator, inputs });
             }
             Effect::EndCheck(nonce) => outlets.checks.end(&nonce),
-            Effect::Keep(transcript) => outlets.checks.keep(&transcript),
+            Effect::Keep(transcript) => outlets.checks.keep(*transcript),
             Effect::KeepRefused(receipt) => outlets.checks.keep_refused(&receipt),
             Effect::Fold { job, round, update, model, scale_bits } => {
                 self.aggregate(Work::Fold { job, round, update, shape: Shape { model, scale_bits } });

@@ -20,6 +20,39 @@ use crate::train::{Control, Progress};
 use crate::weights::Weights;
 use crate::zoo;
 
+/// What a training is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Papers {
+    pub(super) task: TrainingTask,
+    pub(super) weights: Arc<Weights>,
+    pub(super) data: Arc<Dataset>,
+}
+
+impl Papers {
+    /// Reads a task's blobs.
+    ///
+    /// Refuses a task whose examples stay on a worker, and blobs that are not the task's: by their digests, and by what
+    /// they hold.
+    pub(super) fn read(
+        task: &TrainTask,
+        blob: &mut dyn FnMut(&Digest) -> Result<Vec<u8>, ModelError>,
+    ) -> Result<Self, ModelError> {
+        let stays = || ModelError::Format("its examples stay on the worker: nobody else can run it".into());
+        let training = TrainingTask::of(task).ok_or_else(stays)?;
+        let mut checked = |digest: &Digest| {
+            let bytes = blob(digest)?;
+            let other =
+                || ModelError::Format(format!("the blob {digest} has other contents than its name says"));
+            if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(other()) }
+        };
+        let weights = Arc::new(Weights::parse(&task.model, &checked(&training.weights)?)?);
+        let examples = u32::try_from(training.examples).unwrap_or(u32::MAX);
+        let stated = ShardBlob { digest: training.shard, examples };
+        let data = Arc::new(shard::parse(&task.model, &stated, &checked(&training.shard)?)?);
+        Ok(Self { task: training, weights, data })
+    }
+}
+
 /// One party to one training, which can train, answer what a referee asks, and be the referee.
 #[derive(Debug)]
 pub struct Desk {
@@ -34,27 +67,13 @@ pub struct Desk {
 impl Desk {
     /// Reads a task's blobs, for work on so many threads; states of the training are kept in `directory` until the desk
     /// is dropped.
-    ///
-    /// Refuses a task whose examples stay on a worker, and blobs that are not the task's: by their digests, and by what
-    /// they hold.
     pub fn open(
         task: &TrainTask,
         blob: &mut dyn FnMut(&Digest) -> Result<Vec<u8>, ModelError>,
         directory: PathBuf,
         threads: usize,
     ) -> Result<Self, ModelError> {
-        let stays = || ModelError::Format("its examples stay on the worker: nobody else can run it".into());
-        let training = TrainingTask::of(task).ok_or_else(stays)?;
-        let mut checked = |digest: &Digest| {
-            let bytes = blob(digest)?;
-            let other =
-                || ModelError::Format(format!("the blob {digest} has other contents than its name says"));
-            if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(other()) }
-        };
-        let weights = Arc::new(Weights::parse(&task.model, &checked(&training.weights)?)?);
-        let examples = u32::try_from(training.examples).unwrap_or(u32::MAX);
-        let stated = ShardBlob { digest: training.shard, examples };
-        let data = Arc::new(shard::parse(&task.model, &stated, &checked(&training.shard)?)?);
+        let Papers { task: training, weights, data } = Papers::read(task, blob)?;
         let values = zoo::parameter_count(&task.model)?;
         let kept = InDirectory::new(directory.clone(), values, optimiser_moments(&training) * values);
         let party = Party::new(training.clone(), weights.clone(), data.clone(), threads, kept)?;
@@ -97,8 +116,7 @@ impl Desk {
     /// What an operator comes to, on inputs that this party has and the other one agrees on; `None` if it has others.
     pub fn run(&self, trace: Trace, operator: u32, inputs: &[Keccak]) -> Result<Option<Keccak>, ModelError> {
         let referee = Referee::new(&self.task, &self.weights, &self.data, Machine::new(self.threads))?;
-        let opened = self.player.computation().open(trace, operator)?;
-        Ok(opened.and_then(|opened| referee.run(trace, operator, inputs, &opened).ok()))
+        self.player.computation().run(&referee, trace, operator, inputs)
     }
 }
 

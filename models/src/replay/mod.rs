@@ -8,6 +8,7 @@
 //! | [`checkpoints`] | where states of a training are kept |
 //! | [`desk`] | a party with its papers, for a shell's thread |
 //! | [`evidence`] | all that such a check takes, in one file |
+//! | [`hearing`] | a dispute that has ended, judged again |
 //! | [`leaf`] | what a trace's leaves are digests of |
 //! | [`party`] | who trained, or trains again: commitments on the way, traces afterwards |
 //! | [`referee`] | one operator again, on what both parties agree on |
@@ -16,6 +17,7 @@ pub mod check;
 pub mod checkpoints;
 pub mod desk;
 pub mod evidence;
+pub mod hearing;
 pub mod leaf;
 pub mod party;
 pub mod referee;
@@ -152,6 +154,21 @@ impl TrainingTask {
         let operators = |reads| Operators::new(reads).map_err(|error| ModelError::Format(error.to_string()));
         Shape::new(count, self.checkpoint_steps, operators(step)?, operators(vec![vec![0]])?)
             .map_err(|_| range(steps))
+    }
+
+    /// What an operator of an interval's steps does, for people; empty if there is none such.
+    pub fn operator_name(&self, interval: u32, operator: u32) -> String {
+        let Ok(program) = self.program() else { return String::new() };
+        let intervals = self.steps().div_ceil(self.checkpoint_steps.max(1).into());
+        let does =
+            if u64::from(interval) > intervals { Some(Does::Return) } else { does(&program, operator) };
+        match does {
+            Some(Does::Load) => "minibatch".to_owned(),
+            Some(Does::Node(node)) => program.nodes()[node].name.clone(),
+            Some(Does::Gather) => "state".to_owned(),
+            Some(Does::Return) => "update".to_owned(),
+            None => String::new(),
+        }
     }
 
     /// The state that it starts from, if these are the weights.

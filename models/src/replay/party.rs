@@ -9,7 +9,7 @@ use protocol::merkle::{StaticTree, TreeError};
 
 use super::checkpoints::Checkpoints;
 use super::leaf::Leaf;
-use super::referee::Opened;
+use super::referee::{Opened, Referee};
 use super::{Does, TrainingTask, does, operator_of, reads};
 use crate::data::Dataset;
 use crate::engine::{Node, Program, Source};
@@ -284,6 +284,18 @@ impl<C: Checkpoints> Party<C> {
         let read =
             reads(&self.program, operator).into_iter().filter_map(|at| leaves.get(at as usize).cloned());
         Ok(Some(Opened { leaves: read.collect(), tensors: bytes.into_iter().flatten().collect() }))
+    }
+
+    /// What the referee makes of an operator on the inputs that this party has; `None` if these are others.
+    pub(super) fn run(
+        &self,
+        referee: &Referee<'_>,
+        trace: Trace,
+        operator: u32,
+        inputs: &[Keccak],
+    ) -> Result<Option<Keccak>, ModelError> {
+        let opened = self.open(trace, operator)?;
+        Ok(opened.and_then(|opened| referee.run(trace, operator, inputs, &opened).ok()))
     }
 
     fn params(&self) -> crate::train::TrainParams {

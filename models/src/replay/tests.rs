@@ -33,6 +33,8 @@ pub(super) enum Lie {
     Skipped(u64),
     /// A bit of a weight, after this step.
     Flipped(u64),
+    /// A bit of a weight, after each of two steps.
+    Both(u64, u64),
     /// All weights rounded, after the last step.
     Rounded(u64),
 }
@@ -64,7 +66,7 @@ impl Lie {
             Self::Skipped(from) if state.step >= *from => {
                 (state.weights, state.moments) = (before.weights.clone(), before.moments.clone());
             }
-            Self::Flipped(at) if state.step == *at => {
+            Self::Flipped(at) | Self::Both(at, _) | Self::Both(_, at) if state.step == *at => {
                 state.weights[7] = f32::from_bits(state.weights[7].to_bits() ^ 1 << 12);
             }
             Self::Rounded(at) if state.step == *at => {

@@ -3,6 +3,7 @@
 //! Identifiers, digests and amounts are text (`0x…`, tokens with decimals), so that no reader loses bits in a float.
 
 mod batches;
+mod disputes;
 mod jobs;
 pub mod text;
 mod work;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Address, CoordinatorId};
 
 pub use batches::{BatchList, BatchStatus, CreditEvidence, Evidence};
+pub use disputes::{DisputeList, Transcript};
 pub use jobs::{
     EligibleWorker, EvaluatedBy, IneligibleWorker, JobPhase, JobStatus, LogEntry, LogPage, Plan, RoundStatus,
     RunningTask, Submitted,

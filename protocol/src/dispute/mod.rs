@@ -16,11 +16,13 @@
 //! | [`terms`] | who disputes what, and how it can end |
 //! | [`moves`] | what a party says, and what it is asked |
 //! | [`trace`] | a party's side of one trace: its tree, opened |
+//! | [`again`] | a dispute that has ended, played again from its signed moves |
 //! | `mod.rs` | the referee: whose move, by when, and the verdict |
 //!
 //! The referee here is a pure function of the moves and of the times at which they came. It is told what the operator
 //! comes to; it never computes.
 
+pub mod again;
 pub mod moves;
 pub mod shape;
 pub mod terms;
@@ -220,11 +222,13 @@ impl Dispute {
         self.stage = Stage::Over(verdict);
     }
 
-    /// What the operator comes to; `None` if nobody showed the bytes of its inputs.
+    /// What the operator comes to; `None` if nobody showed the bytes of its inputs. No operator comes to
+    /// [`Keccak::ZERO`]: that stands for inputs that no training has, and is nobody's claim.
     pub fn ran(&mut self, output: Option<Keccak>) {
         let Stage::Run { claims, .. } = &self.stage else { return };
         let verdict = match (output, claims) {
             (None, _) => Verdict::Withheld,
+            (Some(Keccak::ZERO), _) => Verdict::BothWrong,
             (Some(truth), [worker, _]) if truth == *worker => Verdict::Wrong(Party::Challenger),
             (Some(truth), [_, challenger]) if truth == *challenger => Verdict::Wrong(Party::Worker),
             (Some(_), _) => Verdict::BothWrong,

@@ -1,5 +1,7 @@
 //! Who disputes what, and how it can end.
 
+use core::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::shape::Shape;
@@ -71,7 +73,33 @@ pub enum Verdict {
     Withheld,
 }
 
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Worker => "the worker",
+            Self::Challenger => "the challenger",
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(party) => write!(f, "{party} computed it wrongly"),
+            Self::BothWrong => f.write_str("both computed it wrongly"),
+            Self::Silent(party) => write!(f, "{party} did not move in time"),
+            Self::BothSilent => f.write_str("neither moved in time"),
+            Self::Withheld => f.write_str("the worker did not show what the operator reads"),
+        }
+    }
+}
+
 impl Verdict {
+    /// Whether it rests on somebody's not having moved in time, which leaves nothing that could be shown.
+    pub const fn is_silence(self) -> bool {
+        matches!(self, Self::Silent(_) | Self::BothSilent | Self::Withheld)
+    }
+
     /// Whether this party is held to be at fault.
     pub const fn is_against(self, party: Party) -> bool {
         match self {

@@ -12,14 +12,14 @@ use crate::merkle::{StaticTree, TreeError};
 use crate::sign::NodeKey;
 
 /// What the operators of this toy compute: a hash of what they read.
-fn operator(number: u32, inputs: &[Keccak]) -> Keccak {
+pub(super) fn operator(number: u32, inputs: &[Keccak]) -> Keccak {
     let inputs: Vec<_> = inputs.iter().flat_map(|input| input.0).collect();
     keccak(&[&number.to_be_bytes(), &inputs])
 }
 
 /// Where a party computes something else than the operator comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lie {
+pub(super) enum Lie {
     None,
     /// The output of one operator of one step, counted over the task.
     Operator {
@@ -34,7 +34,7 @@ enum Lie {
 }
 
 #[derive(Clone, Debug)]
-struct Toy {
+pub(super) struct Toy {
     start: Keccak,
     steps: u32,
     every: u32,
@@ -140,6 +140,11 @@ fn says(dispute: &Dispute, who: usize, said: Move) -> Signed<Body> {
 
 /// Plays to the end; the moves that were made.
 fn play(toys: &[Toy; 2]) -> (Verdict, usize) {
+    let dispute = played(toys);
+    (dispute.verdict().unwrap(), dispute.transcript().len())
+}
+
+pub(super) fn played(toys: &[Toy; 2]) -> Dispute {
     let mut dispute = open(toys).unwrap();
     let mut players = toys.clone().map(|toy| Player::new(toy.clone(), toy.shape()));
     loop {
@@ -162,21 +167,20 @@ fn play(toys: &[Toy; 2]) -> (Verdict, usize) {
             }
         }
     }
-    (dispute.verdict().unwrap(), dispute.transcript().len())
+    dispute
 }
 
 fn graph(operators: u32) -> Vec<Vec<u32>> {
     (1..=operators).map(|at| [0, at / 2, at - 1].into_iter().filter(|input| *input < at).collect()).collect()
 }
 
-fn toy(steps: u32, every: u32, operators: u32, lie: Lie) -> Toy {
+pub(super) fn toy(steps: u32, every: u32, operators: u32, lie: Lie) -> Toy {
     let start = keccak(&[b"weights, shard, seed"]);
     Toy { start, steps, every, step: graph(operators), finish: graph(2), lie }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn whoever_lies_loses_and_few_messages_are_needed(
         steps in 1u32..90, every in 1u32..20, operators in 1u32..40,
@@ -385,8 +389,7 @@ fn what_is_no_shape_is_refused_also_from_the_wire() {
     assert_eq!(Operators::new(vec![]), Err(ShapeError::Operators(0)));
     assert_eq!(Operators::new(vec![vec![0], vec![2]]), Err(ShapeError::Input { operator: 2, input: 2 }));
     let one = Operators::new(vec![vec![0]]).unwrap();
-    let none = Shape::new(0, 1, one.clone(), one.clone());
-    assert_eq!(none, Err(ShapeError::Steps { steps: 0, every: 1 }));
+    assert_eq!(Shape::new(0, 1, one.clone(), one.clone()), Err(ShapeError::Steps { steps: 0, every: 1 }));
     let never = Shape::new(1, 0, one.clone(), one.clone());
     assert_eq!(never, Err(ShapeError::Steps { steps: 1, every: 0 }));
     let bytes = postcard::to_allocvec(&(0u32, 1u32, vec![vec![0u32]], vec![vec![0u32]])).unwrap();

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
 use bytes::Bytes;
 use protocol::api::{
-    BatchList, Evidence, JobStatus, LogPage, Plan, SCHEMA, Submitted, WorkerHistory, WorkerList,
+    BatchList, DisputeList, Evidence, JobStatus, LogPage, Plan, SCHEMA, Submitted, WorkerHistory, WorkerList,
 };
 use protocol::hash::Digest;
 use protocol::ids::{BatchId, JobId, SpecHash, WorkerId};
@@ -151,18 +151,22 @@ pub async fn log(
 }
 
 /// `GET /v1/jobs/{id}/disputes`: what was said in the disputes over a job's tasks, signed, and how each ended; and the
-/// receipts (canonical bytes, in hex) of inference tasks whose answers were refused.
-pub async fn disputes(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+/// receipts of inference tasks whose answers were refused.
+pub async fn disputes(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+) -> Result<Json<DisputeList>, Refusal> {
     let fix = "`fedroll job ls` lists the jobs";
-    let id: JobId =
+    let job: JobId =
         id.parse().map_err(|_| Refusal::bad("bad-id", format!("'{id}' is not a job's number"), fix))?;
+    let spec = api.core.read(move |core| core.jobs().get(&job).map(|job| job.spec_hash)).await?;
+    let spec =
+        spec.ok_or_else(|| Refusal::unknown("unknown-job", format!("there is no job {job} here"), fix))?;
     let checks = api.checks.clone();
-    let read = tokio::task::spawn_blocking(move || (checks.transcripts(id), checks.refused(id))).await;
-    let (transcripts, refused) = read.map_err(|error| Refusal::internal(error.to_string()))?;
-    let refused: Vec<String> = refused.iter().map(|receipt| format!("\"{}\"", views::hex(receipt))).collect();
-    let (transcripts, refused) = (transcripts.join(","), refused.join(","));
-    let text = format!("{{\"schema\":{SCHEMA},\"disputes\":[{transcripts}],\"refused\":[{refused}]}}");
-    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    let read = tokio::task::spawn_blocking(move || (checks.transcripts(job), checks.refused(job))).await;
+    let (disputes, refused) = read.map_err(|error| Refusal::internal(error.to_string()))?;
+    let refused = refused.iter().map(|receipt| views::hex(receipt)).collect();
+    Ok(Json(DisputeList { schema: SCHEMA, job, spec, disputes, refused }))
 }
 
 /// `GET /v1/specs/{hash}`: a spec's canonical bytes.

@@ -30,6 +30,7 @@ use super::clock::Clock;
 use super::event_loop::{Core, Stopped};
 use super::metrics::Metrics;
 use super::posted::PostedBlobs;
+pub(super) use views::hex;
 
 /// What every handler needs.
 #[derive(Debug)]
