@@ -23,7 +23,7 @@ artifacts() { # $1: a folder to write to
   mkdir -p "$1"
   node -e '
     const fs = require("node:fs");
-    for (const name of ["Rollup", "Challenges", "ServiceBonds", "WorkerRegistry", "FundingRelay", "DevToken"]) {
+    for (const name of ["Rollup", "Challenges", "ServiceBonds", "WorkerRegistry", "DisputeBonds", "FundingRelay", "DevToken"]) {
       const made = JSON.parse(fs.readFileSync(`out/${name}.sol/${name}.json`, "utf8"));
       const places = Object.values(made.deployedBytecode.immutableReferences ?? {}).flat();
       const artifact = {

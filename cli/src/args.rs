@@ -6,6 +6,7 @@ pub mod job;
 pub mod leaf;
 pub mod local;
 pub mod money;
+pub mod pledge;
 pub mod stake;
 pub mod verify;
 

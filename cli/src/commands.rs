@@ -44,6 +44,7 @@ pub fn name(command: &Command) -> &'static str {
     use crate::args::job::Job;
     use crate::args::leaf::Leaf;
     use crate::args::money::{Chain, Key};
+    use crate::args::pledge::Pledge;
     use crate::args::stake::Stake;
     use crate::args::verify::Verify;
     match command {
@@ -79,6 +80,10 @@ pub fn name(command: &Command) -> &'static str {
         Command::Chain(Chain::Leaf(Leaf::Show(_))) => "chain leaf show",
         Command::Chain(Chain::Leaf(Leaf::Ask(_))) => "chain leaf ask",
         Command::Chain(Chain::Leaf(Leaf::End(_))) => "chain leaf end",
+        Command::Chain(Chain::Pledge(Pledge::Show(_))) => "chain pledge show",
+        Command::Chain(Chain::Pledge(Pledge::Deposit(_))) => "chain pledge deposit",
+        Command::Chain(Chain::Pledge(Pledge::Exit(_))) => "chain pledge exit",
+        Command::Chain(Chain::Pledge(Pledge::Withdraw(_))) => "chain pledge withdraw",
         Command::Chain(Chain::Stake(Stake::Show(_))) => "chain stake show",
         Command::Chain(Chain::Stake(Stake::Join(_))) => "chain stake join",
         Command::Chain(Chain::Stake(Stake::Exit(_))) => "chain stake exit",

@@ -22,6 +22,8 @@ pub const BLOBS: &str = "FEDROLL_BLOBS";
 pub const ROLLUP: &str = "FEDROLL_ROLLUP";
 /// The address of the `WorkerRegistry` contract.
 pub const REGISTRY: &str = "FEDROLL_REGISTRY";
+/// The address of the `DisputeBonds` contract.
+pub const DISPUTES: &str = "FEDROLL_DISPUTES";
 /// The address of the `FundingRelay` contract.
 pub const RELAY: &str = "FEDROLL_RELAY";
 /// The file that holds the secp256k1 key to sign with.

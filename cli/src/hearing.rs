@@ -40,6 +40,12 @@ pub enum Outcome {
 /// A dispute, judged again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Judged {
+    /// The hash of its terms.
+    #[serde(with = "protocol::api::text")]
+    pub dispute: Digest,
+    /// The hash of what both said.
+    #[serde(with = "protocol::api::text")]
+    pub transcript: Digest,
     /// The task.
     #[serde(with = "protocol::api::text")]
     pub task: TaskId,
@@ -58,6 +64,17 @@ pub struct Judged {
     /// Whether that is so.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+impl Judged {
+    /// The verdict that follows, if this machine has seen why.
+    pub const fn shown(&self) -> Option<Verdict> {
+        match self.outcome {
+            Outcome::Follows => Some(self.said),
+            Outcome::Another { follows } => Some(follows),
+            Outcome::OnTrust | Outcome::Forged { .. } | Outcome::NotJudged { .. } => None,
+        }
+    }
 }
 
 /// Where two trainings part; each number from 1.
@@ -83,9 +100,10 @@ impl From<Place> for Difference {
 pub async fn judge(shown: Transcript, spec: &JobSpec, blobs: &Blobs<'_>) -> anyhow::Result<Judged> {
     let Terms { task, parties: [worker, challenger], .. } = shown.terms;
     let (moves, said) = (shown.moves.len(), shown.verdict);
+    let (dispute, transcript) = (shown.terms.id(), shown.digest());
     let judged = |first_difference: Option<Place>, outcome| {
         let first_difference = first_difference.map(Difference::from);
-        Judged { task, worker, challenger, moves, first_difference, said, outcome }
+        Judged { dispute, transcript, task, worker, challenger, moves, first_difference, said, outcome }
     };
     let forged = |why| judged(None, Outcome::Forged { why });
     let not_judged = |why| judged(None, Outcome::NotJudged { why });

@@ -145,6 +145,7 @@ impl Local {
             rpc,
             rollup: deployed.rollup,
             registry: deployed.registry,
+            disputes: deployed.disputes,
             relay: deployed.relay,
             deployed_at: deployed.block,
             coordinator: ready.http,

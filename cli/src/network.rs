@@ -36,6 +36,9 @@ pub struct NetworkFile {
     /// The `WorkerRegistry` where its workers may stake.
     #[serde(default, with = "protocol::api::text::option", skip_serializing_if = "Option::is_none")]
     pub registry: Option<Address>,
+    /// The `DisputeBonds` where parties to disputes pledge.
+    #[serde(default, with = "protocol::api::text::option", skip_serializing_if = "Option::is_none")]
+    pub disputes: Option<Address>,
     /// The `FundingRelay` that funds its jobs by signature.
     #[serde(default, with = "protocol::api::text::option", skip_serializing_if = "Option::is_none")]
     pub relay: Option<Address>,
@@ -116,6 +119,11 @@ impl Network {
         self.file().and_then(|file| file.registry)
     }
 
+    /// Where parties to disputes pledge, if the directory knows it.
+    pub fn disputes(&self) -> Option<Address> {
+        self.file().and_then(|file| file.disputes)
+    }
+
     /// The funding relay, if the directory knows it.
     pub fn relay(&self) -> Option<Address> {
         self.file().and_then(|file| file.relay)
@@ -174,6 +182,7 @@ mod tests {
             rpc: "http://127.0.0.1:1".to_owned(),
             rollup: Address([7; 20]),
             registry: Some(Address([8; 20])),
+            disputes: Some(Address([6; 20])),
             relay: Some(Address([9; 20])),
             deployed_at: 3,
             coordinator: "http://127.0.0.1:2".to_owned(),

@@ -21,6 +21,8 @@ pub(crate) static SERVICE_BONDS: LazyLock<Artifact> =
     LazyLock::new(|| Artifact::read(include_str!("../artifacts/ServiceBonds.json")));
 pub(crate) static WORKER_REGISTRY: LazyLock<Artifact> =
     LazyLock::new(|| Artifact::read(include_str!("../artifacts/WorkerRegistry.json")));
+pub(crate) static DISPUTE_BONDS: LazyLock<Artifact> =
+    LazyLock::new(|| Artifact::read(include_str!("../artifacts/DisputeBonds.json")));
 pub(crate) static FUNDING_RELAY: LazyLock<Artifact> =
     LazyLock::new(|| Artifact::read(include_str!("../artifacts/FundingRelay.json")));
 
@@ -48,7 +50,9 @@ mod tests {
 
     #[test]
     fn a_contract_is_recognised_with_its_immutables_filled_in() {
-        for artifact in [&ROLLUP, &CHALLENGES, &SERVICE_BONDS, &WORKER_REGISTRY, &FUNDING_RELAY] {
+        for artifact in
+            [&ROLLUP, &CHALLENGES, &SERVICE_BONDS, &WORKER_REGISTRY, &DISPUTE_BONDS, &FUNDING_RELAY]
+        {
             let mut code = artifact.deployed_bytecode.to_vec();
             for (start, length) in &artifact.immutables {
                 code[*start..*start + *length].fill(0xab);

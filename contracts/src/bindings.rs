@@ -12,7 +12,7 @@ use protocol::ledger::state::empty_nodes;
 
 use crate::base_layer::{BatchOnChain, ProvenAccount, ProvenJob};
 
-pub use generated::{Challenges, DevToken, FundingRelay, Rollup, ServiceBonds, WorkerRegistry};
+pub use generated::{Challenges, DevToken, DisputeBonds, FundingRelay, Rollup, ServiceBonds, WorkerRegistry};
 
 #[expect(clippy::too_many_arguments, reason = "the macro writes a function with one argument a field")]
 mod generated {
@@ -38,6 +38,12 @@ mod generated {
         #[derive(Debug)]
         WorkerRegistry,
         "artifacts/WorkerRegistry.json"
+    );
+
+    alloy::sol!(
+        #[derive(Debug)]
+        DisputeBonds,
+        "artifacts/DisputeBonds.json"
     );
 
     alloy::sol!(

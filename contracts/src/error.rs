@@ -11,6 +11,7 @@ use protocol::ledger::VersionedHash;
 
 use crate::bindings::Challenges::ChallengesErrors;
 use crate::bindings::DevToken::DevTokenErrors;
+use crate::bindings::DisputeBonds::DisputeBondsErrors;
 use crate::bindings::FundingRelay::FundingRelayErrors;
 use crate::bindings::Rollup::RollupErrors;
 use crate::bindings::ServiceBonds::ServiceBondsErrors;
@@ -81,6 +82,16 @@ pub enum ChainError {
     /// The address holds no registry for this rollup's workers of this version.
     #[error("there is no registry of this rollup's workers at {address} on chain {chain_id}: {detail}")]
     NoRegistry {
+        /// The address.
+        address: Address,
+        /// The chain.
+        chain_id: u64,
+        /// What was found instead.
+        detail: String,
+    },
+    /// The address holds no pledges of this version for this rollup.
+    #[error("there are no pledges for this rollup's disputes at {address} on chain {chain_id}: {detail}")]
+    NoDisputes {
         /// The address.
         address: Address,
         /// The chain.
@@ -183,6 +194,8 @@ pub enum Reason {
     Bonds(Box<ServiceBondsErrors>),
     /// One of the worker registry's.
     Registry(Box<WorkerRegistryErrors>),
+    /// One of the pledges' for disputes.
+    Disputes(Box<DisputeBondsErrors>),
     /// One of the funding relay's.
     Relay(Box<FundingRelayErrors>),
     /// One of the token's.
@@ -210,6 +223,9 @@ impl Reason {
         if let Ok(error) = WorkerRegistryErrors::abi_decode(data) {
             return Self::Registry(Box::new(error));
         }
+        if let Ok(error) = DisputeBondsErrors::abi_decode(data) {
+            return Self::Disputes(Box::new(error));
+        }
         if let Ok(error) = FundingRelayErrors::abi_decode(data) {
             return Self::Relay(Box::new(error));
         }
@@ -231,6 +247,7 @@ impl fmt::Display for Reason {
             Self::Challenges(error) => write!(f, "{}", crate::reason::challenges(error)),
             Self::Bonds(error) => write!(f, "{}", crate::reason::bonds(error)),
             Self::Registry(error) => write!(f, "{}", crate::reason::registry(error)),
+            Self::Disputes(error) => write!(f, "{}", crate::reason::disputes(error)),
             Self::Relay(error) => write!(f, "{}", crate::reason::relay(error)),
             Self::Token(error) => write!(f, "{}", crate::reason::token(error)),
             Self::Text(text) | Self::Panic(text) => f.write_str(text),

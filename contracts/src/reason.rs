@@ -2,6 +2,7 @@
 
 use crate::bindings::Challenges::ChallengesErrors as C;
 use crate::bindings::DevToken::DevTokenErrors as T;
+use crate::bindings::DisputeBonds::DisputeBondsErrors as D;
 use crate::bindings::FundingRelay::FundingRelayErrors as F;
 use crate::bindings::Rollup::RollupErrors as R;
 use crate::bindings::ServiceBonds::ServiceBondsErrors as B;
@@ -213,6 +214,29 @@ pub(crate) fn registry(error: &W) -> String {
     }
 }
 
+/// A reason of the pledges for disputes. What they share with the contracts above is read as theirs.
+pub(crate) fn disputes(error: &D) -> String {
+    match error {
+        D::NoReferee(_) => "a referee must be named".into(),
+        D::NothingPledged(e) => format!("{} has pledged nothing to the referee {}", e.owner, e.referee),
+        D::ExitNotRequested(e) => format!("the pledge of {} was not asked back", e.owner),
+        D::NotSignedByReferee(e) => {
+            format!("the verdict is not signed by the referee, or was changed: {} signed", e.recovered)
+        }
+        D::AlreadyJudged(e) => format!("the dispute {} was judged before", e.dispute),
+        D::NobodyWrong(_) => "the verdict is against nobody".into(),
+        D::SameParty(e) => format!("{} is both parties", e.party),
+        D::NotYetOpened(e) => format!("the dispute opens at {}, which is yet to come", e.opened),
+        D::PledgedTooLate(e) => {
+            format!("{} pledged at {}, after the dispute could have opened", e.owner, e.since)
+        }
+        D::PledgeTooSmall(e) => {
+            format!("{} has pledged {} units, the verdict is about {}", e.owner, e.amount, e.wanted)
+        }
+        other => format!("the dispute bonds reported {}", plain(&format!("{other:?}"))),
+    }
+}
+
 /// A reason of the funding relay. What it shares with the contracts above is read as theirs.
 pub(crate) fn relay(error: &F) -> String {
     match error {
@@ -292,6 +316,16 @@ mod tests {
             data.resize(4 + 32 * 4, 0);
             let text = Reason::decode(&data).to_string();
             assert!(text.contains(' ') && !text.contains("the worker registry reported"), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_the_disputes_has_a_sentence() {
+        for selector in D::SELECTORS {
+            let mut data = selector.to_vec();
+            data.resize(4 + 32 * 4, 0);
+            let text = Reason::decode(&data).to_string();
+            assert!(text.contains(' ') && !text.contains("the dispute bonds reported"), "{text}");
         }
     }
 

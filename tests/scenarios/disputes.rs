@@ -5,18 +5,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use contracts::base_layer::BaseLayerWriter as _;
 use models::data::{Dataset, shard};
 use models::infer::{Loaded, encode_inputs, write_answers};
 use models::weights::Weights;
+use protocol::amount::Amount;
 use protocol::api::JobPhase;
 use protocol::hash::Digest;
 use protocol::ids::JobId;
 use protocol::job::{
     CheckTerms, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, ShardBlob, SpecFields, TrainData, Work,
 };
+use protocol::quic::key_file;
 use protocol::rng::Rng;
+use protocol::sign::EthKey;
 use serde_json::Value;
-use tests::real::{Cheat, Client, Network, Quirk, Shell, TAG, WorkKind, Worker, job, model, train};
+use tests::real::{Cheat, Client, Network, Quirk, Shell, TAG, WorkKind, Worker, job, model, operator, train};
 use tokio::sync::Semaphore;
 
 /// Noise with a mark for each class.
@@ -33,14 +37,14 @@ fn examples(count: u32) -> Result<Dataset> {
     Ok(Dataset::new(inputs, [1, 28, 28], labels)?)
 }
 
-/// A job of one task of 2,048 steps of the CNN on MNIST's shape; every result is checked.
-fn spec(name: &str, deadline_ms: u64) -> Result<(JobSpec, Vec<u8>)> {
+/// A job of one task of 64 steps an epoch of the CNN on MNIST's shape; every result is checked.
+fn spec(name: &str, local_epochs: u32, deadline_ms: u64) -> Result<(JobSpec, Vec<u8>)> {
     let blob = shard::encode(&examples(512)?)?;
     let model = ModelSpec { kind: ModelKind::CnnFlower, input: [1, 28, 28], classes: 10 };
     let mut work = train(model, "none", 1, 1)?;
     let digest = Digest::of(&blob);
     work.data = TrainData::Job(vec![ShardBlob { digest, examples: 512 }]);
-    (work.local_epochs, work.minibatch, work.checkpoint_steps) = (32, 8, 64);
+    (work.local_epochs, work.minibatch, work.checkpoint_steps) = (local_epochs, 8, 64);
     work.learning_rate = 0.02.try_into()?;
     work.round.deadline_ms = deadline_ms;
     let checks = CheckTerms { rate_bps: 10_000 };
@@ -53,7 +57,7 @@ async fn a_liar_loses_the_dispute_over_two_thousand_steps_and_an_honest_worker_i
     let dir = tempfile::tempdir()?;
     let network = Network::start(dir.path(), "seal_after_ms = 100\npoll_ms = 50\n").await?;
     let address = network.coordinator.worker_address.clone();
-    let (spec, blob) = spec("disputed", 120_000)?;
+    let (spec, blob) = spec("disputed", 32, 120_000)?;
     let id = network.requester.submit(&spec, &[&blob]).await?;
 
     let mut liar = Client::join(&address, 1, "none").await?;
@@ -133,7 +137,7 @@ async fn read_again(network: &Network, dir: &Path, id: JobId) -> Result<()> {
 async fn who_says_nothing_when_it_is_asked_is_not_paid() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let network = Network::start(dir.path(), "seal_after_ms = 100\npoll_ms = 50\n").await?;
-    let (spec, blob) = spec("silence", 12_000)?;
+    let (spec, blob) = spec("silence", 32, 12_000)?;
     network.requester.submit(&spec, &[&blob]).await?;
     let mut liar = Client::join(&network.coordinator.worker_address, 1, "none").await?;
     let ended = tokio::time::timeout(Duration::from_secs(120), liar.cheat(Cheat::Silent(1))).await??;
@@ -178,5 +182,61 @@ async fn made_up_answers_are_refused_and_kept_and_an_audit_sees_what_was_drawn()
     let audit = format!("fedroll audit --rpc {} --rollup {} --evidence {url}", chain.url, chain.rollup);
     let ran = Shell::new(dir.path()).quietly(&audit).await?;
     ensure!(ran.code == 0 && ran.stdout.contains("1 of 1 result in 1 settlement, drawn by"), "{ran:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_referee_takes_what_a_liar_pledged_and_half_of_it_goes_to_the_coordinator() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let network = Network::start(dir.path(), "seal_after_ms = 100\npoll_ms = 50\n").await?;
+    let (shell, chain) = (Shell::new(dir.path()), &network.chain);
+    let place = format!("--rpc {} --rollup {} --disputes {}", chain.url, chain.rollup, chain.disputes);
+    let [payout, referee] = [EthKey::from_secret(&[3; 32])?, EthKey::from_secret(&[4; 32])?];
+    let bank = chain.writer(&operator()).await?;
+    for (key, name) in [(&payout, "payout.key"), (&referee, "referee.key"), (&operator(), "operator.key")] {
+        bank.send_ether(key.address(), 10u128.pow(18)).await?;
+        bank.mint(key.address(), Amount::units(100_000_000)).await?;
+        key_file::write(&shell.path(name), &key.secret())?;
+    }
+    let judge = referee.address();
+    for key in ["payout.key", "operator.key"] {
+        let line = format!("fedroll chain pledge deposit 25 --referee {judge} --key-file {key} {place}");
+        let ran = shell.quietly(&format!("{line} --format json")).await?;
+        ensure!(ran.code == 0 && ran.json()?["result"]["counts"] == "25", "{ran:?}");
+    }
+
+    let (spec, blob) = spec("judged", 2, 60_000)?;
+    let id = network.requester.submit(&spec, &[&blob]).await?;
+    let address = &network.coordinator.worker_address;
+    let mut liar = Client::join_paid_to(address, 1, "none", payout.address()).await?;
+    let ended = tokio::time::timeout(Duration::from_secs(60), liar.cheat(Cheat::FromStep(100))).await??;
+    ensure!(ended.refused.is_some(), "the liar is paid");
+    let _honest = Worker::start(&dir.path().join("honest"), address, 9).await?;
+    network.requester.wait(id, 60, |status| status.phase == JobPhase::Done).await?;
+
+    // Signed only, and then done: once.
+    let coordinator = &network.coordinator.http;
+    let line = format!("fedroll verify dispute {id}/0/0 --judge 20 --key-file referee.key {place}");
+    let line = format!("{line} --coordinator {coordinator}");
+    let signed = shell.until(&format!("{line} --sign-only"), |answer| answer["ok"] == true).await?;
+    let sentence = &signed["result"]["sentences"][0];
+    ensure!(sentence["worker_wrong"] == true && sentence["challenger_wrong"] == false, "{signed}");
+    let ran = shell.quietly(&format!("{line} --format json")).await?;
+    ensure!(ran.code == 0, "{ran:?}");
+    let done = ran.json()?["result"]["sentences"][0]["done"].clone();
+    ensure!(done["reward"] == "10" && done["burnt"] == "10", "{done}");
+    let again = shell.quietly(&line).await?;
+    ensure!(again.code == 0 && again.stderr.contains("was judged before"), "{again:?}");
+    for (owner, left) in [(payout.address(), "5"), (operator().address(), "35")] {
+        let line = format!("fedroll chain pledge show --referee {judge} --owner {owner} {place}");
+        let ran = shell.quietly(&format!("{line} --format json")).await?;
+        ensure!(ran.json()?["result"]["pledge"] == left, "{ran:?}");
+    }
+
+    // What is left is taken back, after the delay.
+    let leave = format!("fedroll chain pledge exit --referee {judge} --key-file payout.key {place}");
+    ensure!(shell.quietly(&leave).await?.stdout.contains("asked back"));
+    let early = shell.quietly(&leave.replace("pledge exit", "pledge withdraw")).await?;
+    ensure!(early.code == 2 && early.stderr.contains("cannot be taken before"), "{early:?}");
     Ok(())
 }

@@ -179,6 +179,9 @@ pub enum Chain {
     /// Show, make and take back what a worker has at stake, and take a liar's
     #[command(subcommand)]
     Stake(super::stake::Stake),
+    /// Show, make and take back what is at stake before a referee of disputes
+    #[command(subcommand)]
+    Pledge(super::pledge::Pledge),
 }
 
 /// `fedroll chain dev`

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use protocol::ids::{JobId, TaskId};
+use protocol::amount::Amount;
+use protocol::ids::{Address, JobId, TaskId};
 
-use super::CoordinatorArgs;
+use super::{CoordinatorArgs, KeyArgs};
+use crate::env;
 
 /// `fedroll verify …`
 #[derive(Debug, Subcommand)]
@@ -50,6 +52,21 @@ pub struct VerifyDispute {
     /// Also keep the transcripts, and all that it takes to judge them, in a directory that --evidence reads
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
+    /// As the referee: sign what follows, and take so many tokens of what the loser pledged to the key
+    ///
+    /// Worker and coordinator must have pledged to the key's address before the job was funded (`fedroll chain pledge`).
+    /// Silence moves nothing: nobody can see it afterwards.
+    #[arg(long, value_name = "AMOUNT", help_heading = "Judging")]
+    pub judge: Option<Amount>,
+    /// Print the signed verdict for others to send, and send nothing
+    #[arg(long, requires = "judge", help_heading = "Judging")]
+    pub sign_only: bool,
+    /// The address of the DisputeBonds contract [default: the network directory's]
+    #[arg(long, value_name = "ADDRESS", env = env::DISPUTES, hide_env_values = true, help_heading = "Judging")]
+    pub disputes: Option<Address>,
+    /// The referee's key.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Whom to ask.
     #[command(flatten)]
     pub shown: ShownBy,

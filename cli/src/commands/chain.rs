@@ -2,6 +2,7 @@
 
 mod bond;
 mod leaf;
+pub mod pledge;
 mod stake;
 
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ pub async fn run(command: &Chain, out: &Output) -> anyhow::Result<ExitStatus> {
         Chain::Bond(command) => bond::run(command, out).await,
         Chain::Leaf(command) => leaf::run(command, out).await,
         Chain::Stake(command) => stake::run(command, out).await,
+        Chain::Pledge(command) => pledge::run(command, out).await,
     }
 }
 
@@ -81,6 +83,8 @@ struct Deployed {
     #[serde(with = "text")]
     worker_registry: Address,
     #[serde(with = "text")]
+    dispute_bonds: Address,
+    #[serde(with = "text")]
     funding_relay: Address,
     #[serde(with = "text")]
     token: Address,
@@ -98,6 +102,7 @@ impl Report for Deployed {
             ("challenges", &self.challenges),
             ("service bonds", &self.service_bonds),
             ("worker registry", &self.worker_registry),
+            ("dispute bonds", &self.dispute_bonds),
             ("funding relay", &self.funding_relay),
             ("token", &self.token),
             ("operator", &self.operator),
@@ -153,6 +158,7 @@ async fn deploy(args: &Deploy, out: &Output) -> anyhow::Result<ExitStatus> {
         challenges: deployed.challenges,
         service_bonds: deployed.service_bonds,
         worker_registry: deployed.worker_registry,
+        dispute_bonds: deployed.dispute_bonds,
         funding_relay: deployed.funding_relay,
         token: deployed.token,
         operator: args.operator,

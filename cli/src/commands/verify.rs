@@ -1,6 +1,7 @@
 //! `fedroll verify`: accepted work done again, and compared.
 
 mod dispute;
+mod judge;
 mod round;
 mod task;
 

@@ -69,6 +69,8 @@ pub struct Rollup {
     pub rollup: Address,
     /// Where its workers may stake; `None` in a directory of an earlier version.
     pub registry: Option<Address>,
+    /// Where parties to disputes pledge; `None` in a directory of an earlier version.
+    pub disputes: Option<Address>,
     /// What funds its jobs by signature; `None` in a directory of an earlier version.
     pub relay: Option<Address>,
     /// Its first block.
@@ -86,8 +88,8 @@ pub async fn rollup(
     if let Ok(network) = NetworkFile::read(root) {
         let chain = RpcChain::connect(rpc, network.rollup).await?;
         if chain.config().proposer == operator.address() {
-            let (rollup, registry, relay) = (network.rollup, network.registry, network.relay);
-            return Ok(Rollup { rollup, registry, relay, block: chain.deployed_block() });
+            let NetworkFile { rollup, registry, disputes, relay, .. } = network;
+            return Ok(Rollup { rollup, registry, disputes, relay, block: chain.deployed_block() });
         }
     }
     spinner.set_prefix("deploying the rollup");
@@ -100,5 +102,6 @@ pub async fn rollup(
     }
     chain.mint(requester.address(), Amount::units(REQUESTER_TOKENS * UNITS_PER_TOKEN)).await?;
     let (registry, relay) = (Some(deployed.worker_registry), Some(deployed.funding_relay));
-    Ok(Rollup { rollup: deployed.rollup, registry, relay, block: chain.deployed_block() })
+    let (rollup, disputes) = (deployed.rollup, Some(deployed.dispute_bonds));
+    Ok(Rollup { rollup, registry, disputes, relay, block: chain.deployed_block() })
 }

@@ -11,7 +11,7 @@ use super::read::cost_of;
 use super::send::{Outgoing, Sender};
 use crate::base_layer::Cost;
 use crate::bindings::{
-    Challenges, DevToken, FundingRelay, Rollup, ServiceBonds, WorkerRegistry, from_evm, to_evm,
+    Challenges, DevToken, DisputeBonds, FundingRelay, Rollup, ServiceBonds, WorkerRegistry, from_evm, to_evm,
 };
 use crate::error::ChainError;
 
@@ -92,6 +92,8 @@ pub struct Deployed {
     pub service_bonds: Address,
     /// The `WorkerRegistry` where its workers may stake.
     pub worker_registry: Address,
+    /// The `DisputeBonds` where parties to disputes pledge.
+    pub dispute_bonds: Address,
     /// The `FundingRelay` that funds its jobs by signature.
     pub funding_relay: Address,
     /// Its token.
@@ -127,6 +129,7 @@ pub async fn quote(url: &str, token: TokenChoice) -> Result<Quote, ChainError> {
         &ServiceBonds::BYTECODE[..],
         &Rollup::BYTECODE[..],
         &WorkerRegistry::BYTECODE[..],
+        &DisputeBonds::BYTECODE[..],
         &FundingRelay::BYTECODE[..],
     ];
     let mut gas = contracts.into_iter().map(creation_gas).sum::<u64>() + DEPOSIT_GAS;
@@ -210,6 +213,9 @@ pub async fn deploy(
     let mut code = WorkerRegistry::BYTECODE.to_vec();
     code.extend((to_evm(rollup),).abi_encode_params());
     let worker_registry = create(&node, &sender, "deploying the worker registry", code, &mut costs).await?;
+    let mut code = DisputeBonds::BYTECODE.to_vec();
+    code.extend((to_evm(rollup),).abi_encode_params());
+    let dispute_bonds = create(&node, &sender, "deploying the dispute bonds", code, &mut costs).await?;
     let mut code = FundingRelay::BYTECODE.to_vec();
     code.extend((to_evm(rollup),).abi_encode_params());
     let funding_relay = create(&node, &sender, "deploying the funding relay", code, &mut costs).await?;
@@ -224,7 +230,16 @@ pub async fn deploy(
     if choice == TokenChoice::Development {
         costs.extend(development_bond(&node, &sender, token, service_bonds, proposer).await?);
     }
-    Ok(Deployed { rollup, challenges, service_bonds, worker_registry, funding_relay, token, costs })
+    Ok(Deployed {
+        rollup,
+        challenges,
+        service_bonds,
+        worker_registry,
+        dispute_bonds,
+        funding_relay,
+        token,
+        costs,
+    })
 }
 
 /// Development tokens cost nothing: a service bond that covers every job.

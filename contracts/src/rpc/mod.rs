@@ -3,13 +3,14 @@
 //! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `blobs` finds the bytes of
 //! batches that stand in blobs, `fees` says what gas costs, `send` gets one transaction into a block exactly once,
 //! `deploy` makes a rollup, `challenge` proves batches wrong, `bonds` answers for promises, `stakes` holds workers to
-//! one result a task, `relay` acts for requesters by their signature, `exit` gets money out of a frozen rollup.
+//! one result a task, `disputes` holds parties to a referee's word, `relay` acts for requesters by their signature, `exit` gets money out of a frozen rollup.
 
 mod blobs;
 mod bonds;
 mod challenge;
 mod companion;
 mod deploy;
+mod disputes;
 mod exit;
 mod fees;
 mod read;
@@ -32,6 +33,7 @@ use reqwest::Url;
 
 pub use blobs::BlobSource;
 pub use deploy::{Deployed, FRAUD_BOND_WEI, Quote, TokenChoice, Windows, deploy, quote};
+pub use disputes::{CarriedOut, Pledge, RpcDisputes, RpcDisputesWriter};
 pub use read::{HISTORY_BLOCKS_MAX, RpcChain};
 pub use relay::{GasQuote, RpcRelay};
 pub use stakes::{RpcRegistry, RpcRegistryWriter};

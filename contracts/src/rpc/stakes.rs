@@ -250,7 +250,7 @@ fn signature(signature: EthSignature) -> Bytes {
 }
 
 /// Stakes are counted in 96 bits.
-fn uint96(amount: Amount) -> Result<alloy::primitives::Uint<96, 2>, ChainError> {
+pub(super) fn uint96(amount: Amount) -> Result<alloy::primitives::Uint<96, 2>, ChainError> {
     let units = amount.as_units();
     alloy::primitives::Uint::<96, 2>::try_from(units).map_err(|_| ChainError::AmountTooLarge { amount })
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{AcceptedTask, text};
 use crate::dispute::moves::Body;
 use crate::dispute::{Terms, Verdict};
+use crate::hash::Digest;
 use crate::ids::{JobId, SpecHash};
 use crate::sign::Unverified;
 
@@ -38,4 +39,12 @@ pub struct Transcript {
     pub moves: Vec<Unverified<Body>>,
     /// How it ended, as the coordinator says.
     pub verdict: Verdict,
+}
+
+impl Transcript {
+    /// Names what both sides said: the receipt in dispute, and their moves.
+    pub fn digest(&self) -> Digest {
+        let said = postcard::to_allocvec(&(&self.claim.receipt, &self.moves));
+        Digest::of(&said.expect("moves are plain data"))
+    }
 }

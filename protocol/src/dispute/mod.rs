@@ -12,6 +12,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | [`sentence`] | what a referee signs for the base layer |
 //! | [`shape`] | what the traces of a task consist of |
 //! | [`terms`] | who disputes what, and how it can end |
 //! | [`moves`] | what a party says, and what it is asked |
@@ -24,6 +25,7 @@
 
 pub mod again;
 pub mod moves;
+pub mod sentence;
 pub mod shape;
 pub mod terms;
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct Chain {
     pub rollup: Address,
     /// Where its workers may stake.
     pub registry: Address,
+    /// Where parties to disputes pledge.
+    pub disputes: Address,
     /// What funds jobs by signature.
     pub funding_relay: Address,
     _node: Running,
@@ -70,6 +72,7 @@ impl Chain {
             url,
             rollup: deployed.rollup,
             registry: deployed.worker_registry,
+            disputes: deployed.dispute_bonds,
             funding_relay: deployed.funding_relay,
             _node: node,
         })

@@ -65,28 +65,38 @@ pub struct Client {
 impl Client {
     /// Joins a coordinator as worker `number`, holding 100 examples under `tag`; notices a lost link within a second.
     pub async fn join(address: &str, number: u32, tag: &str) -> Result<Self> {
+        Self::join_paid_to(address, number, tag, payout_of(number)).await
+    }
+
+    /// The same with earnings that go to this address.
+    pub async fn join_paid_to(address: &str, number: u32, tag: &str, payout: Address) -> Result<Self> {
         let limits = ClientLimits { keep_alive_ms: 500, ..ClientLimits::default() };
-        Self::join_with(address, number, tag, limits).await
+        Self::join_with(address, number, tag, payout, limits).await
     }
 
     /// Like [`join`](Self::join), with the keep-alives of a real worker and small buffers: for very many at once.
     pub async fn join_idle(address: &str, number: u32, tag: &str) -> Result<Self> {
         let link = LinkLimits { udp_buffer_bytes: 64 * 1024, ..LinkLimits::default() };
-        Self::join_with(address, number, tag, ClientLimits { link, ..ClientLimits::default() }).await
+        let limits = ClientLimits { link, ..ClientLimits::default() };
+        Self::join_with(address, number, tag, payout_of(number), limits).await
     }
 
-    async fn join_with(address: &str, number: u32, tag: &str, limits: ClientLimits) -> Result<Self> {
+    async fn join_with(
+        address: &str,
+        number: u32,
+        tag: &str,
+        payout: Address,
+        limits: ClientLimits,
+    ) -> Result<Self> {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = Arc::new(NodeKey::from_seed(&seed));
         let client = QuicClient::new(key.clone(), limits)?;
         let link = client.connect(&address.parse()?).await?;
         let (mut sender, mut receiver) = link.open_control::<ToCoordinator, ToWorker>().await?;
-        let mut payout = [1; 20];
-        payout[..4].copy_from_slice(&number.to_be_bytes());
         let hello = Hello {
             software: "test-client".parse()?,
-            payout: Address(payout),
+            payout,
             invitation: None,
             abilities: Abilities {
                 slots: 1,
@@ -199,4 +209,10 @@ impl Client {
             stake: None,
         })
     }
+}
+
+fn payout_of(number: u32) -> Address {
+    let mut payout = [1; 20];
+    payout[..4].copy_from_slice(&number.to_be_bytes());
+    Address(payout)
 }

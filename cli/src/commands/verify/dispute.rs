@@ -4,6 +4,7 @@ use protocol::api::text;
 use protocol::ids::JobId;
 use serde::Serialize;
 
+use super::judge::{self, Passed};
 use crate::args::verify::{DisputeRef, VerifyDispute};
 use crate::error::{CliError, file};
 use crate::exit::ExitStatus;
@@ -18,6 +19,9 @@ struct Verified {
     #[serde(with = "text")]
     job: JobId,
     disputes: Vec<Judged>,
+    /// What the referee signed, if there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sentences: Vec<Passed>,
 }
 
 impl Report for Verified {
@@ -27,6 +31,9 @@ impl Report for Verified {
         }
         for judged in &self.disputes {
             describe(judged, page);
+        }
+        for passed in &self.sentences {
+            passed.describe(page);
         }
     }
 
@@ -94,5 +101,9 @@ pub async fn run(args: &VerifyDispute, out: &Output) -> anyhow::Result<ExitStatu
         bar.inc(1);
     }
     bar.finish_and_clear();
-    out.answer(&Verified { job: list.job, disputes })
+    let sentences = match args.judge {
+        Some(amount) => judge::pass(args, amount, list.spec, &disputes, out).await?,
+        None => Vec::new(),
+    };
+    out.answer(&Verified { job: list.job, disputes, sentences })
 }

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import { IDisputeBonds } from "../../src/interfaces/IDisputeBonds.sol";
+import { Verdict } from "../../src/types/Dispute.sol";
+import { Fixture } from "./Fixture.sol";
+
+/// @dev Two parties with money, who may pledge it to a referee, and what the referee signs.
+abstract contract DisputeFixture is Fixture {
+    uint256 internal constant REFEREE_KEY = 0x4ef;
+    uint96 internal constant PLEDGE = 1_000_001;
+    address internal constant NOBODY = address(0xdEaD);
+
+    address internal immutable referee = vm.addr(REFEREE_KEY);
+    IDisputeBonds internal disputes;
+
+    function setUp() public virtual override {
+        super.setUp();
+        disputes = IDisputeBonds(
+            fromCode(bytes.concat(vm.getCode("DisputeBonds.sol:DisputeBonds"), abi.encode(rollup)))
+        );
+        enrich(worker);
+        enrich(proposer);
+    }
+
+    function enrich(address who) internal {
+        token.mint(who, 1e20);
+        vm.prank(who);
+        token.approve(address(disputes), type(uint256).max);
+    }
+
+    function pledge(address who, uint96 amount) internal {
+        vm.prank(who);
+        disputes.deposit(referee, who, amount);
+    }
+
+    /// @dev Both pledge, and a dispute opens a second later.
+    function bothPledge() internal {
+        pledge(worker, PLEDGE);
+        pledge(proposer, PLEDGE);
+        vm.warp(vm.getBlockTimestamp() + 1);
+    }
+
+    function against(bool workerWrong, bool challengerWrong, uint96 amount)
+        internal
+        view
+        returns (Verdict memory)
+    {
+        return Verdict(
+            keccak256("dispute"),
+            keccak256("transcript"),
+            uint64(vm.getBlockTimestamp()),
+            worker,
+            proposer,
+            workerWrong,
+            challengerWrong,
+            amount
+        );
+    }
+
+    function signed(uint256 key, Verdict memory v) internal view returns (bytes memory) {
+        bytes32 kind = keccak256(
+            "Verdict(bytes32 dispute,bytes32 transcript,uint64 opened,address worker,address challenger,bool workerWrong,bool challengerWrong,uint96 amount)"
+        );
+        bytes memory first = abi.encode(kind, v.dispute, v.transcript, v.opened, v.worker, v.challenger);
+        bytes memory rest = abi.encode(v.workerWrong, v.challengerWrong, v.amount);
+        return sign(key, address(disputes), keccak256(bytes.concat(first, rest)));
+    }
+
+    function judge(Verdict memory v) internal {
+        disputes.judge(referee, v, signed(REFEREE_KEY, v));
+    }
+
+    function pledged(address who) internal view returns (uint96) {
+        return disputes.pledgeOf(referee, who).amount;
+    }
+}
