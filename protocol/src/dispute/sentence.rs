@@ -52,7 +52,7 @@ impl Sentence {
                 address_word(self.challenger),
                 word(self.worker_wrong.into()),
                 word(self.challenger_wrong.into()),
-                word(self.amount.as_units().into()),
+                word(self.amount.as_units()),
             ],
         )
     }

@@ -44,6 +44,7 @@ impl Case {
             evaluated: None,
             trace: worker.root().ok(),
             stake: None,
+            checks: None,
         };
         let terms = Terms {
             task: receipt.task,
