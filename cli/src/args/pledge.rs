@@ -13,7 +13,7 @@ use crate::env;
 Examples:
   fedroll chain pledge show --referee 0x… --owner 0x…
   fedroll chain pledge deposit 25 --referee 0x… --key-file payout.key
-  fedroll chain pledge exit --referee 0x… --key-file payout.key       it counts no more, and can be lost for a while yet
+  fedroll chain pledge exit --referee 0x… --key-file payout.key       it counts no more, and can still be lost
   fedroll chain pledge withdraw --referee 0x… --key-file payout.key   take it, once the exit delay is over
   fedroll verify dispute 0/0/3 --judge 25 --key-file referee.key      what a referee does")]
 pub enum Pledge {

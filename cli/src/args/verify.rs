@@ -54,8 +54,8 @@ pub struct VerifyDispute {
     pub save: Option<PathBuf>,
     /// As the referee: sign what follows, and take so many tokens of what the loser pledged to the key
     ///
-    /// Worker and coordinator must have pledged to the key's address before the job was funded (`fedroll chain pledge`).
-    /// Silence moves nothing: nobody can see it afterwards.
+    /// Worker and coordinator must have pledged to the key's address before the job was funded (`fedroll chain
+    /// pledge`). Silence moves nothing: nobody can see it afterwards.
     #[arg(long, value_name = "AMOUNT", help_heading = "Judging")]
     pub judge: Option<Amount>,
     /// Print the signed verdict for others to send, and send nothing

@@ -3,7 +3,8 @@
 //! `read` implements [`BaseLayer`](crate::base_layer::BaseLayer), `write` the sending half, `blobs` finds the bytes of
 //! batches that stand in blobs, `fees` says what gas costs, `send` gets one transaction into a block exactly once,
 //! `deploy` makes a rollup, `challenge` proves batches wrong, `bonds` answers for promises, `stakes` holds workers to
-//! one result a task, `disputes` holds parties to a referee's word, `relay` acts for requesters by their signature, `exit` gets money out of a frozen rollup.
+//! one result a task, `disputes` holds parties to a referee's word, `relay` acts for requesters by their signature,
+//! `exit` gets money out of a frozen rollup.
 
 mod blobs;
 mod bonds;

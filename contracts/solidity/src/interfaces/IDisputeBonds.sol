@@ -6,14 +6,14 @@ import { Pledge, Verdict } from "../types/Dispute.sol";
 /// @title What the parties to a dispute have at stake, in the rollup's token.
 /// @notice Unaudited. No owner, no proxy, no pause.
 ///
-/// Whoever may come to dispute a result (a worker's payout address, a coordinator's address) pledges to a referee that it
-/// trusts to judge. A verdict signed by that referee moves what the loser pledged: half goes to the winner, half is burnt,
-/// so that two who are one cannot play disputes for nothing, and winning still pays for the work of it. If both are
-/// wrong, what both lose is burnt.
+/// Whoever may come to dispute a result (a worker's payout address, a coordinator's address) pledges to a referee that
+/// it trusts to judge. A verdict signed by that referee moves what the loser pledged: half goes to the winner, half is
+/// burnt, so that two who are one cannot play disputes for nothing, and winning still pays for the work of it. If both
+/// are wrong, what both lose is burnt.
 ///
-/// What a pledge shows: its owner accepts this referee's word, up to the amount, in every dispute with somebody else who
-/// has pledged to it before. A referee can take no more than that, cannot take it for itself, and cannot touch anybody who
-/// did not choose it; that its verdicts are right is for readers of the transcripts to say.
+/// What a pledge shows: its owner accepts this referee's word, up to the amount, in every dispute with somebody else
+/// who has pledged to it before. A referee can take no more than that, cannot take it for itself, and cannot touch
+/// anybody who did not choose it; that its verdicts are right is for readers of the transcripts to say.
 interface IDisputeBonds {
     // --- events
 
@@ -54,8 +54,8 @@ interface IDisputeBonds {
 
     // --- pledging
 
-    /// @notice Pledges ledger units to a referee, or adds to what `owner` pledged: the first come from the owner itself,
-    /// who accepts the referee by it; then anyone may add. Only the owner can take them back.
+    /// @notice Pledges ledger units to a referee, or adds to what `owner` pledged: the first come from the owner
+    /// itself, who accepts the referee by it; then anyone may add. Only the owner can take them back.
     /// @dev The owner's own deposit takes back its request to exit.
     function deposit(address referee, address owner, uint96 amount) external;
 
