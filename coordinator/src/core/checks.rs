@@ -21,6 +21,7 @@ use protocol::wire::message::ToWorker;
 
 use super::effect::{Check, Transcript};
 use super::fact::{Fact, Outcome};
+use super::receipts::TOO_LATE;
 use super::timers::Timer;
 use super::{Coordinator, Effect};
 
@@ -112,7 +113,13 @@ impl Coordinator {
             return true;
         }
         let work = self.jobs.get(&task.job).and_then(|job| job.work_of(task));
-        let Some(work) = work.filter(|_| self.is_drawn(spec, receipt)) else { return false };
+        // Who was first with a shard is not passed by while its result is run again.
+        let waits = || {
+            let checked =
+                |rival: &TaskId| self.assignment(*rival).is_some_and(|held| self.checks.has(&held.nonce));
+            self.rivals(task).iter().any(checked)
+        };
+        let Some(work) = work.filter(|_| self.is_drawn(spec, receipt) || waits()) else { return false };
         let move_ms = match &spec.work {
             // A party's first move may take it the whole training again.
             Work::Train(train) => train.round.deadline_ms,
@@ -262,6 +269,9 @@ impl Coordinator {
                 self.end_assignment(task, Outcome::Rejected, words(verdict, &dispute).into(), effects);
                 return;
             }
+        }
+        if self.is_too_late(task) {
+            return self.end_assignment(task, Outcome::Cancelled, TOO_LATE.into(), effects);
         }
         self.accept(receipt, effects);
     }

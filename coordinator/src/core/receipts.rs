@@ -13,6 +13,9 @@ use super::settlement::{AcceptedReceipt, Promise, Settlement, SlotState};
 use super::stakes::not_stated;
 use super::{Coordinator, Effect};
 
+/// Why a second update of one shard is not taken.
+pub(super) const TOO_LATE: &str = "another worker was first with the same shard";
+
 impl Coordinator {
     pub(super) fn on_receipt(
         &mut self,
@@ -85,22 +88,36 @@ impl Coordinator {
         self.record(Fact::Accepted { receipt, owed, promise }, effects);
         effects.extend(self.acceptance(task, nonce));
         effects.extend(fold);
-        self.cancel_stand_ins(task, round, effects);
+        self.cancel_stand_ins(task, effects);
     }
 
-    /// Nobody need go on with a shard whose update the round has.
-    fn cancel_stand_ins(&mut self, done: TaskId, round: u32, effects: &mut Vec<Effect>) {
-        let job = &self.jobs[&done.job];
-        let Some(Work::Train(train)) = job.spec.as_ref().map(|spec| &spec.work) else { return };
-        let open = &job.open[&done.settlement];
-        let Some(part) = open.part(round).filter(|_| train.data.tag().is_none()) else { return };
-        let stands_for = |slot: u32| train.stands_for(open.slots[slot as usize].place);
-        let held = open.assignments_in(part.slots.clone()).map(|(slot, _)| slot);
-        let idle: Vec<u32> = held.filter(|slot| stands_for(*slot) == stands_for(done.slot)).collect();
-        for slot in idle {
-            let why = "another worker was first with the same shard".into();
-            self.end_assignment(TaskId { slot, ..done }, Outcome::Cancelled, why, effects);
+    /// Nobody need go on with a shard whose update the round has. Whose result is being run again is told at the end.
+    fn cancel_stand_ins(&mut self, done: TaskId, effects: &mut Vec<Effect>) {
+        let held = |task: &TaskId| self.assignment(*task).is_some_and(|held| !self.checks.has(&held.nonce));
+        let idle: Vec<TaskId> = self.rivals(done).into_iter().filter(held).collect();
+        for task in idle {
+            self.end_assignment(task, Outcome::Cancelled, TOO_LATE.into(), effects);
         }
+    }
+
+    /// The other tasks of a round on the same shard of the job.
+    pub(super) fn rivals(&self, task: TaskId) -> Vec<TaskId> {
+        let job = &self.jobs[&task.job];
+        let Some(Work::Train(train)) = job.spec.as_ref().map(|spec| &spec.work) else { return Vec::new() };
+        let Some(open) = job.open.get(&task.settlement).filter(|_| train.data.tag().is_none()) else {
+            return Vec::new();
+        };
+        let Some(part) = open.part_of(task.slot) else { return Vec::new() };
+        let stands_for = |slot: u32| train.stands_for(open.slots[slot as usize].place);
+        let same = |slot: &u32| *slot != task.slot && stands_for(*slot) == stands_for(task.slot);
+        part.slots.clone().filter(same).map(|slot| TaskId { slot, ..task }).collect()
+    }
+
+    /// Whether another worker's update of the same shard is accepted.
+    pub(super) fn is_too_late(&self, task: TaskId) -> bool {
+        let settlement = self.jobs[&task.job].open.get(&task.settlement);
+        let done = |rival: &TaskId| settlement.is_some_and(|open| open.receipt(rival.slot).is_some());
+        self.rivals(task).iter().any(done)
     }
 
     /// What the acceptances of a settlement promise from the first on: its rounds may take the time they have, and

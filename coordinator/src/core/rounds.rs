@@ -270,6 +270,14 @@ impl Coordinator {
 
     /// Takes no more receipts for a settlement; whoever is still at it is told to stop.
     fn close(&mut self, id: JobId, number: u32, why: &str, effects: &mut Vec<Effect>) {
+        let job = &self.jobs[&id];
+        let running = job.open[&number].running().map(|part| part.round);
+        // One that has all it needs, and waited only for second results to be judged, has nothing to go on with.
+        let full: Vec<u32> =
+            running.filter(|round| job.is_live() && job.wanted_places(*round).is_empty()).collect();
+        for round in full {
+            self.end_round(id, number, round, why, effects);
+        }
         let slots = 0..self.jobs[&id].open[&number].slots.len() as u32;
         self.cancel(id, number, slots, why, effects);
         self.record(Fact::Closed { job: id, settlement: number }, effects);
