@@ -286,8 +286,10 @@ impl Ledger {
             return Err(Revert::Late);
         }
         let wrong = |held: bool, why| if held { Ok(()) } else { Err(Revert::Wrong(why)) };
-        let replaced =
-            self.foreign.contains_key(&BatchId(self.posts())) && header.pre_root != self.state().root();
+        let (root, newest) = (self.state().root(), self.batch_time());
+        // It may lead to the same state, by a later date.
+        let other = header.pre_root != root || header.time < newest;
+        let replaced = other && self.foreign.contains_key(&BatchId(self.posts()));
         if self.wrong.is_some() || replaced {
             // What it builds on was taken back, and a stranger's batch stands there.
             return Err(Revert::Number);
