@@ -1,5 +1,5 @@
-//! Tasks run again, and this coordinator's side of disputes over them: a thread for each check, one of them computing
-//! at a time.
+//! Tasks run again, and this coordinator's side of disputes over them: a thread for each check. One at a time runs its
+//! task, and one at a time makes a move.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,8 +64,7 @@ pub struct Checks {
     /// Threads that a task is run again on.
     cores: usize,
     threads: Mutex<BTreeMap<Nonce, blocking::Sender<Question>>>,
-    /// Held while computing: a coordinator has other things to do.
-    computing: Arc<Mutex<()>>,
+    turns: Turns,
     /// Where states of trainings are kept while they are disputed.
     states: PathBuf,
     transcripts: PathBuf,
@@ -91,8 +90,8 @@ impl Checks {
         let _ = fs::remove_dir_all(&states);
         let disk = |source| NodeError::Disk { what: "making the directory of disputes", source };
         fs::create_dir_all(&transcripts).map_err(disk)?;
-        let (threads, computing) = (Mutex::default(), Arc::default());
-        Ok(Self { core, blobs, key, cores, threads, computing, states, transcripts })
+        let (threads, turns) = (Mutex::default(), Turns::default());
+        Ok(Self { core, blobs, key, cores, threads, turns, states, transcripts })
     }
 
     /// Runs a task again.
@@ -104,7 +103,7 @@ impl Checks {
             blobs: self.blobs.clone(),
             key: self.key.clone(),
             cores: self.cores,
-            computing: self.computing.clone(),
+            turns: self.turns.clone(),
             states: self.states.join(nonce.to_string()),
         };
         let thread = std::thread::Builder::new().name(format!("check {}", check.receipt.task));
@@ -189,13 +188,21 @@ impl Checks {
     }
 }
 
+/// Whose turn it is to compute: a coordinator has other things to do. Moves have a deadline, and do not stand in line
+/// behind the trainings of others that are run again.
+#[derive(Clone, Default)]
+struct Turns {
+    runs: Arc<Mutex<()>>,
+    moves: Arc<Mutex<()>>,
+}
+
 /// What a check's thread has.
 struct Papers {
     core: Core,
     blobs: Arc<Blobs>,
     key: Arc<NodeKey>,
     cores: usize,
-    computing: Arc<Mutex<()>>,
+    turns: Turns,
     states: PathBuf,
 }
 
@@ -228,7 +235,7 @@ impl Papers {
 
     /// Answers an inference's items again.
     fn answer_again(&self, check: &Check, task: &InferTask) -> Result<Found, ModelError> {
-        let _one_at_a_time = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.turns.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let (weights, input) = (self.blob(&task.weights)?, self.blob(&task.input)?);
         let own =
             match models::verify::answer_again(Machine::new(self.cores), task, &weights, &input, &mut |_| ())
@@ -248,7 +255,7 @@ impl Papers {
         task: &TrainTask,
         states: PathBuf,
     ) -> Result<(Found, Option<Desk>), ModelError> {
-        let _one_at_a_time = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.turns.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let mut desk = Desk::open(task, &mut |digest| self.blob(digest), states, self.cores)?;
         // A training that runs away has a result, too: where it does.
         match desk.train(&mut |_| Control::Continue) {
@@ -279,7 +286,7 @@ impl Papers {
         questions: &blocking::Receiver<Question>,
     ) -> Result<(), super::event_loop::Stopped> {
         while let Ok(question) = questions.recv() {
-            let _one_at_a_time = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = self.turns.moves.lock().unwrap_or_else(PoisonError::into_inner);
             match question {
                 Question::Run { trace, operator, inputs } => {
                     let output = desk.run(trace, operator, &inputs).map_err(|error| error.to_string().into());
