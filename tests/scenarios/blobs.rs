@@ -40,7 +40,7 @@ async fn without_blobs(mut chain: Chain) -> Result<Chain> {
 }
 
 /// Everything posted, read with the blobs of one source.
-async fn posted(chain: &Chain, blobs: &str) -> Result<Vec<BatchOnChain>> {
+pub(super) async fn posted(chain: &Chain, blobs: &str) -> Result<Vec<BatchOnChain>> {
     let source = BlobSource::parse(blobs).map_err(anyhow::Error::msg)?;
     let reader = RpcChain::connect(&chain.url, chain.rollup).await?.with_blobs(source);
     let head = reader.head().await?.number;

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use protocol::ids::JobId;
+use protocol::ledger::BatchMode;
 use serde_json::{Value, json};
-use tests::real::{Chain, Coordinator, Fate, Network, Proxy, Requester, Shell, operator};
+use tests::real::{Chain, Coordinator, Fate, Network, Proxy, Requester, Shell, operator, training};
 use tokio::task::JoinHandle;
 
+use crate::blobs::posted;
+use crate::network::{good_update, persistent};
 use crate::reorganisations::{WINDOWS, all_posted, begin, comes_back, is_done, take_back};
 
 const CALLDATA: &str = "seal_after_ms = 100\npoll_ms = 50\n";
@@ -247,4 +250,67 @@ async fn blobs_that_a_deep_reorganisation_takes_back_are_posted_again() -> Resul
     take_back(&stage.network.chain, 1).await?;
     all_posted(&stage.network, stage.job).await?;
     stage.ends_well().await
+}
+
+/// Gas at these prices, what a block's producer gets included: blobs cost their least, 1 wei, throughout.
+const CHEAP_GAS: &str = "0x1";
+const DEAR_GAS: &str = "0x174876e800";
+
+/// Has the next blocks ask for this, and waits until the coordinator has been told.
+async fn gas_costs(network: &Network, proxy: &Proxy, wei: &str) -> Result<()> {
+    const PRICES: &str = "eth_feeHistory";
+    network.chain.ask("anvil_setNextBlockBaseFeePerGas", json!([wei])).await?;
+    network.chain.ask("evm_mine", json!([])).await?;
+    // One who looks asks for the second time once he has told of the first.
+    let told = proxy.count(PRICES, Fate::Pass) + 2;
+    for _ in 0..1_500 {
+        if proxy.count(PRICES, Fate::Pass) >= told {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bail!("nobody asks for prices: {}", network.coordinator.log())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_follow_the_prices_into_blobs_and_back() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut chain = Chain::anvil(&[], WINDOWS).await?;
+    // Until some blocks' transactions offered less, the node recommends a tip of a billion wei.
+    chain.ask("anvil_setNextBlockBaseFeePerGas", json!([CHEAP_GAS])).await?;
+    let stranger = chain.ask("eth_accounts", json!([])).await?[1].clone();
+    for _ in 0..10 {
+        let offer =
+            json!({ "from": stranger, "to": stranger, "maxFeePerGas": "0x2", "maxPriorityFeePerGas": "0x1" });
+        chain.ask("eth_sendTransaction", json!([offer])).await?;
+    }
+    let proxy = Proxy::before(&chain.url).await?;
+    let direct = std::mem::replace(&mut chain.url, proxy.url.clone());
+    let settings = format!("{CALLDATA}batch_data = \"auto\"\nblobs_at_percent = 120\n");
+    let coordinator = Coordinator::start(&dir.path().join("coordinator"), &chain, &settings).await?;
+    chain.url = direct;
+    let requester = Arc::new(Requester::new(&chain, &coordinator).await?);
+    let network = Network { chain, coordinator, requester, dir: dir.path().to_owned() };
+    let worker = persistent(network.coordinator.worker_address.clone(), 1, good_update()?);
+    let mut wanted = Vec::new();
+    let turns = [
+        ("cheap", CHEAP_GAS, BatchMode::Calldata),
+        ("dear", DEAR_GAS, BatchMode::Blobs),
+        ("cheap-again", CHEAP_GAS, BatchMode::Calldata),
+    ];
+    for (name, wei, mode) in turns {
+        gas_costs(&network, &proxy, wei).await?;
+        let job = network.requester.submit(&training(name, 1, 1)?, &[]).await?;
+        let batches = all_posted(&network, job).await? as usize;
+        ensure!(batches > wanted.len(), "{name}: a job takes a batch at least");
+        wanted.resize(batches, mode);
+    }
+    worker.abort();
+    let posted = posted(&network.chain, &network.coordinator.http).await?;
+    let stand: Vec<BatchMode> = posted.iter().map(|batch| batch.posted.mode()).collect();
+    ensure!(stand == wanted, "{stand:?}, not {wanted:?}");
+    let line = format!("fedroll audit --rpc {} --rollup {}", network.chain.url, network.chain.rollup);
+    let audit = Shell::new(&network.dir).quietly(&line).await?;
+    ensure!(audit.code == 0, "{audit:?}");
+    Ok(())
 }
