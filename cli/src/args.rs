@@ -212,7 +212,7 @@ pub struct NetworkArgs {
     /// key. [default: .fedroll, if it is there]
     #[arg(long, value_name = "DIR", env = env::NETWORK, hide_env_values = true, help_heading = "Network")]
     pub network: Option<PathBuf>,
-    /// The base layer's JSON-RPC
+    /// The base layer's JSON-RPC; of several, with commas between, one that answers is asked
     #[arg(long, value_name = "URL", env = env::RPC, hide_env_values = true, help_heading = "Network")]
     pub rpc: Option<String>,
     /// The address of the Rollup contract

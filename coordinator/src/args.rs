@@ -27,7 +27,7 @@ pub struct Args {
     /// How workers reach `--listen` from outside, for example `train.example.org:7600`
     #[arg(long, value_name = "HOST:PORT")]
     pub public_address: Option<String>,
-    /// The base layer's JSON-RPC
+    /// The base layer's JSON-RPC; of several, with commas between, one that answers is asked
     #[arg(long, value_name = "URL", env = "FEDROLL_RPC")]
     pub rpc: Option<String>,
     /// The Rollup contract

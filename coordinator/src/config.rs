@@ -29,7 +29,7 @@ pub struct Config {
     pub http: SocketAddr,
     /// How workers reach `listen` from outside.
     pub public_address: Option<String>,
-    /// The base layer's JSON-RPC.
+    /// The base layer's JSON-RPC: one address, or several with commas between.
     pub rpc: String,
     /// The Rollup contract.
     pub rollup: Address,

@@ -22,6 +22,7 @@ mod proof_gas;
 mod refunds;
 mod relayed;
 mod reorganisations;
+mod silence;
 mod staked;
 mod stakes;
 mod strangers;

@@ -11,7 +11,7 @@ use protocol::ledger::{Blob, VersionedHash};
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::{Node, RpcChain, http_client};
+use super::{Node, REQUEST_TIMEOUT, RpcChain, http_client};
 use crate::base_layer::{BatchOnChain, Block};
 use crate::error::ChainError;
 use crate::kzg;
@@ -172,7 +172,7 @@ async fn read<T: serde::de::DeserializeOwned>(url: &Url, path: &str) -> Result<T
 async fn get(url: &Url, path: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
     let address = format!("{}{path}", url.as_str().trim_end_matches('/'));
     let failed = |error: reqwest::Error| error.without_url().to_string();
-    let mut response = http_client()?
+    let mut response = http_client(REQUEST_TIMEOUT)?
         .get(address)
         .send()
         .await

@@ -1,4 +1,5 @@
-//! A node that misbehaves: it stands before a real one, and loses, refuses or swallows what it is told to.
+//! A node that misbehaves: it stands before a real one, and loses, refuses, swallows or leaves unanswered what it is
+//! told to.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Fate {
     Refused,
     /// A transaction is taken and never passed on; its hash is the answer.
     Swallowed,
+    /// Nobody answers, and the connection stays, until it behaves again.
+    Hung,
 }
 
 type Rule = Box<dyn FnMut(&str, &Value) -> Fate + Send>;
@@ -33,6 +37,7 @@ struct Inner {
     http: reqwest::Client,
     rule: Mutex<Rule>,
     met: Mutex<Vec<(String, Fate)>>,
+    healed: watch::Sender<()>,
 }
 
 /// The misbehaving node.
@@ -57,6 +62,7 @@ impl Proxy {
             http: reqwest::Client::new(),
             rule: Mutex::new(Box::new(|_, _| Fate::Pass)),
             met: Mutex::new(Vec::new()),
+            healed: watch::Sender::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -76,6 +82,7 @@ impl Proxy {
     /// It behaves again.
     pub fn heal(&self) {
         self.rule(|_, _| Fate::Pass);
+        self.inner.healed.send_replace(());
     }
 
     /// How often a method has met a fate.
@@ -106,12 +113,18 @@ async fn answer(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
     };
     let said = |what: Value| ([(header::CONTENT_TYPE, "application/json")], what.to_string()).into_response();
     let id = &request["id"];
+    let mut healed = inner.healed.subscribe();
     match inner.decide(&request) {
         Fate::Pass => match inner.forward(body).await {
             Ok(answer) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
             Err(_) => StatusCode::BAD_GATEWAY.into_response(),
         },
         Fate::Lost => StatusCode::BAD_GATEWAY.into_response(),
+        Fate::Hung => {
+            // An error is that the proxy is gone.
+            let _ = healed.changed().await;
+            StatusCode::BAD_GATEWAY.into_response()
+        }
         Fate::AnswerLost => {
             // Whatever it says is not passed on.
             let _ = inner.forward(body).await;

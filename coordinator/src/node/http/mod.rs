@@ -9,6 +9,7 @@ mod views;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -61,13 +62,17 @@ pub struct Api {
 
 impl Api {
     /// Why the operator's bond does not cover a job that is still to be funded; `None` if it does. The contract decides
-    /// when the job is funded: nobody answering is no reason to refuse it here.
+    /// when the job is funded: nobody answering is no reason to refuse it here, nor to let the requester wait.
     pub async fn uncovered(&self, spec: &JobSpec) -> Option<String> {
-        let bond = self.base_layer.bond_of(self.info.operator).await;
+        let bond = tokio::time::timeout(BOND_WAIT, self.base_layer.bond_of(self.info.operator)).await;
         let free = match bond {
-            Ok(bond) => bond.free(),
-            Err(error) => {
+            Ok(Ok(bond)) => bond.free(),
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "could not ask for the operator's bond");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!("the base layer does not answer who asks for the operator's bond");
                 return None;
             }
         };
@@ -85,6 +90,9 @@ impl Api {
         acceptance.sign(&self.domain, &self.key)
     }
 }
+
+/// How long a requester waits for the base layer to say what bond there is.
+const BOND_WAIT: Duration = Duration::from_secs(2);
 
 /// Blobs that requesters may send at once.
 pub const BLOB_UPLOADS_MAX: usize = 4;
