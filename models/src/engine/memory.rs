@@ -4,6 +4,7 @@ use std::mem;
 
 use super::execute::Data;
 use super::{Element, Op, Program, Size, ValueId};
+use crate::kernels::BLOCK;
 use crate::kernels::pool::cores;
 
 /// Memory of values that nobody needs any more.
@@ -78,11 +79,11 @@ pub(super) fn memory_bytes(program: &Program, examples: usize) -> u64 {
             _ => kept = kept.saturating_add(bytes(id)),
         }
     }
-    // Attention's gradient holds two rows of scores for each pair of positions, on every thread.
+    // Attention's gradient holds two rows of scores for each query of a block, on every thread.
     for (at, node) in program.nodes.iter().enumerate() {
         if let Op::AttentionGradient(shape, positions) = node.op {
             let threads = cores().min(shape.heads.saturating_mul(examples)) as i128;
-            let scores = 8 * threads * (positions * positions) as i128;
+            let scores = 8 * threads * (BLOCK.min(positions) * positions) as i128;
             changes[at] += scores;
             changes[at + 1] -= scores;
         }

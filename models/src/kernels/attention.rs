@@ -10,7 +10,7 @@
 use super::matmul::{View, ViewMut, matmul};
 use super::pool::Parts;
 use super::softmax::{denormalize, normalize};
-use super::{Machine, vectorized};
+use super::{BLOCK, Machine, vectorized};
 
 /// Shapes of one attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,40 +192,61 @@ fn attend(machine: &Machine, head: Head<'_>, scale: f32, first: usize, out: &mut
 }
 
 /// Fills `own` with dq, dk and dv of one head, `positions` × depth each.
+///
+/// A block of queries at a time: its part of the keys' and values' gradients is one block of their sums, and no more
+/// rows of scores are held than it has.
 fn head_gradient(machine: &Machine, head: Head<'_>, scale: f32, gradient: View<'_>, own: &mut [f32]) {
     let depth = head.depth;
     let positions = own.len() / 3 / depth;
+    own.fill(0.0);
+    assert!(positions <= BLOCK * BLOCK, "more blocks than one chain has");
     let (dq, rest) = own.split_at_mut(positions * depth);
     let (dk, dv) = rest.split_at_mut(positions * depth);
-    // All rows of scores: keys' and values' gradients sum over every query.
-    let square = positions * positions;
-    let (mut p, mut ds) = (vec![0.0; square], vec![0.0; square]);
+    let most = BLOCK.min(positions) * positions;
+    let (mut p, mut ds) = (vec![0.0; most], vec![0.0; most]);
     let mut part = vec![0.0; QUERIES.min(positions) * positions];
     let mut row = vec![0.0; positions];
-    for from in (0..positions).step_by(QUERIES) {
-        let to = positions.min(from + QUERIES);
-        scores(machine, head, scale, 0, from, to, &mut part);
-        let v = View { data: head.v, row: head.kv_row, column: 1 };
-        let g = View { data: &gradient.data[from * gradient.row..], ..gradient };
-        let into = ViewMut { data: &mut ds[from * positions..], row: positions, column: 1 };
-        matmul(machine, to - from, to, depth, g, v.transposed(), into);
-        for (query, part) in (from..to).zip(part.chunks_exact(to)) {
-            let seen = query + 1;
-            p[query * positions..][..seen].copy_from_slice(&part[..seen]);
-            let ds = &mut ds[query * positions..][..positions];
-            denormalize(machine.isa, &part[..seen], &ds[..seen], &mut row[..seen]);
-            multiply(machine.isa, &mut row[..seen], scale);
-            ds[..seen].copy_from_slice(&row[..seen]);
-            ds[seen..].fill(0.0);
+    let mut block = vec![0.0; QUERIES * depth];
+    for start in (0..positions).step_by(BLOCK) {
+        let end = positions.min(start + BLOCK);
+        for from in (start..end).step_by(QUERIES) {
+            let to = end.min(from + QUERIES);
+            scores(machine, head, scale, 0, from, to, &mut part);
+            let v = View { data: head.v, row: head.kv_row, column: 1 };
+            let g = View { data: &gradient.data[from * gradient.row..], ..gradient };
+            let ds = &mut ds[(from - start) * end..(to - start) * end];
+            let into = ViewMut { data: &mut *ds, row: end, column: 1 };
+            matmul(machine, to - from, to, depth, g, v.transposed(), into);
+            for (query, part) in (from..to).zip(part.chunks_exact(to)) {
+                let seen = query + 1;
+                let p = &mut p[(query - start) * end..][..end];
+                p[..seen].copy_from_slice(&part[..seen]);
+                p[seen..].fill(0.0);
+                let ds = &mut ds[(query - from) * end..][..end];
+                denormalize(machine.isa, &part[..seen], &ds[..seen], &mut row[..seen]);
+                multiply(machine.isa, &mut row[..seen], scale);
+                ds[..seen].copy_from_slice(&row[..seen]);
+                ds[seen..].fill(0.0);
+            }
+            let k = View { data: head.k, row: head.kv_row, column: 1 };
+            let into = ViewMut { data: &mut dq[from * depth..], row: depth, column: 1 };
+            matmul(machine, to - from, depth, to, View::rows(ds, end), k, into);
+        }
+        let q = View { data: head.q, row: head.q_row, column: 1 };
+        for keys in (0..end).step_by(QUERIES).map(|from| from..end.min(from + QUERIES)) {
+            // Queries before a key are zeros, which sums may leave out.
+            let from = start.max(keys.start);
+            for (scores, of, into) in [(&p, gradient, &mut *dv), (&ds, q, &mut *dk)] {
+                let scores = View::rows(&scores[(from - start) * end + keys.start..], end).transposed();
+                let of = View { data: &of.data[from * of.row..], ..of };
+                let sums = &mut block[..keys.len() * depth];
+                let product = ViewMut { data: &mut *sums, row: depth, column: 1 };
+                matmul(machine, keys.len(), depth, end - from, scores, of, product);
+                let into = &mut into[keys.start * depth..keys.end * depth];
+                into.iter_mut().zip(&*sums).for_each(|(into, sum)| *into += sum);
+            }
         }
     }
-    let q = View { data: head.q, row: head.q_row, column: 1 };
-    let k = View { data: head.k, row: head.kv_row, column: 1 };
-    let (p, ds) = (View::rows(&p, positions), View::rows(&ds, positions));
-    let rows = |data| ViewMut { data, row: depth, column: 1 };
-    matmul(machine, positions, depth, positions, p.transposed(), gradient, rows(dv));
-    matmul(machine, positions, depth, positions, ds, k, rows(dq));
-    matmul(machine, positions, depth, positions, ds.transposed(), q, rows(dk));
 }
 
 vectorized! {
