@@ -286,7 +286,7 @@ fn commitments_are_as_far_apart_as_the_model_wants_unless_the_file_says_otherwis
         Work::Infer(_) => panic!("a training job"),
     };
     // Logistic regression on 784 values, 32 examples a step.
-    assert_eq!(steps(JOB), 84);
+    assert_eq!(steps(JOB), 167);
     assert_eq!(steps(&JOB.replace("rounds = 5", "rounds = 5\ncheckpoint_steps = 7")), 7);
     let none = error("rounds = 5", "rounds = 5\ncheckpoint_steps = 0");
     assert!(none.starts_with("job.toml:12:20: training.checkpoint_steps is 0"), "{none}");
