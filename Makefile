@@ -82,8 +82,9 @@ $(NPM): contracts/package-lock.json
 sim: ## simulate clusters: make sim SEED=42, or RUNS=100000
 	cargo sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS))
 
-bench: ## measure every figure against its reference; writes target/bench.json
+bench: ## measure every figure against its reference, PyTorch's too if it is installed; writes target/bench.json
 	cargo build --release --locked -p coordinator -p tests --bins
+	cargo build --release --locked -p models --example speed
 	$(RELEASE)/bench $(ARGS)
 
 bench-peers: ## training beside PyTorch, which it installs (5 GB below target/); ARGS="--only cnn"

@@ -81,11 +81,16 @@ class Layer(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, x):
+    def forward(self, x, kept, first):
         batch, positions, width = x.shape
         qkv = self.qkv(self.norm1(x)).view(batch, positions, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if kept is not None:
+            end = first + positions
+            kept[0, :, :, first:end], kept[1, :, :, first:end] = k, v
+            k, v = kept[:, :, :, :end].unbind(0)
+        # A single query behind others sees all of them.
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=first == 0)
         x = x + self.out(y.transpose(1, 2).reshape(batch, positions, width))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
@@ -96,12 +101,15 @@ class Transformer(nn.Module):
     def __init__(self):
         super().__init__()
         self.tokens, self.places = nn.Embedding(65, 384), nn.Embedding(256, 384)
-        self.layers = nn.Sequential(*[Layer(384, 6) for _ in range(6)])
+        self.layers = nn.ModuleList(Layer(384, 6) for _ in range(6))
         self.norm = nn.LayerNorm(384)
 
-    def forward(self, x):
-        x = self.tokens(x) + self.places(torch.arange(x.shape[1]))
-        return F.linear(self.norm(self.layers(x)), self.tokens.weight)
+    def forward(self, x, kept=None, first=0):
+        """Logits at the positions from the `first` on; `kept` has room for each layer's keys and values."""
+        x = self.tokens(x) + self.places(torch.arange(first, first + x.shape[1]))
+        for at, layer in enumerate(self.layers):
+            x = layer(x, None if kept is None else kept[at], first)
+        return F.linear(self.norm(x), self.tokens.weight)
 
 
 def product(side):
@@ -155,6 +163,24 @@ def transformer(sequences):
     return step
 
 
+def generation(sequences, prompt, wanted):
+    """So many tokens after each prompt, all sequences at once; always the likeliest token."""
+    model = Transformer().eval()
+    kept = torch.empty(6, 2, sequences, 6, 256, 64)
+    prompts = torch.randint(65, (sequences, prompt))
+
+    @torch.inference_mode()
+    def generate():
+        piece, first = prompts, 0
+        for _ in range(wanted):
+            logits = model(piece, kept, first)
+            first += piece.shape[1]
+            piece = logits[:, -1:].argmax(-1)
+        return piece.sum().item()
+
+    return generate
+
+
 def ready(case, layout):
     name, size = case.rsplit("-", 1)
     size = int(size)
@@ -162,6 +188,8 @@ def ready(case, layout):
     match name:
         case "matmul":
             return product(size)
+        case "logistic":
+            return training(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), digits, size, 6400, layout)
         case "mlp":
             return training(mlp(), digits, size, 6400, layout)
         case "cnn-fedavg":
@@ -172,6 +200,10 @@ def ready(case, layout):
             return training(resnet20(), (3, 32, 32), size, 2 * size, layout)
         case "transformer":
             return transformer(size)
+        case "prefill":
+            return generation(size, 192, 1)
+        case "decode":
+            return generation(size, 1, 192)
     raise SystemExit(f"'{name}' is not a case")
 
 

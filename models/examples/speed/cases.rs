@@ -1,10 +1,12 @@
 //! The pieces of work, by name: `matmul-1024` (a side), `mlp-64`, `cnn-fedavg-10`, `resnet20-32` (a minibatch),
-//! `transformer-4` (sequences).
+//! `transformer-4`, `prefill-8`, `decode-1` (sequences).
 
 use std::error::Error;
 
 use models::data::Dataset;
 use models::engine::{Batch, Session};
+use models::infer::generate::Generator;
+use models::infer::prompts::Prompt;
 use models::kernels::Machine;
 use models::kernels::matmul::{View, ViewMut, matmul};
 use models::kernels::optimiser::Optimiser;
@@ -16,17 +18,20 @@ use protocol::rng::Rng;
 
 type Work = Box<dyn FnMut() -> Result<(), Box<dyn Error>>>;
 
-/// One measurement of a case, to be repeated; `tests/peers/cases.py` says how much work it is.
+/// One measurement of a case, to be repeated; `tests/peers/compare.py` says how much work it is.
 pub fn ready(case: &str, threads: usize) -> Result<Work, Box<dyn Error>> {
     let (name, size) = case.rsplit_once('-').ok_or("a case ends in its size")?;
     let (size, digits) = (size.parse::<usize>()?, [1, 28, 28]);
     match name {
         "matmul" => Ok(product(size, threads)),
+        "logistic" => training(ModelKind::Logistic, digits, size, 6400, threads),
         "mlp" => training(ModelKind::Mlp { hidden: vec![200, 200] }, digits, size, 6400, threads),
         "cnn-fedavg" => training(ModelKind::CnnFedavg, digits, size, 640, threads),
         "cnn-flower" => training(ModelKind::CnnFlower, digits, size, 6400, threads),
         "resnet20" => training(ModelKind::Resnet20, [3, 32, 32], size, 2 * size, threads),
         "transformer" => transformer(size, threads),
+        "prefill" => generation(size, 192, 1, threads),
+        "decode" => generation(size, 1, 192, threads),
         other => Err(format!("'{other}' is not a case").into()),
     }
 }
@@ -84,6 +89,20 @@ fn transformer(sequences: usize, threads: usize) -> Result<Work, Box<dyn Error>>
     Ok(Box::new(move || {
         let (inputs, labels) = (&tokens[..POSITIONS * sequences], &tokens[1..]);
         session.train(&[Batch::Tokens(inputs), Batch::Tokens(&places)], labels, None)?;
+        Ok(())
+    }))
+}
+
+/// So many tokens after each of some prompts, by the same transformer: what a worker answers a request with.
+fn generation(sequences: usize, prompt: usize, wanted: u32, threads: usize) -> Result<Work, Box<dyn Error>> {
+    let kind = ModelKind::Gpt { layers: 6, heads: 6, width: 384, dropout: 0 };
+    let spec = ModelSpec { kind, input: [1, 1, 256], classes: 65 };
+    let mut generator = Generator::new(&Weights::init(&spec, 1)?, Machine::new(threads))?;
+    let mut rng = Rng::new(3);
+    let mut draw = || (0..prompt).map(|_| rng.below(65) as u32).collect();
+    let prompts: Vec<Prompt> = (0..sequences).map(|_| Prompt { tokens: draw(), wanted }).collect();
+    Ok(Box::new(move || {
+        std::hint::black_box(generator.generate(&prompts)?);
         Ok(())
     }))
 }

@@ -9,6 +9,7 @@ mod ledger;
 mod link;
 mod measure;
 mod memory;
+mod peers;
 mod rerun;
 mod rounds;
 mod row;
@@ -39,6 +40,8 @@ pub enum Group {
     Training,
     /// Commitments to a training's state, and results run again, as shares of the training
     Commitments,
+    /// Training, generation and memory beside PyTorch, where it is installed
+    Peers,
     /// Rounds of a real coordinator with workers that compute nothing
     Rounds,
     /// Ten thousand workers on one coordinator
@@ -53,7 +56,7 @@ pub enum Group {
 
 impl Group {
     /// What runs unless something else is asked for.
-    pub const USUAL: [Self; 11] = [
+    pub const USUAL: [Self; 12] = [
         Self::Aggregation,
         Self::Trees,
         Self::Ledger,
@@ -61,6 +64,7 @@ impl Group {
         Self::Link,
         Self::Training,
         Self::Commitments,
+        Self::Peers,
         Self::Rounds,
         Self::Connections,
         Self::Memory,
@@ -77,6 +81,7 @@ impl Group {
             Self::Link => link::run(report).await,
             Self::Training => training::run(report),
             Self::Commitments => commitments::run(report),
+            Self::Peers => peers::run(report),
             Self::Rounds => rounds::run(report).await,
             Self::Connections => connections::run(report).await,
             Self::Memory => memory::run(report).await,
