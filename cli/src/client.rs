@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use protocol::api::{
-    ApiError, BatchList, HEADER_EXPIRES, HEADER_SIGNATURE, Info, JobStatus, LogPage, Plan, Submitted,
-    WorkerHistory, WorkerList,
+    ApiError, Approve, BatchList, HEADER_EXPIRES, HEADER_SIGNATURE, Info, JobStatus, LogPage, Plan,
+    Submitted, WorkerHistory, WorkerList,
 };
 use protocol::hash::Digest;
-use protocol::ids::{SpecHash, WorkerId};
+use protocol::ids::{JobId, SpecHash, WorkerId};
 use protocol::job::JobSpec;
 use protocol::job::request::HttpRequest;
 use protocol::limits::{BLOB_BYTES_MAX, SPEC_BYTES_MAX};
@@ -98,6 +98,12 @@ impl Client {
     /// Hands in a spec.
     pub async fn submit(&self, spec: &JobSpec, signer: &Signer<'_>) -> Result<Submitted, CliError> {
         self.send_json(Method::POST, "/v1/jobs", spec.canonical_bytes(), Some(signer)).await
+    }
+
+    /// Lets a settlement be paid.
+    pub async fn approve(&self, job: JobId, approval: &Approve) -> Result<JobStatus, CliError> {
+        let body = serde_json::to_vec(approval).map_err(|error| CliError::Input(error.to_string()))?;
+        self.send_json(Method::POST, &format!("/v1/jobs/{job}/approvals"), body, None).await
     }
 
     /// Uploads a blob.

@@ -57,6 +57,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Job(Job::Status(_)) => "job status",
         Command::Job(Job::Watch(_)) => "job watch",
         Command::Job(Job::Logs(_)) => "job logs",
+        Command::Job(Job::Approve(_)) => "job approve",
         Command::Job(Job::Cancel(_)) => "job cancel",
         Command::Job(Job::Relay(_)) => "job relay",
         Command::Job(Job::Fetch(_)) => "job fetch",

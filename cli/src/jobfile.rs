@@ -173,7 +173,7 @@ impl Reader<'_> {
             work,
             price: file.pay.price.units("pay.price").map_err(|(key, why)| self.wrong(key, why))?,
             fee_bps: file.pay.fee_bps,
-            approve: false,
+            approve: file.settlement.approve,
             burst: file
                 .pay
                 .burst

@@ -49,7 +49,9 @@ pub(crate) fn rollup(error: &R) -> String {
         R::WrongPostRoot(e) => {
             format!("the stated state hashes to {}, the last chunk ends at {}", e.fromParts, e.fromChunks)
         }
-        R::NoResults(e) => format!("the batch carries {} credits and commits to no results", e.credits),
+        R::ResultsOfOthers(e) => {
+            format!("the batch carries {} credits, and commits to results of none or of others", e.credits)
+        }
         other => job_or_claim(other),
     }
 }
@@ -169,9 +171,6 @@ fn claim_on_bonds(error: &B) -> String {
         }
         B::NotOverdue(e) => {
             format!("it was to be settled by {}, and the batch is of {}", e.settleBy, e.time)
-        }
-        B::NeedsApproval(e) => {
-            format!("the requester of job {} may refuse its settlements, so that none is late", e.job)
         }
         B::NothingOwed(e) => {
             format!("{} units are owed, {} were credited and {} paid by the bond", e.owed, e.credited, e.paid)

@@ -200,6 +200,21 @@ impl EthSignature {
     }
 }
 
+impl fmt::Display for EthSignature {
+    /// `0x` and the 65 bytes in hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("0x")?;
+        self.to_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl core::str::FromStr for EthSignature {
+    type Err = crate::ids::HexError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        crate::ids::parse_hex::<65>(text).map(|bytes| Self::from_bytes(&bytes))
+    }
+}
+
 impl fmt::Debug for EthSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EthSignature({:02x}{:02x}…)", self.r[0], self.r[1])

@@ -1,6 +1,7 @@
 //! Every scenario across programs, in one binary: each more would link candle, alloy and revm again.
 
 mod anvil;
+mod approvals;
 mod audit;
 mod blob_mutations;
 mod blobs;

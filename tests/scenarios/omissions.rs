@@ -82,12 +82,13 @@ async fn what_was_signed_for_and_not_paid_comes_from_the_bond_once() -> Result<(
     let requester = EthKey::from_secret(&[7; 32])?;
     poster.send_ether(requester.address(), 10u128.pow(19)).await?;
     poster.mint(requester.address(), Amount::units(500_000_000)).await?;
+    // Before any block that the batch can be dated by.
+    let past = poster.head().await?.time - 1;
     pay(&poster, &chain.writer(&requester).await?).await?;
 
     let shell = Shell::new(dir.path());
     key_file::write(&shell.path("anyone.key"), &faucet_key().secret())?;
     let (domain, coordinator) = (poster.domain(), operator());
-    let past = poster.head().await?.time - 1;
     // Paid in full; paid short; left out; late; still in time; signed by somebody else.
     let signed = [
         acceptance(0, 0, PAID, u64::MAX).sign(&domain, &coordinator),

@@ -76,6 +76,8 @@ pub struct Oracle {
     pub accepted: BTreeMap<TaskId, Accepted>,
     /// What they come to, by settlement and account.
     pub owed: BTreeMap<(JobId, u32), BTreeMap<AccountIndex, Owed>>,
+    /// Settlements that requesters let be paid, and up to how many units.
+    pub approved: BTreeMap<(JobId, u32), u64>,
     /// Settlements that take no more receipts.
     pub closed: BTreeSet<(JobId, u32)>,
     /// Rounds that take no more results.
@@ -141,6 +143,7 @@ impl Oracle {
             ended: BTreeMap::new(),
             accepted: BTreeMap::new(),
             owed: BTreeMap::new(),
+            approved: BTreeMap::new(),
             closed: BTreeSet::new(),
             done: BTreeSet::new(),
             models: BTreeMap::new(),
@@ -223,6 +226,9 @@ impl Oracle {
             Fact::Judged { .. } => {}
             Fact::SpecKnown { spec, .. } => {
                 self.specs.insert(spec.hash(), (**spec).clone());
+            }
+            Fact::Approved { job, settlement, approval } => {
+                self.approved.insert((*job, *settlement), approval.sum_max);
             }
             Fact::Queued { item, .. } => match item.action {
                 QueueAction::Fund { spec, .. } => {

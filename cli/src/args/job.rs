@@ -37,6 +37,11 @@ pub enum Job {
     Watch(OneJob),
     /// Show what happened to a job
     Logs(Logs),
+    /// Let a job's next settlements be paid, where its file says `approve = true`
+    ///
+    /// Such a job goes on only as far as its requester has approved it: nothing of a settlement begins before. What is
+    /// approved cannot be taken back; `job cancel` ends the job.
+    Approve(Approve),
     /// Close a job before its end; what it has not spent comes back
     Cancel(Cancel),
     /// Send what somebody without gas has signed: fund their job with their tokens, or close it
@@ -188,6 +193,19 @@ pub struct Logs {
     /// Whom to ask.
     #[command(flatten)]
     pub coordinator: CoordinatorArgs,
+}
+
+/// `fedroll job approve`
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The job: its number, or its spec's hash
+    pub job: JobRef,
+    /// How many settlements, from the first that is not approved on
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub settlements: std::num::NonZeroU32,
+    /// Who pays.
+    #[command(flatten)]
+    pub pay: Pay,
 }
 
 /// `fedroll job cancel`

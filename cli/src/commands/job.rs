@@ -1,5 +1,6 @@
 //! `fedroll job …`
 
+mod approve;
 mod cancel;
 mod checks;
 mod fetch;
@@ -25,6 +26,7 @@ pub async fn run(command: &Job, out: &Output) -> anyhow::Result<ExitStatus> {
         Job::Watch(args) => watch::run(args, out).await,
         Job::Logs(args) => logs::run(args, out).await,
         Job::Submit(args) => submit::run(args, out).await,
+        Job::Approve(args) => approve::run(args, out).await,
         Job::Cancel(args) => cancel::run(args, out).await,
         Job::Relay(args) => relay::run(args, out).await,
         Job::Fetch(args) => fetch::run(args, out).await,

@@ -121,6 +121,8 @@ pub struct FileRound {
 #[serde(deny_unknown_fields)]
 pub struct FileSettlement {
     pub rounds: Option<u32>,
+    #[serde(default)]
+    pub approve: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

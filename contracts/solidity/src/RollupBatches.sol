@@ -158,10 +158,10 @@ abstract contract RollupBatches is RollupStore {
 
     /// @param dataCost Wei that the batch's bytes cost beside this transaction's gas.
     function _keep(BatchHeader calldata header, BatchSummary memory summary, uint256 dataCost) private {
-        // Of no results none could be opened and shown wrong.
-        require(
-            summary.creditCount == 0 || summary.resultsRoot != Results.NONE, NoResults(summary.creditCount)
-        );
+        // Of no results none could be opened and shown wrong; and a result of no credit would be shown wrong whenever it
+        // suits the one who made it up, in a batch that every reader takes for right.
+        bool none = summary.resultsRoot == Results.NONE;
+        require((summary.creditCount == 0) == none, ResultsOfOthers(summary.creditCount));
         uint32 bond = challenges.bondOf(msg.sender);
         require(bond != 0, NotBonded(msg.sender));
         bytes32 commitment = summary.commitment();

@@ -174,7 +174,6 @@ contract ServiceBonds is IServiceBonds, DataChallenges {
         require(block.timestamp <= until, TooLate(until));
         require(time > acceptance.settleBy, NotOverdue(acceptance.settleBy, time));
         _requireJob(proof, summary.postRoot);
-        require(!proof.job.terms.approve, NeedsApproval(proof.job.index));
         _requireAcceptance(proof.job, acceptance, signature);
         (uint32 settlement, uint32 account) = (acceptance.settlement, acceptance.account);
         require(!proof.job.passed(settlement, account), AlreadySettled(settlement, account));

@@ -27,6 +27,9 @@ impl Coordinator {
                 self.workers.register(*worker, *payout, *account, invitation.clone());
             }
             Fact::SpecKnown { spec, requester } => self.apply_spec(at, spec, *requester),
+            Fact::Approved { job, settlement, approval } => {
+                self.job_mut(*job).approved(at, *settlement, *approval);
+            }
             Fact::Queued { item, .. } => self.apply_queued(at, item),
             Fact::ModelReady { job, round, model, evaluated } => {
                 let evaluated = *evaluated;

@@ -4,7 +4,7 @@ use protocol::dispute::Verdict;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Name, Reason, Receipt};
-use protocol::ledger::QueueItem;
+use protocol::ledger::{Approval, QueueItem};
 use protocol::sign::Unverified;
 use protocol::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,15 @@ pub enum Fact {
         spec: Box<JobSpec>,
         /// Who.
         requester: Address,
+    },
+    /// A requester lets a settlement be paid, up to a sum: for ever, nobody can take it back.
+    Approved {
+        /// The job.
+        job: JobId,
+        /// Which of its settlements.
+        settlement: u32,
+        /// How much, and the requester's signature.
+        approval: Approval,
     },
     /// The base layer's queue has an item.
     Queued {

@@ -4,7 +4,7 @@ use protocol::dispute::moves::Body;
 use protocol::hash::{Digest, Keccak};
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, Nonce, TaskId, WorkerId};
 use protocol::job::{Evaluated, JobSpec, Real, Reason, Receipt};
-use protocol::ledger::{BatchHeader, PostedBatch, QueueItem};
+use protocol::ledger::{Approval, BatchHeader, PostedBatch, QueueItem};
 use protocol::sign::Signed;
 use protocol::stakes::Stake;
 use protocol::time::Millis;
@@ -106,6 +106,15 @@ pub enum Event {
         spec: Box<JobSpec>,
         /// Who signed the request.
         requester: Address,
+    },
+    /// Somebody sent an approval of a settlement.
+    Approved {
+        /// The job.
+        job: JobId,
+        /// Which of its settlements.
+        settlement: u32,
+        /// The approval, as it came.
+        approval: Approval,
     },
     /// A blob that some spec names is on disk.
     BlobStored {

@@ -36,6 +36,12 @@ impl Coordinator {
                     "job {} settlement {number}: task cap",
                     job.id
                 );
+                let approved = job.approvals.get(number).map_or(0, |approval| approval.sum_max);
+                assert!(
+                    !spec.approve || settlement.owed() <= approved,
+                    "job {} settlement {number}: what is accepted is approved",
+                    job.id
+                );
                 assert!(
                     settlement.rounds.len() as u32 <= spec.settlement_rounds,
                     "job {} settlement {number}: rounds",

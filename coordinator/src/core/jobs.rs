@@ -6,6 +6,7 @@ use protocol::api::JobPhase;
 use protocol::hash::Digest;
 use protocol::ids::{Address, JobId, SpecHash, TaskId};
 use protocol::job::{Evaluated, JobSpec, TaskWork, TrainData, Work};
+use protocol::ledger::Approval;
 use protocol::time::Millis;
 
 use super::limits::LOG_LINES_MAX;
@@ -42,6 +43,8 @@ pub struct Job {
     pub open: BTreeMap<u32, Settlement>,
     /// Settlements that take no more, and are not final in the base layer.
     pub closed: BTreeMap<u32, Settlement>,
+    /// Approvals of its requester, by settlement; none are kept of a job that asks for none.
+    pub approvals: BTreeMap<u32, Approval>,
     /// The number of the next settlement to seal.
     pub next_sealed: u32,
     /// Settlements, from the first on, that are final.
@@ -106,6 +109,7 @@ impl Job {
             next: 0,
             open: BTreeMap::new(),
             closed: BTreeMap::new(),
+            approvals: BTreeMap::new(),
             next_sealed: 0,
             final_settlements: 0,
             finishing: None,

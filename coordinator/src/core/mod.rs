@@ -5,6 +5,7 @@
 //! durable: after a crash workers dial in again, and are sent what they should be doing.
 
 mod apply;
+pub mod approvals;
 pub mod base_clock;
 pub mod batches;
 pub mod checks;
@@ -153,6 +154,9 @@ impl Coordinator {
                 self.on_declined(worker, task, nonce, reason, &mut effects);
             }
             Event::SpecSubmitted { spec, requester } => self.on_spec(*spec, requester, &mut effects),
+            Event::Approved { job, settlement, approval } => {
+                self.on_approved(job, settlement, approval, &mut effects);
+            }
             Event::BlobStored { digest } => {
                 self.blobs.insert(digest);
             }

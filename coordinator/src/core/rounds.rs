@@ -32,12 +32,7 @@ impl Coordinator {
                 "the terms that were funded are not those of the spec: close the job and submit again".into(),
             );
         }
-        if let Some(reason) = self.stakes.unwatched(spec) {
-            return Some(reason);
-        }
-        spec.approve.then(|| {
-            "this coordinator does not collect a signature for each settlement: submit the job without `approve`".into()
-        })
+        self.stakes.unwatched(spec)
     }
 
     /// Looks at every job that is not at rest.

@@ -172,6 +172,6 @@ impl Coordinator {
         let price = protocol::amount::Amount::units(spec.price.into());
         let reward = if training { Reward::PerTask(price) } else { Reward::PerWeight(price) };
         let credits = divide(reward, &tasks).expect("JobSpec::new bounds what a settlement can cost");
-        ledger::Settlement { job: job.id, number, approval: None, credits }
+        ledger::Settlement { job: job.id, number, approval: job.approvals.get(&number).copied(), credits }
     }
 }

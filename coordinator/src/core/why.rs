@@ -14,6 +14,12 @@ impl Coordinator {
             let first = self.batches.settlements_posted(job) + 1;
             return Some(format!("settlement {first} has to be on the base layer first"));
         }
+        if let Some(settlement) = job.unapproved(self.now) {
+            let (number, id) = (settlement + 1, job.id);
+            return Some(format!(
+                "settlement {number} needs its requester's approval: `fedroll job approve {id}`"
+            ));
+        }
         let needed = job.needed_for_next(spec, self.now);
         let left = self.batches.escrow_left(job.id);
         if left < needed {

@@ -15,7 +15,7 @@ use crate::error::NodeError;
 /// Bytes of one record: a sealed batch is the largest.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 /// The version of what is stored; another one is not read.
-const FORMAT: &[u8] = b"fedroll-coordinator-8";
+const FORMAT: &[u8] = b"fedroll-coordinator-9";
 
 /// The log of facts. One process at a time.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use crate::amount::Amount;
 use crate::hash::Digest;
 use crate::ids::{Address, JobId, SpecHash, TaskId, WorkerId};
 use crate::job::Evaluated;
+use crate::sign::EthSignature;
 
 /// `POST /v1/plan` (body: a spec's canonical bytes): what a job would cost and who could do it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,35 @@ pub struct Submitted {
     /// Blobs that the spec names and the coordinator lacks: `PUT /v1/blobs/{digest}` them (signed) before funding.
     #[serde(with = "text::list")]
     pub missing: Vec<Digest>,
+}
+
+/// `POST /v1/jobs/{id}/approvals`: the requester lets a settlement be paid. Nothing but the signature in it says who
+/// asks. Answered with the [`JobStatus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// Its number, from 0.
+    pub settlement: u32,
+    /// How much it may pay, the fee not counted.
+    #[serde(with = "text")]
+    pub up_to: Amount,
+    /// EIP-712 `SettlementApproval(uint32 job,uint32 settlement,uint64 sumMax)` for the rollup, 65 bytes.
+    #[serde(with = "text")]
+    pub signature: EthSignature,
+}
+
+/// What a job that asks for its requester's approval of each settlement has, and lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalStatus {
+    /// The first settlement that is not approved, from 0; past the last if all are.
+    pub next: u32,
+    /// Settlements that can be approved in all.
+    pub settlements: u32,
+    /// What an approval has to allow at least.
+    #[serde(with = "text")]
+    pub up_to: Amount,
+    /// Whether the job waits for it.
+    pub awaited: bool,
 }
 
 /// Where a job stands.
@@ -114,6 +144,8 @@ pub struct JobStatus {
     pub settled: u32,
     /// Settlements that are expected to, in all: more if some close early.
     pub settlements: u32,
+    /// Whether its requester has to approve settlements, and which are; absent if not.
+    pub approval: Option<ApprovalStatus>,
     /// The newest model (training), as a blob.
     #[serde(with = "text::option")]
     pub model: Option<Digest>,

@@ -16,8 +16,8 @@ use crate::ids::{Address, CoordinatorId};
 pub use batches::{BatchList, BatchStatus, CreditEvidence, Evidence};
 pub use disputes::{DisputeList, Transcript};
 pub use jobs::{
-    EligibleWorker, EvaluatedBy, IneligibleWorker, JobPhase, JobStatus, LogEntry, LogPage, Plan, RoundStatus,
-    RunningTask, Submitted,
+    ApprovalStatus, Approve, EligibleWorker, EvaluatedBy, IneligibleWorker, JobPhase, JobStatus, LogEntry,
+    LogPage, Plan, RoundStatus, RunningTask, Submitted,
 };
 pub use work::{AcceptedTask, RoundWork, SettlementWork};
 pub use workers::{TaskHistory, WorkerHistory, WorkerList, WorkerStatus};

@@ -191,6 +191,12 @@ impl JobSpec {
         }
     }
 
+    /// The most units that a settlement may pay by the ledger's rules, without the fee.
+    pub fn settlement_pay(&self) -> u64 {
+        let tasks = u64::from(self.task_cap());
+        self.price_cap().checked_mul(tasks).expect("JobSpec::new has seen that it fits")
+    }
+
     /// The most units that a round pays, without the coordinator's fee.
     pub fn round_pay(&self, round: u32) -> u128 {
         match &self.work {

@@ -204,7 +204,8 @@ pub(super) fn judge(
     if spent > u128::from(terms.burst) + u128::from(terms.rate) * u128::from(elapsed) {
         return Err(NoOp::OverRate);
     }
-    if terms.approve {
+    // What pays nothing needs nobody's word: a job that ends early closes what it did not use by itself.
+    if terms.approve && sum > 0 {
         check_approval(job, op, sum, &context.deployment.domain)?;
     }
 

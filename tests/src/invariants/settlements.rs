@@ -12,6 +12,7 @@ use crate::oracle::{OpenedRound, Oracle, Owed};
 use crate::sim::ledger::{Ledger, Paid, Settled};
 
 const WITHIN_TERMS: &str = "rounds begin once, in settlements that the job's terms know";
+const APPROVED: &str = "nothing begins that its requester has not approved, where a job asks for it";
 const PROPERTY: &str = "credits are the accepted receipts, once";
 
 /// A round has begun, or goes on: which of its tasks are wanted there.
@@ -33,6 +34,10 @@ pub fn opened(
     let (most, closed) = (spec.settlements(), oracle.closed.contains(&(job, settlement)));
     require(settlement < most && !closed && rounds < spec.settlement_rounds, WITHIN_TERMS, || {
         format!("round {round} of job {job} begins in settlement {settlement} of {most}, which has {rounds}")
+    })?;
+    let approved = oracle.approved.get(&(job, settlement)).is_some_and(|most| *most >= spec.settlement_pay());
+    require(approved || !spec.approve, APPROVED, || {
+        format!("round {round} of job {job} begins in settlement {settlement}, which nobody approved")
     })?;
     let of_job = oracle.opened.iter().filter(|((other, _), _)| *other == job);
     let under_way = of_job

@@ -39,6 +39,8 @@ bugs! {
     DiskLosesBatch,
     /// An acceptance on disk owes one unit more.
     OwedMisread,
+    /// The approval of a settlement is written down as that of the next.
+    ApprovalMisfiled,
     /// A receipt with any nonce counts for whoever has the task.
     AnyNonce,
     /// Whether the result was uploaded is not looked at.
@@ -117,6 +119,12 @@ impl Sim {
             (Bug::OwedMisread, Effect::Persist(mut record)) => {
                 if let Fact::Accepted { owed, .. } = &mut record.fact {
                     *owed += 1;
+                }
+                self.keep_effect(Effect::Persist(record));
+            }
+            (Bug::ApprovalMisfiled, Effect::Persist(mut record)) => {
+                if let Fact::Approved { settlement, .. } = &mut record.fact {
+                    *settlement += 1;
                 }
                 self.keep_effect(Effect::Persist(record));
             }

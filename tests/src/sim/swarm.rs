@@ -55,7 +55,7 @@ parameters! {
     tasks_max,
     /// Jobs that run inference.
     inference,
-    /// Jobs that can never run here: another coordinator's, terms that do not match, approvals wanted, no spec.
+    /// Jobs that can never run here: another coordinator's, terms that do not match, approvals withheld, no spec.
     hopeless_jobs,
     /// Jobs funded with too little.
     short_escrow,

@@ -7,7 +7,7 @@ use contracts::kzg::versioned_hash;
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
-use protocol::ledger::batch::{CHUNK_FRAME_BYTES, chunks_tree, encode_payload};
+use protocol::ledger::batch::{CHUNK_FRAME_BYTES, chunks_tree, encode_payload, root_of_results};
 use protocol::ledger::blob::{self, BLOB_CHUNKS, BLOB_OPS_BYTES_MAX, BLOBS_MAX, InBlobs, VersionedHash};
 use protocol::ledger::fraud::{ChunkFraud, ChunkOpening, Stand, Witness, replay};
 use protocol::ledger::state::{OpenSettlement, STATE_LEAVES_MAX};
@@ -272,7 +272,7 @@ impl Lie {
             time,
             queue_end: scene.court.queue.len(),
             queue_hash: scene.court.queue.hash_at(scene.court.queue.len()).expect("all of it"),
-            results_root: Keccak([2; 32]),
+            results_root: if declared == 0 { root_of_results(&[]).expect("none") } else { Keccak([2; 32]) },
             post: StateParts { accounts_root: Keccak([1; 32]), ..post },
         };
         Self { scene, bytes, declared, touches: parsed.touches, header, pre, post, witness }

@@ -232,9 +232,7 @@ async fn compare(chain: &RpcChain, acceptances: Vec<SignedAcceptance>) -> anyhow
         let job = JobInState::open(deriver.state(), place.job);
         match (&newest, job) {
             (_, Some(job)) if !signed.is_from(job.job.coordinator, &chain.domain()) => findings.foreign += 1,
-            (Some(batch), Some(job))
-                if batch.posted.header.time > signed.acceptance.settle_by && !job.job.terms.approve =>
-            {
+            (Some(batch), Some(job)) if batch.posted.header.time > signed.acceptance.settle_by => {
                 findings.broken.push((signed, Fate::Late(Box::new(((**batch).clone(), job)))));
             }
             _ => findings.waiting += 1,

@@ -66,6 +66,9 @@ impl Report for One {
             ("model", &or_dash(job.model)),
             ("spec", &job.spec),
         ]);
+        if let Some(note) = approvals(job) {
+            page.line(note);
+        }
         if let Some(note) = unspent(job) {
             page.line(note);
         }
@@ -76,6 +79,16 @@ impl Report for One {
             rounds(page, job);
         }
     }
+}
+
+/// How far the requester has let the job go.
+fn approvals(job: &JobStatus) -> Option<String> {
+    let (id, asked) = (job.job?, job.approval?);
+    let live = matches!(job.phase, JobPhase::Waiting | JobPhase::Running);
+    (live && asked.next < asked.settlements).then(|| {
+        let (next, up_to) = (asked.next + 1, asked.up_to);
+        format!("settlement {next} is to be approved, up to {up_to} tokens: `fedroll job approve {id}`")
+    })
 }
 
 /// How the requester gets back what an ended job has not spent.
@@ -183,6 +196,7 @@ mod tests {
             settled: 1,
             round_count: 8,
             settlements: 8,
+            approval: None,
             model: Some(Digest([0xab; 32])),
             evaluated_by: EvaluatedBy::Coordinator,
             evaluated: round.evaluated,

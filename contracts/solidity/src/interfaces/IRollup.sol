@@ -103,7 +103,7 @@ interface IRollup {
     error NoAccountsRoot();
     error WrongPostRoot(bytes32 fromParts, bytes32 fromChunks);
     /// @dev It commits to no result for its `credits`.
-    error NoResults(uint32 credits);
+    error ResultsOfOthers(uint32 credits);
 
     // --- errors: the queue
 

@@ -60,8 +60,6 @@ interface IServiceBonds {
     error NotPassedHere(uint32 settlement, uint32 account);
     error AlreadySettled(uint32 settlement, uint32 account);
     error NotOverdue(uint64 settleBy, uint64 time);
-    /// @dev The requester of such a job may refuse any settlement, so that being late is not the coordinator's doing.
-    error NeedsApproval(uint32 job);
     error NothingOwed(uint64 owed, uint64 credited, uint64 paid);
     /// @dev The bond is empty; what is owed stays owed.
     error BondEmpty(address coordinator);

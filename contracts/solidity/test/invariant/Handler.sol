@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { Results } from "../../src/libraries/Results.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { BatchHeader, BatchSummary } from "../../src/types/Batch.sol";
 import { QueueItemData } from "../../src/types/Proof.sol";
@@ -122,6 +123,7 @@ contract Handler is Signs {
         header.queueEnd = rollup.queueLength();
         if (header.queueEnd != 0) header.queueHash = rollup.queueItem(header.queueEnd - 1).hash;
         header.post = parts;
+        header.resultsRoot = Results.NONE;
         bytes32 root = parts.hash();
         vm.prank(who, who);
         rollup.postBatch(header, abi.encodePacked(uint16(1), uint8(0), hex"03", root));
@@ -135,6 +137,7 @@ contract Handler is Signs {
         (summary.time, summary.proposer) = (time, who);
         (summary.queueEnd, summary.queueHash) = (header.queueEnd, header.queueHash);
         summary.chunksRoot = keccak256(abi.encodePacked(bytes1(0x05), uint32(1), leaf));
+        summary.resultsRoot = header.resultsRoot;
         store.posted(summary, parts, wrong);
     }
 

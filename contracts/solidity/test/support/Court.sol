@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import { IChallenges } from "../../src/interfaces/IChallenges.sol";
+import { Results } from "../../src/libraries/Results.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { BatchHeader, BatchSummary } from "../../src/types/Batch.sol";
 import { ChunkProof, ResultProof } from "../../src/types/Proof.sol";
@@ -47,7 +48,6 @@ abstract contract Court is Books {
         returns (Posted memory posted)
     {
         BatchHeader memory header = headerOf(pages[pages.length - 1].posted);
-        header.resultsRoot = resultsRoot;
         posted.chunks = new ChunkProof[](pages.length);
         bytes memory payload;
         bytes32[] memory leaves = new bytes32[](pages.length);
@@ -64,6 +64,9 @@ abstract contract Court is Books {
             credits += proof.declared;
             root = proof.postRoot;
         }
+        // A test that does not look at results still has to state some where there are credits.
+        if (resultsRoot == 0) resultsRoot = credits == 0 ? Results.NONE : keccak256("results");
+        header.resultsRoot = resultsRoot;
         for (uint256 i = 0; i < pages.length; ++i) {
             posted.chunks[i].siblings = staticPath(leaves, i);
         }

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import { IChallenges } from "../../src/interfaces/IChallenges.sol";
 import { IRollup } from "../../src/interfaces/IRollup.sol";
 import { IServiceBonds } from "../../src/interfaces/IServiceBonds.sol";
+import { Results } from "../../src/libraries/Results.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { BatchHeader, BatchSummary } from "../../src/types/Batch.sol";
 import { BondConfig } from "../../src/types/Bonds.sol";
@@ -212,6 +213,7 @@ abstract contract Fixture is Signs {
         header.queueEnd = rollup.queueLength();
         if (header.queueEnd != 0) header.queueHash = rollup.queueItem(header.queueEnd - 1).hash;
         header.post = parts;
+        header.resultsRoot = Results.NONE;
     }
 
     function chunk(bytes memory ops, uint8 credits, bytes32 postRoot) internal pure returns (bytes memory) {
@@ -233,6 +235,7 @@ abstract contract Fixture is Signs {
         summary.proposer = proposer;
         summary.queueEnd = header.queueEnd;
         summary.queueHash = header.queueHash;
+        summary.resultsRoot = header.resultsRoot;
         summary.chunksRoot = keccak256(abi.encodePacked(bytes1(0x05), uint32(1), leaf));
     }
 

@@ -103,7 +103,7 @@ contract BlobsTest is Fixture {
         vm.prank(proposer, proposer);
         rollup.postBlobs(stated, 2 * 512 + 1, 0);
         vm.prank(proposer, proposer);
-        rollup.postBlobs(stated, 2 * 512, 0);
+        rollup.postBlobs(stated, 2 * 512, 1);
     }
 
     function test_RevertWhen_AnyoneElsePostsBlobs() public {
@@ -125,9 +125,13 @@ contract BlobsTest is Fixture {
         rollup.postBlobs(stated, 1, 0);
         stated = header();
         stated.resultsRoot = keccak256(abi.encodePacked(bytes1(0x07), uint32(0), bytes32(0)));
-        vm.expectRevert(abi.encodeWithSelector(IRollup.NoResults.selector, 9));
+        vm.expectRevert(abi.encodeWithSelector(IRollup.ResultsOfOthers.selector, 9));
         vm.prank(proposer, proposer);
         rollup.postBlobs(stated, 1, 9);
+        stated = header();
+        vm.expectRevert(abi.encodeWithSelector(IRollup.ResultsOfOthers.selector, 0));
+        vm.prank(proposer, proposer);
+        rollup.postBlobs(stated, 1, 0);
     }
 
     // --- proving

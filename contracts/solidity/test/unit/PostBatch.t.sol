@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import { IRollup } from "../../src/interfaces/IRollup.sol";
+import { Results } from "../../src/libraries/Results.sol";
 import { StateTree } from "../../src/libraries/StateTree.sol";
 import { Batch, BatchHeader } from "../../src/types/Batch.sol";
 import { StateParts } from "../../src/types/State.sol";
@@ -176,15 +177,22 @@ contract PostBatchTest is Fixture {
     function test_RevertWhen_CreditsComeWithoutResults() public {
         StateParts memory state = parts(0);
         BatchHeader memory header = headerOf(state);
-        header.resultsRoot = keccak256(abi.encodePacked(bytes1(0x07), uint32(0), bytes32(0)));
         bytes memory credits = chunk(hex"03", 2, state.hash());
-        refusal(header, credits, abi.encodeWithSelector(IRollup.NoResults.selector, 2));
+        refusal(header, credits, abi.encodeWithSelector(IRollup.ResultsOfOthers.selector, 2));
         vm.prank(proposer, proposer);
         rollup.postBatch(header, payload(state)); // none for none
         header = headerOf(state);
         header.resultsRoot = keccak256("results");
         vm.prank(proposer, proposer);
         rollup.postBatch(header, credits);
+    }
+
+    /// @dev Its one leaf could be opened, days later, to take back whatever was posted on top.
+    function test_RevertWhen_ResultsComeWithoutCredits() public {
+        StateParts memory state = parts(0);
+        BatchHeader memory header = headerOf(state);
+        header.resultsRoot = keccak256("results");
+        refusal(header, payload(state), abi.encodeWithSelector(IRollup.ResultsOfOthers.selector, 0));
     }
 
     function testFuzz_ItKeepsTheCommitment(bytes32 results, uint64 lag, bytes memory ops, uint8 credits)
@@ -196,6 +204,7 @@ contract PostBatchTest is Fixture {
         StateParts memory state = parts(1);
         BatchHeader memory header = headerOf(state);
         header.time -= lag;
+        results = credits == 0 ? Results.NONE : results;
         header.resultsRoot = results;
         // One chunk: its leaf is the tree.
         bytes32 leaf = keccak256(

@@ -331,6 +331,22 @@ contract ReplayTest is Court {
         refused(1, creditsOp(1, 0, true, many(3), bytesOf(3_003, v, r, s)), 3);
     }
 
+    function test_AnEmptySettlementNeedsNoApproval() public {
+        approving();
+        begin();
+        credit(1, true, many(0), "");
+        judged(end());
+    }
+
+    function test_AnEmptyLastGroupOfASettlementThatPaysNeedsOne() public {
+        approving();
+        (uint8 v, bytes32 r, bytes32 s) = approval(PAYER_KEY, 1, 0, 3_003);
+        begin();
+        credit(1, false, many(3), bytesOf(3_003, v, r, s));
+        publish(end());
+        refused(1, creditsOp(1, 0, true, many(0), ""), 0);
+    }
+
     /// @dev An approval that no one asked for is not looked at.
     function test_AnApprovalThatIsNotNeeded() public {
         begin();

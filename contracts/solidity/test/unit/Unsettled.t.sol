@@ -78,12 +78,14 @@ contract UnsettledTest is BondFixture {
         refused(reason, closed, jobAt(3, 0));
     }
 
-    function test_RevertWhen_TheRequesterMayRefuse() public {
+    /// @dev Who accepts results of a settlement has its requester's approval already (decisions/0016).
+    function test_ASettlementThatNeedsApprovalIsLateLikeAnyOther() public {
         JobLeaf memory leaf = jobAt(2, 0);
         leaf.terms.approve = true;
         BatchSummary memory summary = postAt(1, leaf, due.settleBy + 1);
         becomeFinal();
-        refused(abi.encodeWithSelector(IServiceBonds.NeedsApproval.selector, 0), summary, leaf);
+        prove(summary, leaf);
+        same(token.balanceOf(worker), OWED, "paid");
     }
 
     function test_RevertWhen_TheWindowHasPassed() public {

@@ -2,6 +2,7 @@
 //!
 //! Reading needs no key. Whatever changes something carries the requester's EIP-712 signature ([`auth`]).
 
+mod approvals;
 mod auth;
 mod blobs;
 mod jobs;
@@ -107,6 +108,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/plan", post(jobs::plan))
         .route("/v1/jobs", get(jobs::list).post(jobs::submit))
         .route("/v1/jobs/{id}", get(jobs::show))
+        .route("/v1/jobs/{id}/approvals", post(approvals::approve))
         .route("/v1/jobs/{id}/log", get(jobs::log))
         .route("/v1/jobs/{id}/settlements/{number}/work", get(work::settlement))
         .route("/v1/jobs/{id}/rounds/{number}", get(work::round))

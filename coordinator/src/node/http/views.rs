@@ -2,9 +2,9 @@
 
 use protocol::amount::Amount;
 use protocol::api::{
-    BatchList, BatchStatus, CreditEvidence, EligibleWorker, EvaluatedBy, Evidence, IneligibleWorker,
-    JobPhase, JobStatus, LogEntry, LogPage, Plan, RoundStatus, RunningTask, SCHEMA, TaskHistory,
-    WorkerHistory, WorkerList, WorkerStatus,
+    ApprovalStatus, BatchList, BatchStatus, CreditEvidence, EligibleWorker, EvaluatedBy, Evidence,
+    IneligibleWorker, JobPhase, JobStatus, LogEntry, LogPage, Plan, RoundStatus, RunningTask, SCHEMA,
+    TaskHistory, WorkerHistory, WorkerList, WorkerStatus,
 };
 use protocol::ids::{BatchId, JobId, SpecHash, TaskId, WorkerId};
 use protocol::job::{Evaluation, JobSpec, TrainData, Work};
@@ -55,9 +55,6 @@ pub fn plan(core: &Coordinator, spec: &JobSpec) -> Plan {
         });
     }
     problems.extend(core.stakes().unwatched(spec).map(|reason| reason.to_string()));
-    if spec.approve {
-        problems.push("this coordinator does not collect a signature for each settlement (`approve`)".into());
-    }
     Plan {
         schema: SCHEMA,
         spec: spec.hash(),
@@ -126,6 +123,12 @@ pub fn job(core: &Coordinator, job: &Job, with_rounds: bool) -> JobStatus {
         round_count: job.spec.as_ref().map_or(0, |spec| spec.work.rounds()),
         settled,
         settlements: job.spec.as_ref().map_or(0, |spec| spec.full_settlements()).max(settled),
+        approval: job.spec.as_ref().filter(|spec| spec.approve).map(|spec| ApprovalStatus {
+            next: job.next_to_approve(),
+            settlements: spec.settlements(),
+            up_to: Amount::units(spec.settlement_pay().into()),
+            awaited: job.is_live() && job.round_to_open().is_some() && job.unapproved(core.now()).is_some(),
+        }),
         model: job.model,
         evaluated_by: match job.spec.as_ref().map(|spec| &spec.work) {
             Some(Work::Train(train)) => match train.evaluation {

@@ -214,6 +214,8 @@ fn approval_is_the_requesters_for_this_settlement_and_sum() {
     };
     let with = |approval| outcome(asks, Credits { approval, ..credits() }, NOW);
     assert_eq!(with(None), Err(NoOp::NotApproved));
+    let nothing = Credits { credits: Vec::new(), ..credits() };
+    assert!(outcome(asks, nothing, NOW).is_ok(), "what pays nothing needs no approval");
     assert!(with(Some(sign(&requester(), 1, 205))).is_ok());
     assert_eq!(with(Some(sign(&requester(), 1, 204))), Err(NoOp::OverApproval { sum_max: 204 }));
     assert_eq!(with(Some(sign(&requester(), 2, 205))), Err(NoOp::ForeignApproval));

@@ -81,6 +81,13 @@ fn credits(job: u32, settlement: u32, last: bool, credits: &[(u32, u16, u64)]) -
     Op::Credits(Credits { job: JobId(job), settlement, last, approval, credits: credits.collect() })
 }
 
+fn unapproved(op: Op) -> Op {
+    match op {
+        Op::Credits(credits) => Op::Credits(Credits { approval: None, ..credits }),
+        op => op,
+    }
+}
+
 fn bytes_of(ops: &[Op]) -> Vec<u8> {
     let mut bytes = Vec::new();
     ops.iter().for_each(|op| op.encode(&mut bytes));
@@ -178,6 +185,7 @@ fn story() -> Vec<(&'static str, u64, Vec<Op>)> {
             vec![credits(1, 1, true, &[(0, 1, 1)]), credits(0, 2, true, &[(0, 1, 1)])],
         ),
         ("another's approval", 1_012, vec![foreign(credits(1, 2, true, &[(0, 1, 1)]), stranger)]),
+        ("without an approval", 1_012, vec![unapproved(credits(1, 2, true, &[(0, 1, 1)]))]),
         ("over the approved sum", 1_012, vec![credits(1, 2, true, &[(0, 11, 10_001)])]),
         ("over the price cap", 1_012, vec![credits(1, 2, true, &[(0, 1, 1_001)])]),
         ("over the task cap", 1_012, vec![credits(1, 2, true, &[(0, 41, 1)])]),
@@ -189,7 +197,7 @@ fn story() -> Vec<(&'static str, u64, Vec<Op>)> {
         ("the last second", 1_033, vec![credits(0, 2, false, &[(0, 1, 10)])]),
         ("too late", 1_034, vec![credits(0, 2, true, &[(1, 1, 10)])]),
         ("a top-up after closing", 1_100, vec![take(0)]),
-        ("an empty settlement and a worker", 1_101, vec![credits(1, 2, true, &[]), register(6)]),
+        ("an empty settlement and a worker", 1_101, vec![unapproved(credits(1, 2, true, &[])), register(6)]),
         ("no settlement is left", 1_101, vec![credits(1, 3, true, &[])]),
         ("a top-up after the last settlement", 1_101, vec![take(1)]),
         ("the second job closes", 1_101, vec![take(1)]),

@@ -11,8 +11,9 @@ use protocol::job::{
     CheckTerms, Evaluation, Infer, InputBlob, JobSpec, ModelKind, ModelSpec, RoundPolicy, ShardBlob,
     SpecFields, Train, TrainData, Work,
 };
-use protocol::ledger::QueueAction;
+use protocol::ledger::{Approval, QueueAction, approval_digest};
 use protocol::rng::Rng;
+use protocol::sign::EthKey;
 use protocol::time::Millis;
 
 use super::super::chain::Tx;
@@ -27,8 +28,8 @@ enum Flaw {
     Foreign,
     /// The terms on the base layer are not the spec's.
     OtherTerms,
-    /// It wants every settlement signed.
-    Approval,
+    /// It asks for its requester's approval of each settlement, and gets none.
+    Withheld,
     /// The spec is never handed in.
     NoSpec,
 }
@@ -38,6 +39,7 @@ enum Flaw {
 pub struct Client {
     /// Its address.
     pub requester: Address,
+    secret: [u8; 32],
     /// What it pays for.
     pub spec: JobSpec,
     coordinator: Address,
@@ -79,12 +81,16 @@ impl Client {
     }
 }
 
+fn key_of(secret: &[u8; 32]) -> EthKey {
+    EthKey::from_secret(secret).expect("a number below the group's order")
+}
+
 /// Every requester of a cluster.
 pub(in crate::sim) fn clients(params: &Params, operator: Address, rng: &mut Rng) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
     for who in 0..params.jobs as usize {
         let twin = rng.chance(params.twins, WHOLE).then(|| clients.first().cloned()).flatten();
-        let flaws = [Flaw::Foreign, Flaw::OtherTerms, Flaw::Approval, Flaw::NoSpec];
+        let flaws = [Flaw::Foreign, Flaw::OtherTerms, Flaw::Withheld, Flaw::NoSpec];
         let hopeless = twin.is_none() && rng.chance(params.hopeless_jobs, WHOLE);
         let flaw = hopeless.then(|| flaws[rng.below(4) as usize]);
         let spec = twin.map_or_else(|| spec(params, who, flaw, rng), |twin| twin.spec);
@@ -95,8 +101,10 @@ pub(in crate::sim) fn clients(params: &Params, operator: Address, rng: &mut Rng)
         // A job that cannot end by itself is closed by its requester some day, as the first line of every guide says.
         let stuck = flaw.is_some() || (short && top_up.is_none());
         let wait = if cancels { rng.below(params.faulty_ms) } else { params.faulty_ms + 1_000_000 };
+        let secret = [0x70 + who as u8; 32];
         clients.push(Client {
-            requester: Address([0x70 + who as u8; 20]),
+            requester: key_of(&secret).address(),
+            secret,
             coordinator: if flaw == Some(Flaw::Foreign) { Address([0xdd; 20]) } else { operator },
             flaw,
             units,
@@ -173,7 +181,7 @@ fn spec(params: &Params, who: usize, flaw: Option<Flaw>, rng: &mut Rng) -> JobSp
         settlement_rounds,
         price,
         fee_bps: [0, 1, 250, 10_000][rng.below(4) as usize],
-        approve: flaw == Some(Flaw::Approval),
+        approve: flaw == Some(Flaw::Withheld) || price % 4 == 1,
         burst: None,
         rate: 0,
         stake: None,
@@ -228,7 +236,10 @@ impl Sim {
                     self.after(0, Due::Client { who, act: ClientAct::Watch });
                 }
             }
-            ClientAct::Watch => self.client_watches(who),
+            ClientAct::Watch => {
+                self.client_watches(who);
+                self.client_approves(who)?;
+            }
         }
         Ok(())
     }
@@ -260,6 +271,25 @@ impl Sim {
         }
         if missing {
             self.after(2_000, Due::Client { who, act: ClientAct::Upload });
+        }
+        Ok(())
+    }
+
+    /// Lets the next settlements be paid, once in a while with a signature that is good for nothing.
+    fn client_approves(&mut self, who: usize) -> Checked {
+        let Some(id) = self.chain.settled().job_of(who) else { return Ok(()) };
+        let Some(core) = self.coordinator.core() else { return Ok(()) };
+        let (client, rollup) = (&self.clients[who], core.config().domain);
+        let waits = core.jobs().get(&id).filter(|job| job.unapproved(core.now()).is_some());
+        let (Some(job), None) = (waits, client.flaw) else { return Ok(()) };
+        let (next, pay) = (job.next_to_approve(), client.spec.settlement_pay());
+        for settlement in next..=next + self.up_to(2) as u32 {
+            let pay = pay - u64::from(self.rng.chance(1, 5));
+            let signed_for = settlement + u32::from(self.rng.chance(1, 5));
+            let digest = approval_digest(&rollup, id, signed_for, pay);
+            let signature = key_of(&self.clients[who].secret).sign(&digest);
+            let approval = Approval { sum_max: pay, signature };
+            self.coordinator_input(Event::Approved { job: id, settlement, approval })?;
         }
         Ok(())
     }
