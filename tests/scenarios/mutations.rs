@@ -189,6 +189,18 @@ fn results_and_chunks_left_out_doubled_or_swapped_are_covered() {
 }
 
 #[test]
+fn a_data_challenge_of_an_honest_batch_is_answered() {
+    let stage = Stage::new();
+    let (court, batch) = stage.posted();
+    let (_, results) = stage.attempts(&batch, &stage.batch.chunks, &stage.batch.results);
+    for index in 0..stage.batch.results.len() as u32 {
+        let answers = results.iter().map(|attempt| attempt.result.clone());
+        let refused = court.clone().ask_for(&batch, index, answers).map_err(|why| why.to_string());
+        assert_eq!(refused, Err(format!("result {index} answers it")));
+    }
+}
+
+#[test]
 fn no_proof_against_an_honest_batch_is_accepted_whatever_byte_of_it_is_changed() {
     /// Proofs are some kilobytes each: every so-manieth byte of a proof, another for each proof.
     const STRIDE: usize = 7;

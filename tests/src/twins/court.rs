@@ -2,16 +2,17 @@
 //! transactions. A clone is a snapshot.
 
 use alloy::primitives::{Address as EvmAddress, B256, U256};
-use alloy::sol_types::SolValue as _;
+use alloy::sol_types::{SolCall as _, SolEvent as _, SolValue as _};
 use contracts::base_layer::{BatchOnChain, Block, DEVELOPMENT_CHAIN_ID, Place};
 use contracts::bindings::{Challenges, DevToken, Rollup, ServiceBonds, from_evm, to_evm};
+use contracts::error::Reason;
 use contracts::rpc::{FRAUD_BOND_WEI, Windows};
 use protocol::amount::Amount;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, JobId, SpecHash};
 use protocol::ledger::batch::{encode_payload, summarise};
 use protocol::ledger::blob::InBlobs;
-use protocol::ledger::fraud::{ChunkFraud, Misfit, ResultFraud, challenge_hash};
+use protocol::ledger::fraud::{ChunkFraud, Misfit, ResultFraud, ResultOpening, challenge_hash};
 use protocol::ledger::{
     BatchHeader, BatchMode, Chunk, Context, Deployment, PostedBatch, Queue, QueueAction, QueueItem, Terms,
 };
@@ -38,6 +39,7 @@ pub struct Court {
     pub queue: Queue,
     rollup: EvmAddress,
     challenges: EvmAddress,
+    bonds: EvmAddress,
 }
 
 impl Default for Court {
@@ -100,7 +102,7 @@ impl Court {
         }
         let deposit = ServiceBonds::depositCall { coordinator: poster, amount: AMOUNT_MAX };
         evm.send(poster, bonds, 0, &deposit)?;
-        Ok(Self { evm, queue: Queue::default(), rollup, challenges })
+        Ok(Self { evm, queue: Queue::default(), rollup, challenges, bonds })
     }
 
     /// Who funds every job.
@@ -242,6 +244,32 @@ impl Court {
             beneficiary: to_evm(PROVER),
             salt: B256::new(SALT),
         }
+    }
+
+    /// Asks on the base layer for a result, has each of these answers tried, and lets the time for one pass. What its
+    /// silence costs the proposer, in units; an error if there is an answer.
+    pub fn ask_for(
+        &mut self,
+        batch: &BatchOnChain,
+        index: u32,
+        answers: impl IntoIterator<Item = ResultOpening>,
+    ) -> Result<u128, Reverted> {
+        let (asker, base_fee) = (to_evm(PROVER), U256::from(self.evm.base_fee()));
+        let deposit = self.evm.view(self.bonds, &ServiceBonds::depositAtCall { baseFee: base_fee })?.0;
+        let ask = ServiceBonds::challengeDataCall { summary: batch.into(), index };
+        self.evm.send(asker, self.bonds, deposit.saturating_to(), &ask)?;
+        for leaf in answers {
+            let answer = ServiceBonds::answerDataCall { summary: batch.into(), leaf: (&leaf).into() };
+            if self.evm.try_call(to_evm(PROPOSER), self.bonds, answer.abi_encode()).is_ok() {
+                return Err(Reverted(Reason::Text(format!("result {} answers it", leaf.index))));
+            }
+        }
+        self.evm.pass(WINDOWS.data + 1);
+        let end = ServiceBonds::endChallengeCall { summary: batch.into(), index };
+        let sent = self.evm.send(asker, self.bonds, 0, &end)?;
+        let silent = sent.logs.iter().find_map(|log| ServiceBonds::DataSilent::decode_log(log).ok());
+        let silent = silent.ok_or_else(|| Reverted(Reason::Text("it ends, and nobody was silent".into())))?;
+        Ok(silent.reward.saturating_to())
     }
 
     /// What a call to the court would do, and its gas; nothing changes.

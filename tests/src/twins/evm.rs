@@ -77,6 +77,11 @@ impl Evm {
         self.block.timestamp.saturating_to()
     }
 
+    /// What gas burns in the block that runs, in wei.
+    pub fn base_fee(&self) -> u64 {
+        self.block.basefee
+    }
+
     /// Goes on to the next block, some seconds later.
     pub fn pass(&mut self, seconds: u64) {
         self.block.number += U256::from(1);

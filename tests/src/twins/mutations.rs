@@ -31,8 +31,8 @@ pub enum Stopped {
     ByMisfitProof,
     /// The auditor finds the result, and the contract accepts the proof.
     ByResultProof,
-    /// The results root is not one of these results: the auditor says so. There is nothing that a proof could open, nor
-    /// that could answer a data challenge.
+    /// The results root is not one of these results: the auditor says so. There is nothing that a proof could open, and
+    /// nothing answers a data challenge for any of them, which costs the proposer its reward.
     ByDataChallenge,
     /// Nothing: the ledger comes to the same, and no proof against it is accepted.
     NotAtAll,
@@ -191,9 +191,18 @@ impl Stage {
             (None, Some(Err(ResultsFault::Root { .. }))) => {
                 let proof = wrong_result(&batch.posted, results);
                 if proof.is_some() {
-                    Err("a proof of what opens nothing".into())
-                } else {
-                    Ok(Stopped::ByDataChallenge)
+                    return Err("a proof of what opens nothing".into());
+                }
+                let tree =
+                    results_tree(results).map_err(|why| format!("more results than a tree holds: {why}"))?;
+                let open = |(index, leaf): (u32, &ResultLeaf)| {
+                    let proof = tree.proof(index).expect("within the tree");
+                    ResultOpening { index, count: tree.count(), leaf: *leaf, proof }
+                };
+                let cost = court.ask_for(&batch, 0, (0..).zip(results).map(open));
+                match cost.map_err(|why| format!("a data challenge comes to nothing: {why}"))? {
+                    0 => Err("nobody answers, and it costs the proposer nothing".into()),
+                    _ => Ok(Stopped::ByDataChallenge),
                 }
             }
             (None, Some(Err(_))) => {
