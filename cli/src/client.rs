@@ -19,7 +19,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::args::job::JobRef;
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::error::CliError;
 use crate::files::Draft;
 
@@ -27,6 +27,10 @@ use crate::files::Draft;
 const CONNECT_S_MAX: u64 = 5;
 /// Seconds that an answer may stay silent.
 const SILENCE_S_MAX: u64 = 60;
+/// Seconds that a request and its answer may take beside what their bytes take.
+const ANSWER_S_MAX: u64 = 60;
+/// Bytes a second that both must reach on the whole: who lets an answer drip holds nobody up for long.
+const BYTES_S_MIN: u64 = 64 << 10;
 /// Bytes of a JSON answer.
 const JSON_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a blob that is kept in memory.
@@ -41,6 +45,32 @@ const LONG_POLL_MS: u64 = 20_000;
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    /// [`ANSWER_S_MAX`], but in tests.
+    patience: Duration,
+}
+
+/// A request under way, and how long it may be.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    begun: Stopwatch,
+    patience: Duration,
+}
+
+impl Pace {
+    /// What is left of its time once so many bytes have passed.
+    fn left(self, bytes: u64) -> Duration {
+        let whole = self.patience + Duration::from_millis(bytes.saturating_mul(1000) / BYTES_S_MIN);
+        whole.saturating_sub(self.begun.elapsed())
+    }
+}
+
+/// An answer that has begun.
+#[derive(Debug)]
+struct Answer {
+    response: Response,
+    pace: Pace,
+    /// Bytes of the request, and those of the answer that have come.
+    passed: u64,
 }
 
 /// Who signs requests, and for which rollup.
@@ -76,7 +106,8 @@ impl Client {
             .user_agent(concat!("fedroll/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|_| wrong("no HTTP client could be made for it"))?;
-        Ok(Self { http, base: url.trim_end_matches('/').to_owned() })
+        let patience = Duration::from_secs(ANSWER_S_MAX);
+        Ok(Self { http, base: url.trim_end_matches('/').to_owned(), patience })
     }
 
     /// Where the API is.
@@ -132,10 +163,10 @@ impl Client {
         mut progress: impl FnMut(u64, Option<u64>),
     ) -> Result<u64, CliError> {
         let path = format!("/v1/blobs/{digest}");
-        let mut response = self.request(Method::GET, &path, None, None).await?;
-        let whole = response.content_length();
+        let mut answer = self.request(Method::GET, &path, None, None).await?;
+        let whole = answer.response.content_length();
         let (mut draft, mut hasher, mut length) = (Draft::new(file)?, blake3::Hasher::new(), 0);
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+        while let Some(chunk) = self.chunk(&mut answer).await? {
             length += chunk.len() as u64;
             if length > BLOB_BYTES_MAX {
                 return Err(CliError::Answer { path, why: format!("a blob of over {BLOB_BYTES_MAX} bytes") });
@@ -215,8 +246,8 @@ impl Client {
         self.parse(response, path).await
     }
 
-    async fn parse<T: DeserializeOwned>(&self, response: Response, path: &str) -> Result<T, CliError> {
-        let bytes = self.body(response, path, JSON_BYTES_MAX).await?;
+    async fn parse<T: DeserializeOwned>(&self, answer: Answer, path: &str) -> Result<T, CliError> {
+        let bytes = self.body(answer, path, JSON_BYTES_MAX).await?;
         serde_json::from_slice(&bytes)
             .map_err(|error| CliError::Answer { path: path.to_owned(), why: error.to_string() })
     }
@@ -227,7 +258,7 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
         signer: Option<&Signer<'_>>,
-    ) -> Result<Response, CliError> {
+    ) -> Result<Answer, CliError> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(signer) = signer {
             let expires = clock::unix_seconds() + REQUEST_LIFETIME_S;
@@ -241,19 +272,23 @@ impl Client {
             let hex = signature.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"));
             request = request.header(HEADER_EXPIRES, expires).header(HEADER_SIGNATURE, hex);
         }
+        let pace = Pace { begun: Stopwatch::start(), patience: self.patience };
+        let passed = body.as_ref().map_or(0, Vec::len) as u64;
         if let Some(body) = body {
             request = request.header("content-type", "application/octet-stream").body(body);
         }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let sent = tokio::time::timeout(pace.left(passed), request.send()).await;
+        let response = sent.map_err(|_| self.too_slow())?.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
+        let answer = Answer { response, pace, passed };
         if status.is_success() {
-            return Ok(response);
+            return Ok(answer);
         }
-        Err(self.refusal(response, path, status).await)
+        Err(self.refusal(answer, path, status).await)
     }
 
-    async fn refusal(&self, response: Response, path: &str, status: StatusCode) -> CliError {
-        let body = match self.body(response, path, JSON_BYTES_MAX).await {
+    async fn refusal(&self, answer: Answer, path: &str, status: StatusCode) -> CliError {
+        let body = match self.body(answer, path, JSON_BYTES_MAX).await {
             Ok(body) => body,
             Err(error) => return error,
         };
@@ -267,9 +302,9 @@ impl Client {
         }
     }
 
-    async fn body(&self, mut response: Response, path: &str, limit: u64) -> Result<Vec<u8>, CliError> {
+    async fn body(&self, mut answer: Answer, path: &str, limit: u64) -> Result<Vec<u8>, CliError> {
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+        while let Some(chunk) = self.chunk(&mut answer).await? {
             if (bytes.len() + chunk.len()) as u64 > limit {
                 let why = format!("it is longer than {limit} bytes");
                 return Err(CliError::Answer { path: path.to_owned(), why });
@@ -277,6 +312,23 @@ impl Client {
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
+    }
+
+    /// The next bytes of an answer.
+    async fn chunk(&self, answer: &mut Answer) -> Result<Option<Vec<u8>>, CliError> {
+        let Answer { response, pace, passed } = answer;
+        let came = tokio::time::timeout(pace.left(*passed), response.chunk()).await;
+        let chunk = came.map_err(|_| self.too_slow())?.map_err(|error| self.unreachable(&error))?;
+        *passed += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        Ok(chunk.map(Into::into))
+    }
+
+    fn too_slow(&self) -> CliError {
+        let why = format!(
+            "it took over {} s and came slower than {BYTES_S_MIN} bytes a second",
+            self.patience.as_secs()
+        );
+        CliError::Unreachable { url: self.base.clone(), why }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CliError {
@@ -291,75 +343,4 @@ impl Client {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_http_urls_are_taken() {
-        assert_eq!(Client::new("http://127.0.0.1:7070/").unwrap().url(), "http://127.0.0.1:7070");
-        assert!(Client::new("https://example.org").is_ok());
-        for bad in ["ftp://x", "127.0.0.1:7070", "http://", ""] {
-            assert!(matches!(Client::new(bad), Err(CliError::Url { .. })), "{bad}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_coordinator_that_is_not_there_is_named_with_what_to_do() {
-        // A port that was free a moment ago and belongs to nobody.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let error = Client::new(&format!("http://127.0.0.1:{port}")).unwrap().info().await.unwrap_err();
-        assert!(matches!(&error, CliError::Unreachable { why, .. } if why.contains("refused")), "{error}");
-        assert!(error.fix().unwrap().contains("--coordinator"));
-    }
-
-    #[tokio::test]
-    async fn a_refusal_keeps_its_code_and_fix() {
-        let url = answer_once(
-            "404 Not Found",
-            r#"{"schema":1,"code":"unknown-job","message":"there is no job 7","fix":"fedroll job ls"}"#,
-        );
-        let error = Client::new(&url).unwrap().job("7".parse().unwrap()).await.unwrap_err();
-        assert_eq!((error.code(), error.fix().as_deref()), ("unknown-job", Some("fedroll job ls")));
-        assert!(error.to_string().contains("there is no job 7"));
-    }
-
-    #[tokio::test]
-    async fn bytes_that_are_not_what_was_asked_for_are_refused_and_leave_no_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("model");
-        let client = Client::new(&answer_once("200 OK", "other bytes")).unwrap();
-        let error = client.save_blob(Digest::of(b"model"), &file, |_, _| ()).await.unwrap_err();
-        assert!(matches!(error, CliError::Digest { .. }), "{error}");
-        let client = Client::new(&answer_once("200 OK", "model")).unwrap();
-        assert!(!file.exists());
-        assert_eq!(client.save_blob(Digest::of(b"model"), &file, |_, _| ()).await.unwrap(), 5);
-        assert_eq!(std::fs::read(&file).unwrap(), b"model");
-    }
-
-    #[tokio::test]
-    async fn an_answer_in_another_shape_is_an_error_in_words() {
-        let error = Client::new(&answer_once("200 OK", "{}")).unwrap().info().await.unwrap_err();
-        assert!(matches!(&error, CliError::Answer { why, .. } if why.contains("missing field")), "{error}");
-        let error = Client::new(&answer_once("500 Oops", "<html>")).unwrap().info().await.unwrap_err();
-        assert!(error.to_string().contains("500"), "{error}");
-    }
-
-    /// A server that answers one request with one text.
-    fn answer_once(status: &'static str, body: &'static str) -> String {
-        use std::io::{Read as _, Write as _};
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request).unwrap();
-            let length = body.len();
-            write!(
-                stream,
-                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            )
-            .unwrap();
-        });
-        url
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use contracts::base_layer::{BaseLayer, BatchOnChain, Block, ChainEvent};
 use indicatif::ProgressBar;
+use protocol::hash::Keccak;
 use protocol::ids::{Address, BatchId};
 use protocol::ledger::{Deriver, Fault, Point, State, Verdict};
 
@@ -21,9 +22,32 @@ pub struct Replayed {
 }
 
 impl Replayed {
+    /// Which posting it is.
+    pub const fn posting(&self) -> Posting {
+        let BatchOnChain { posted, place, .. } = &self.batch;
+        let (number, commitment) = (posted.header.number, posted.commitment);
+        Posting { number, commitment, block: place.block.number, log: place.log }
+    }
+
     /// Whether its blobs are not to be had, all of them.
     pub fn unreadable(&self) -> bool {
         matches!(self.verdict.fault, Some(Fault::Missing(_)))
+    }
+}
+
+/// One posting of a batch: the same bytes, posted again after they were proven wrong, are another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Posting {
+    number: BatchId,
+    commitment: Keccak,
+    block: u64,
+    log: u64,
+}
+
+impl Posting {
+    /// The number of its batch.
+    pub const fn number(self) -> BatchId {
+        self.number
     }
 }
 
@@ -66,6 +90,11 @@ impl Replay {
     /// The first batch whose blobs are not to be had, if all before it hold.
     pub fn first_unread(&self) -> Option<&Replayed> {
         self.first_fault().filter(|first| first.unreadable())
+    }
+
+    /// The batch that was posted there, if it stands.
+    pub fn posted(&self, posting: Posting) -> Option<&Replayed> {
+        self.batch(posting.number).filter(|replayed| replayed.posting() == posting)
     }
 
     /// The batch of this number that stands.
@@ -118,10 +147,16 @@ impl Replay {
         }
     }
 
-    /// Reads on to the newest final block. After an error the next call goes on where this one stopped.
+    /// Reads on to the newest final block. After an error the next call goes on where this one stopped, or, if what
+    /// the node said made no sense, starts anew.
     pub async fn advance(&mut self, chain: &impl BaseLayer, bar: &ProgressBar) -> anyhow::Result<()> {
         let head = chain.finalized().await?;
         self.read_to(chain, head, bar).await
+    }
+
+    /// Forgets what was read: the next call reads it anew.
+    pub fn forget(&mut self, chain: &impl BaseLayer) {
+        *self = Self::empty(chain, self.head);
     }
 
     /// Reads on to the newest block of a history that was read by [`newest`], or anew if a reorganisation took back
@@ -142,20 +177,60 @@ impl Replay {
         head: Block,
         bar: &ProgressBar,
     ) -> anyhow::Result<()> {
-        let final_batch = chain.final_batch().await?;
+        let (final_batch, window) = (chain.final_batch().await?, chain.config().challenge_window);
         while self.next <= head.number {
-            for event in stretch(chain, &mut self.next, head.number).await? {
-                match event {
-                    ChainEvent::Queued(queued) => self.deriver.queue_item(queued.index, queued.item)?,
-                    ChainEvent::Posted(batch) => self.apply(*batch),
-                    ChainEvent::RolledBack { number, place } => self.take_back(number, place.block)?,
+            let events = stretch(chain, &mut self.next, head.number).await?;
+            let read_to = events.last().map(|event| event.place().block.time);
+            for event in events {
+                if let Err(error) = self.take(event) {
+                    // What was read makes no sense, and what came after it in the stretch is lost.
+                    self.forget(chain);
+                    return Err(error);
                 }
             }
-            self.settle(final_batch);
+            // The number that is final today may have belonged to a batch that falls in a later stretch: here only
+            // age counts.
+            if let Some(time) = read_to {
+                self.settle(|batch| batch.posted_at() + window <= time);
+            }
             bar.set_message(format!("block {} of {}", self.next.min(head.number), head.number));
         }
-        self.settle(final_batch);
+        if let Err(error) = self.lacks_none(chain, head, final_batch).await {
+            self.forget(chain);
+            return Err(error);
+        }
+        self.settle(|batch| batch.number() <= final_batch);
         self.head = head;
+        Ok(())
+    }
+
+    /// A node that leaves events out must not make a rollup look emptier than it is.
+    async fn lacks_none(
+        &self,
+        chain: &impl BaseLayer,
+        head: Block,
+        final_batch: BatchId,
+    ) -> anyhow::Result<()> {
+        let newest = self.batches.last().map_or(BatchId(0), |replayed| replayed.batch.number());
+        if newest >= final_batch {
+            return Ok(());
+        }
+        let missing = BatchId(newest.0 + 1);
+        // What is final by the newest block may have been posted after `head`.
+        if chain.batch(missing).await?.is_none_or(|record| record.posted_at >= head.time) {
+            return Ok(());
+        }
+        let what =
+            format!("the node says that batch {final_batch} is final, and does not show batch {missing}");
+        Err(CliError::Mismatch { what, fix: "ask another node of the base layer" }.into())
+    }
+
+    fn take(&mut self, event: ChainEvent) -> anyhow::Result<()> {
+        match event {
+            ChainEvent::Queued(queued) => self.deriver.queue_item(queued.index, queued.item)?,
+            ChainEvent::Posted(batch) => self.apply(*batch),
+            ChainEvent::RolledBack { number, place } => self.take_back(number, place.block)?,
+        }
         Ok(())
     }
 
@@ -184,9 +259,9 @@ impl Replay {
         Ok(())
     }
 
-    /// Marks the batches up to this one as final.
-    fn settle(&mut self, final_batch: BatchId) {
-        let end = self.batches.partition_point(|replayed| replayed.batch.number() <= final_batch);
+    /// Marks the first batches, as far as this holds of them, as final: nothing takes them back.
+    fn settle(&mut self, is_final: impl Fn(&BatchOnChain) -> bool) {
+        let end = self.batches.partition_point(|replayed| is_final(&replayed.batch));
         let newest =
             self.batches[..end].iter().rposition(|replayed| !replayed.is_final && replayed.verdict.holds());
         if let Some(at) = newest {

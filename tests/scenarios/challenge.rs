@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, Bonds as _, Challenger as _};
 use contracts::rpc::{FRAUD_BOND_WEI, Windows};
 use protocol::amount::Amount;
@@ -108,7 +108,7 @@ fn wrong_declaration(_: &State, batch: &mut Batch) -> Result<()> {
 }
 
 /// An honest batch with a bit of everything, and the state after it.
-async fn honest(rollup: &Rollup) -> Result<(Batch, State)> {
+pub(super) async fn honest(rollup: &Rollup) -> Result<(Batch, State)> {
     let batch = rollup.seal(|builder| {
         builder.consume_queue()?;
         register(builder, 4..41)?;
@@ -147,8 +147,13 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) async fn start(chain: &Chain, dir: &Path, words: &[&str]) -> Result<Self> {
+        Self::start_at(&chain.url, chain, dir, words).await
+    }
+
+    /// One that asks another node about the chain.
+    pub(super) async fn start_at(node: &str, chain: &Chain, dir: &Path, words: &[&str]) -> Result<Self> {
         let mut process = Command::new(program("fedroll")?)
-            .args(["audit", "--rpc", &chain.url, "--rollup", &chain.rollup.to_string()])
+            .args(["audit", "--rpc", node, "--rollup", &chain.rollup.to_string()])
             .args(["--follow", "--poll-ms", "50", "--metrics", "127.0.0.1:0"])
             .args(words)
             .current_dir(dir)
@@ -184,6 +189,19 @@ impl Follower {
             }
             ensure!(!line.is_empty(), "it ended, and never said {want:?}");
         }
+    }
+
+    /// Waits until its metrics say all of this.
+    pub(super) async fn counts(&self, want: &[&str]) -> Result<()> {
+        let mut text = String::new();
+        for _ in 0..600 {
+            text = self.metrics().await?;
+            if want.iter().all(|line| text.lines().any(|said| said == *line)) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("never {want:?}\n{text}")
     }
 
     pub(super) async fn metrics(&self) -> Result<String> {

@@ -79,6 +79,127 @@ fn shown(units: u64) -> Evidence {
     Evidence { schema: SCHEMA, credits: vec![credit] }
 }
 
+/// A receipt of somebody's for a task, and what a coordinator shows for a credit that rests on it.
+fn shown_for(account: u32, receipt: &Signed<Receipt>) -> CreditEvidence {
+    let wire: Unverified<Receipt> = receipt.clone().into_wire();
+    let bytes = codec::encode(&wire).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let [credit] = <[CreditEvidence; 1]>::try_from(shown(PAID).credits).expect("one credit is shown");
+    CreditEvidence {
+        settlement: receipt.body().task.settlement,
+        account: AccountIndex(account),
+        receipts: vec![format!("0x{bytes}")],
+        ..credit
+    }
+}
+
+/// Posts a batch that pays accounts from 3 on for these receipts, which it registers for these workers first.
+async fn pay_for(
+    rollup: &mut Rollup,
+    settlement: u32,
+    workers: &[(NodeKey, u8)],
+    receipts: &[Signed<Receipt>],
+) -> Result<()> {
+    let batch = rollup.seal(|builder| {
+        for (worker, payout) in workers {
+            builder.register(worker.id(), Address([*payout; 20]))?;
+        }
+        let credits = (3..).zip(receipts).map(|(account, receipt)| SettlementCredit {
+            credit: Credit { account: AccountIndex(account), tasks: 1, amount: PAID },
+            receipts: digest_of([receipt.digest()]),
+            results: digest_of([receipt.body().result]),
+        });
+        let pay =
+            Settlement { job: JobId(0), number: settlement, approval: None, credits: credits.collect() };
+        ensure!(builder.settle(&pay)? == Progress::Closed);
+        Ok(())
+    });
+    rollup.post(&batch.await?).await?;
+    rollup.catch_up().await?;
+    let credits = (3..).zip(receipts).map(|(account, receipt)| shown_for(account, receipt)).collect();
+    show(rollup.shell.path("").as_path(), rollup.deriver.last(), &Evidence { schema: SCHEMA, credits })
+}
+
+/// What an audit with evidence finds wrong.
+async fn problems(rollup: &Rollup) -> Result<Vec<String>> {
+    let Chain { url, rollup: address, .. } = &rollup.chain;
+    let line = format!("fedroll audit --rpc {url} --rollup {address} --evidence shown --format json");
+    let ran = rollup.shell.quietly(&line).await?;
+    Ok(serde_json::from_value(ran.json()?["result"]["problems"].clone())?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_is_paid_twice_is_found_whoever_signed_for_it() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut rollup =
+        Rollup::on(Chain::start_with(&dir.path().join("chain"), WINDOWS).await?, dir.path()).await?;
+    let sybil = || NodeKey::from_seed(&[0x32; 32]);
+    // The coordinator's own worker states the honest one's result as its own, under the same slot.
+    let copied = sybil().sign(Receipt { nonce: Nonce([8; 32]), ..receipt().body().clone() });
+    // And one worker has two accounts, one of which pays the coordinator.
+    let workers = [(worker(), 0x31), (sybil(), 0x32), (worker(), 0x33)];
+    pay_for(&mut rollup, 1, &workers, &[receipt(), copied, receipt()]).await?;
+    let found = problems(&rollup).await?;
+    let [found] = found.as_slice() else { anyhow::bail!("{found:?}") };
+    ensure!(found.contains("batch 2: credit 1: task 0/1/0 is paid to account 4"), "{found}");
+    ensure!(found.contains("in credit 0 of batch 2 to account 3 (1 more"), "{found}");
+
+    // A nonce belongs to one task, also in another batch.
+    let task = TaskId { job: JobId(0), settlement: 2, slot: 0 };
+    let again = worker().sign(Receipt { task, ..receipt().body().clone() });
+    pay_for(&mut rollup, 2, &[], &[again]).await?;
+    let found = problems(&rollup).await?;
+    ensure!(found.len() == 2, "{found:?}");
+    ensure!(found[1].contains("batch 3: credit 0: task 0/2/0 is paid to account 3"), "{found:?}");
+    ensure!(found[1].contains("of batch 2"), "{found:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_two_accounts_is_paid_for_a_receipt_on_one_of_them() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut rollup =
+        Rollup::on(Chain::start_with(&dir.path().join("chain"), WINDOWS).await?, dir.path()).await?;
+    pay_for(&mut rollup, 1, &[(worker(), 0x31), (worker(), 0x33)], &[receipt(), receipt()]).await?;
+    let found = problems(&rollup).await?;
+    let [found] = found.as_slice() else { anyhow::bail!("{found:?}") };
+    ensure!(found.contains("to account 3, which is registered for the same worker"), "{found}");
+    // Two accounts alone are no lie.
+    let task = TaskId { slot: 1, ..receipt().body().task };
+    let other = worker().sign(Receipt { task, nonce: Nonce([7; 32]), ..receipt().body().clone() });
+    let honest = tempfile::tempdir()?;
+    let chain = Chain::start_with(&honest.path().join("chain"), WINDOWS).await?;
+    let mut rollup = Rollup::on(chain, honest.path()).await?;
+    pay_for(&mut rollup, 1, &[(worker(), 0x31), (worker(), 0x33)], &[receipt(), other]).await?;
+    let found = problems(&rollup).await?;
+    ensure!(found.is_empty(), "{found:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_that_takes_nothing_ends_no_watch_and_is_tried_again() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let chain = Chain::start_with(&dir.path().join("chain"), WINDOWS).await?;
+    let mut rollup = Rollup::on(chain, dir.path()).await?;
+    // As a full disk would, a file in the place of the directory takes nothing.
+    std::fs::write(dir.path().join("kept"), "")?;
+    std::fs::create_dir(dir.path().join("shown"))?;
+    let words = ["--evidence", "shown", "--mirror", "kept"];
+    let mut follower = Follower::start(&rollup.chain, dir.path(), &words).await?;
+    follower.says("batch 1: 3 credits, holds").await?;
+    pay_for(&mut rollup, 1, &[(worker(), 0x31)], &[receipt()]).await?;
+    follower.says("batch 2: 1 credits, holds").await?;
+    follower.says("batch 2: its evidence holds").await?;
+    while follower.metrics().await?.contains("fedroll_audit_not_kept_total 0") {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    std::fs::remove_file(dir.path().join("kept"))?;
+    while !dir.path().join("kept/v1/batches/2/evidence").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    ensure!(follower.stop().await? == 0);
+    Ok(())
+}
+
 /// Puts evidence where a mirror has it.
 fn show(dir: &Path, batch: BatchId, evidence: &Evidence) -> Result<()> {
     let path = dir.join(format!("shown/v1/batches/{batch}"));
@@ -156,7 +277,9 @@ async fn a_watcher_waits_for_evidence_keeps_it_and_proves_what_it_shows() -> Res
     follower.says("batch 2: 1 credits, holds").await?;
     show(dir.path(), BatchId(2), &shown(PAID))?;
     follower.says("batch 2: its evidence holds").await?;
-    ensure!(dir.path().join("kept/v1/batches/2/evidence").exists());
+    while !dir.path().join("kept/v1/batches/2/evidence").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     // Nobody shows what lies behind batch 1.
     let text = follower.metrics().await?;
     for want in ["fedroll_audit_batches_without_evidence 1", "fedroll_audit_batches_wrong_total 1"] {

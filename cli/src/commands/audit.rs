@@ -5,6 +5,7 @@
 mod challenge;
 mod draws;
 mod evidence;
+mod exhibit;
 mod metrics;
 mod reexecute;
 mod report;
@@ -25,7 +26,8 @@ use protocol::ledger::{QueueAction, State};
 use protocol::sign::EthKey;
 
 use self::draws::Draws;
-use self::evidence::{Evidence, Finding};
+use self::evidence::{Evidence, Finding, Seen};
+use self::exhibit::{Exhibit, Specs};
 pub use self::report::AuditReport;
 use self::report::{BatchLine, Totals};
 use self::statements::Statements;
@@ -123,17 +125,30 @@ pub async fn audit(
     name_missing(chain, &replay, &mut report).await;
     check_contract(chain, &replay, &mut report).await?;
     check_flow(chain, &replay, &mut report).await?;
+    let challenger = key.map(|key| chain.clone().with_key(key));
+    if let Some(challenger) = &challenger {
+        // Who shows evidence may take his time: what the base layer alone shows to be wrong does not wait for him.
+        report.challenge = challenge::first_fault(challenger, &replay, &BTreeMap::new(), out).await?;
+    }
     let mut wrong_results = BTreeMap::new();
     match shown.filter(|shown| !shown.evidence.is_empty()) {
-        Some(shown) => wrong_results = check_evidence(&shown, chain, &replay, &mut report, out).await?,
+        Some(shown) => match check_evidence(&shown, chain, &replay, &mut report, out).await {
+            Ok(wrong) => wrong_results = wrong,
+            Err(error) => {
+                report.challenge.iter().for_each(|challenged| out.warn(challenged));
+                return Err(error);
+            }
+        },
         None => report.not_checked.push(
             "receipts, acceptances and results roots: name a coordinator or a mirror with --evidence URL"
                 .to_owned(),
         ),
     }
-    if let Some(key) = key {
-        let challenger = chain.clone().with_key(key);
-        report.challenge = challenge::first_fault(&challenger, &replay, &wrong_results, out).await?;
+    // What lies behind a batch that does not hold is not looked at, nor behind those after it: they come first.
+    if let Some(challenger) = challenger.filter(|_| !wrong_results.is_empty()) {
+        let earlier = challenge::first_fault(&challenger, &replay, &wrong_results, out).await?;
+        let of_chunks = std::mem::replace(&mut report.challenge, earlier);
+        report.challenge_after = of_chunks;
     }
     report.conclude();
     Ok(report)
@@ -301,9 +316,10 @@ async fn check_evidence(
     let sources = shown.evidence.iter().map(|text| Source::open(text)).collect::<Result<Vec<_>, _>>()?;
     let bar = out.bar((replay.batches.len() * sources.len()) as u64, "evidence");
     let (mut wrong, mut paid) = (BTreeMap::new(), reexecute::Paid::default());
+    let (mut seen, mut specs) = (Seen::default(), Specs::new());
     let mut draws = Draws::default();
     let mirror = shown.mirror.map(Mirror);
-    let mut evidence = Evidence::new(chain.domain(), chain.config().proposer, replay);
+    let mut evidence = Evidence::new(chain.domain(), chain.config().proposer, replay, &mut seen);
     let mut statements = Statements::of(chain, shown.registry).await?;
     for source in &sources {
         for replayed in replay.batches.iter().filter(|replayed| replayed.verdict.holds()) {
@@ -312,9 +328,10 @@ async fn check_evidence(
                 continue;
             }
             let number = replayed.batch.number();
-            match source.evidence(number).await {
-                Ok(shows) => {
-                    let untrue = statements.take(source, replay.deriver.state(), &shows).await;
+            match Exhibit::ask(source, number, replay.deriver.state(), &mut specs).await {
+                Ok(exhibit) => {
+                    let untrue = statements.take(&exhibit);
+                    let shows = exhibit.evidence;
                     report.problems.extend(untrue.into_iter().map(|why| format!("batch {number}, {why}")));
                     let finding = evidence.check(replayed, &shows);
                     if let Finding::Holds = &finding {

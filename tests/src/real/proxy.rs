@@ -28,6 +28,10 @@ pub enum Fate {
     Swallowed,
     /// Nobody answers, and the connection stays, until it behaves again.
     Hung,
+    /// It is answered with something that cannot be read.
+    Nonsense,
+    /// It is answered with an empty list, whatever there is.
+    Empty,
 }
 
 type Rule = Box<dyn FnMut(&str, &Value) -> Fate + Send>;
@@ -133,6 +137,8 @@ async fn answer(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
         Fate::Refused => said(
             json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32_603, "message": "internal error" } }),
         ),
+        Fate::Nonsense => said(json!({ "jsonrpc": "2.0", "id": id, "result": { "nonsense": true } })),
+        Fate::Empty => said(json!({ "jsonrpc": "2.0", "id": id, "result": [] })),
         Fate::Swallowed => {
             let raw = request["params"][0].as_str().unwrap_or_default();
             let hash = alloy::hex::decode(raw).map(alloy::primitives::keccak256).unwrap_or_default();

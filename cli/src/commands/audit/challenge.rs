@@ -62,6 +62,18 @@ pub enum Challenged {
     },
 }
 
+impl Challenged {
+    /// Which batch it was about.
+    pub const fn batch(&self) -> BatchId {
+        match self {
+            Self::Proven { batch, .. }
+            | Self::ProvenByAnother { batch }
+            | Self::Final { batch }
+            | Self::NotProvable { batch, .. } => *batch,
+        }
+    }
+}
+
 impl fmt::Display for Challenged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,10 +101,13 @@ pub async fn first_fault(
     out: &Output,
 ) -> anyhow::Result<Option<Challenged>> {
     let in_chunks = replay.first_fault();
-    let in_results = wrong_results.iter().find_map(|(number, fraud)| {
+    let standing = wrong_results.iter().filter_map(|(number, fraud)| {
         let stands = |replayed: &&Replayed| replayed.batch.posted.commitment == fraud.commitment;
         Some((replay.batch(*number).filter(stands)?, fraud))
     });
+    // One that is final can only be said; it must not keep a later one from being proven.
+    let in_results = standing.clone().find(|(replayed, _)| !replayed.is_final);
+    let in_results = in_results.or_else(|| standing.clone().next().filter(|_| in_chunks.is_none()));
     // Results are looked at only where a batch's chunks hold, so these two are never the same batch.
     let comes_first = |(replayed, _): &(&Replayed, _)| {
         in_chunks.is_none_or(|first| replayed.batch.number() < first.batch.number())
@@ -112,6 +127,10 @@ pub async fn first_fault(
         let why = wrong.verdict.fault.as_ref().map(ToString::to_string).unwrap_or_default();
         return Ok(Some(Challenged::NotProvable { batch: number, why }));
     };
+    let stored = chain.batch(number).await?.map(|record| record.commitment);
+    if stored != Some(wrong.batch.posted.commitment) {
+        return Ok(Some(Challenged::ProvenByAnother { batch: number }));
+    }
     let part = fraud.part();
     out.note(format_args!("committing to a proof against batch {number}, then proving {part} of it wrong"));
     let challenged = base_layer::challenge(chain, &wrong.batch, &fraud, &*random_secret()?).await?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use protocol::api::{self, CreditEvidence};
 use protocol::hash::Keccak;
-use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
+use protocol::ids::{AccountIndex, Address, BatchId, Nonce, TaskId};
 use protocol::job::{Receipt, SignedAcceptance};
+use protocol::ledger::Account;
 use protocol::ledger::batch::root_of_results;
 use protocol::ledger::fraud::{ResultFraud, wrong_result};
 use protocol::ledger::op::Credit;
@@ -19,7 +20,7 @@ use super::report::AuditReport;
 use crate::error::CliError;
 use crate::hex;
 use crate::page::count;
-use crate::replay::{Replay, Replayed};
+use crate::replay::{Posting, Replay, Replayed};
 
 /// Bytes of one receipt or acceptance.
 pub const EVIDENCE_BYTES_MAX: usize = 4096;
@@ -35,13 +36,43 @@ pub enum Finding {
     Provable(Box<ResultFraud>),
 }
 
+/// A credit of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CreditAt {
+    posting: Posting,
+    /// Its place in the batch.
+    place: usize,
+    account: AccountIndex,
+}
+
+/// What was paid for, by evidence that leads to its batch's results root, from whatever source: a task, and the nonce
+/// that it was handed out with, is paid for once.
+#[derive(Debug, Default)]
+pub struct Seen {
+    tasks: BTreeMap<TaskId, CreditAt>,
+    nonces: BTreeMap<Nonce, CreditAt>,
+}
+
+impl Seen {
+    /// Takes up what a credit is for; the other credit that is for the same.
+    fn take(&mut self, at: CreditAt, receipt: &Receipt, replay: &Replay) -> Option<CreditAt> {
+        let other = |seen: Option<CreditAt>| {
+            // What was rolled back may be paid again.
+            seen.filter(|seen| *seen != at && replay.posted(seen.posting).is_some())
+        };
+        let task = other(self.tasks.insert(receipt.task, at));
+        let nonce = other(self.nonces.insert(receipt.nonce, at));
+        task.or(nonce)
+    }
+}
+
 /// What was found in a coordinator's evidence.
 #[derive(Debug)]
-pub struct Evidence {
+pub struct Evidence<'a> {
     domain: Domain,
     operator: Address,
-    workers: BTreeMap<AccountIndex, (WorkerId, Address)>,
-    specs: BTreeMap<JobId, SpecHash>,
+    replay: &'a Replay,
+    seen: &'a mut Seen,
     receipts: u64,
     acceptances: u64,
     unaccepted: u64,
@@ -55,18 +86,14 @@ pub fn no_results() -> Keccak {
     root_of_results(&[]).expect("a tree of no leaves is allowed")
 }
 
-impl Evidence {
-    /// Nothing checked yet.
-    pub fn new(domain: Domain, operator: Address, replay: &Replay) -> Self {
-        let state = replay.deriver.state();
+impl<'a> Evidence<'a> {
+    /// Nothing checked yet, but for what was `seen`.
+    pub fn new(domain: Domain, operator: Address, replay: &'a Replay, seen: &'a mut Seen) -> Self {
         Self {
             domain,
             operator,
-            workers: state
-                .accounts()
-                .map(|(index, account)| (index, (account.worker, account.payout)))
-                .collect(),
-            specs: state.jobs().map(|(id, job)| (id, job.spec)).collect(),
+            replay,
+            seen,
             receipts: 0,
             acceptances: 0,
             unaccepted: 0,
@@ -117,8 +144,48 @@ impl Evidence {
             let (got, want) = (leaves.len(), replayed.batch.chunks.credit_count);
             return Err(format!("evidence for {got} credits, the batch has {want}"));
         }
-        self.check_credits(shown, receipts)?;
+        let paid_for: Vec<Vec<Receipt>> =
+            receipts.iter().map(|of| of.iter().map(|one| one.body.clone()).collect()).collect();
+        let signed = self.check_credits(shown, receipts);
+        // Also where a signature does not hold: the batch has committed to these receipts.
+        self.check_once(replayed, shown, &paid_for)?;
+        signed?;
         Ok(Finding::Holds)
+    }
+
+    /// Nothing is paid for twice, not in one credit nor in two, whoever signed.
+    fn check_once(
+        &mut self,
+        replayed: &Replayed,
+        shown: &api::Evidence,
+        paid_for: &[Vec<Receipt>],
+    ) -> Result<(), String> {
+        let state = self.replay.deriver.state();
+        let worker = |account| state.account(account).map(|account| account.worker);
+        let mut twice = Vec::new();
+        for (place, (credit, receipts)) in shown.credits.iter().zip(paid_for).enumerate() {
+            let at = CreditAt { posting: replayed.posting(), place, account: credit.account };
+            for receipt in receipts {
+                if let Some(other) = self.seen.take(at, receipt, self.replay) {
+                    twice.push((at, receipt.task, other));
+                }
+            }
+        }
+        let Some((at, task, other)) = twice.first() else { return Ok(()) };
+        let mut why = format!(
+            "task {task} is paid to account {}, and in credit {} of batch {} to account {}",
+            at.account,
+            other.place,
+            other.posting.number(),
+            other.account
+        );
+        if at.account != other.account && worker(at.account) == worker(other.account) {
+            why += ", which is registered for the same worker";
+        }
+        if let more @ 1.. = twice.len() - 1 {
+            why += &format!(" ({more} more tasks of this batch are paid twice)");
+        }
+        Err(self::at(at.place, why))
     }
 
     fn check_credits(
@@ -138,7 +205,9 @@ impl Evidence {
         shown: &CreditEvidence,
         receipts: Vec<Unverified<Receipt>>,
     ) -> Result<(), String> {
-        let (worker, payout) = *self.workers.get(&shown.account).ok_or("nobody has this account")?;
+        let state = self.replay.deriver.state();
+        let Account { worker, payout, .. } =
+            *state.account(shown.account).ok_or("nobody has this account")?;
         if receipts.len() != usize::from(shown.tasks) {
             return Err(format!("{} receipts for {} tasks", receipts.len(), shown.tasks));
         }
@@ -187,7 +256,7 @@ impl Evidence {
         {
             return Err("the acceptance is about another credit".to_owned());
         }
-        if self.specs.get(&said.job) != Some(&said.spec) {
+        if self.replay.deriver.state().job(said.job).is_none_or(|job| job.spec != said.spec) {
             return Err(format!(
                 "the acceptance is for the spec {}, which is not job {}'s",
                 said.spec, said.job

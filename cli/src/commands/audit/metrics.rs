@@ -36,8 +36,14 @@ pub struct Metrics {
     pub proven: Counter,
     /// Workers that stated two results for one task.
     pub contradictions: Counter,
-    /// Looks at the base layer that failed.
+    /// Looks at the base layer, and answers of sources, that failed.
     pub failed: Counter,
+    /// 1 while the last look at the base layer failed: what comes is not seen.
+    pub blind: Gauge,
+    /// 1 while something is wrong that could not be proven so.
+    pub challenge_fails: Gauge,
+    /// Things that the mirror did not take.
+    pub not_kept: Counter,
 }
 
 impl Default for Metrics {
@@ -52,7 +58,8 @@ impl Default for Metrics {
         let wrong = counter("batches_wrong", "Batches that do not hold");
         let proven = counter("batches_proven", "Batches proven wrong by this watcher");
         let contradictions = counter("contradictions", "Workers that stated two results for one task");
-        let failed = counter("looks_failed", "Looks at the base layer that failed");
+        let failed = counter("looks_failed", "Looks at the base layer, and answers of sources, that failed");
+        let not_kept = counter("not_kept", "Things that the mirror did not take");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -65,6 +72,8 @@ impl Default for Metrics {
             gauge("batches_without_evidence", "Batches that hold, and whose evidence nobody shows");
         let missing_blobs =
             gauge("blobs_missing", "Blobs not to be had; from their batch on nothing is judged");
+        let blind = gauge("blind", "1 while the last look failed: what comes is not seen");
+        let challenge_fails = gauge("challenge_fails", "1 while the base layer refuses a challenge");
         Self {
             registry,
             block,
@@ -77,6 +86,9 @@ impl Default for Metrics {
             proven,
             contradictions,
             failed,
+            blind,
+            challenge_fails,
+            not_kept,
         }
     }
 }

@@ -64,6 +64,9 @@ pub struct AuditReport {
     /// The proof that was sent against the first wrong batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) challenge: Option<Challenged>,
+    /// The one that was sent before it, against a later batch, where evidence then showed results to be wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) challenge_after: Option<Challenged>,
     accounts: Vec<AccountLine>,
     jobs: Vec<JobLine>,
 }
@@ -228,6 +231,7 @@ impl AuditReport {
             contradictions: Vec::new(),
             reexecuted: None,
             challenge: None,
+            challenge_after: None,
             accounts: accounts.collect(),
             jobs: jobs.collect(),
         }
@@ -281,9 +285,7 @@ impl Report for AuditReport {
             let bad = page.bad("does not match");
             page.line(format_args!("{bad}: {problem}"));
         }
-        if let Some(challenge) = &self.challenge {
-            page.line(challenge);
-        }
+        self.challenge.iter().chain(&self.challenge_after).for_each(|challenge| page.line(challenge));
         let conclusion = match self.unread_from {
             None if self.ok => page.good("everything that was checked holds"),
             Some(first) if self.problems.is_empty() => {

@@ -9,11 +9,10 @@ use contracts::base_layer::BaseLayer as _;
 use contracts::error::ChainError;
 use contracts::rpc::{RpcChain, RpcRegistry};
 use contracts::stakes::Stakes as _;
-use protocol::api::{self, text};
+use protocol::api::text;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, Address, JobId, Nonce};
 use protocol::job::{Equivocation, Receipt, StakeTerms, TaskResult};
-use protocol::ledger::State;
 use protocol::sign::eip712::Domain;
 use protocol::sign::{EthSignature, Unverified};
 use protocol::stakes::StakeChange;
@@ -21,12 +20,12 @@ use protocol::wire::codec;
 use serde::Serialize;
 
 use super::evidence::EVIDENCE_BYTES_MAX;
+use super::exhibit::Exhibit;
 use super::report::AuditReport;
 use crate::contradiction::Contradiction;
 use crate::error::CliError;
 use crate::hex;
 use crate::page::count;
-use crate::source::Source;
 
 /// Two results that one signer stated for one task.
 #[derive(Debug, Serialize)]
@@ -123,25 +122,19 @@ impl Statements {
         Ok(())
     }
 
-    /// What the jobs behind these credits ask for, by the specs that the ledger names; `source` shows them.
-    async fn learn(&mut self, source: &Source, state: &State, shown: &api::Evidence) {
-        let jobs: BTreeSet<JobId> = shown.credits.iter().map(|credit| credit.job).collect();
-        for id in jobs.into_iter().filter(|id| !self.asked.contains_key(id)).collect::<Vec<_>>() {
-            let Some(job) = state.job(id) else { continue };
-            match source.spec(job.spec).await {
-                Ok(spec) => {
-                    self.asked.insert(id, spec.stake);
-                    self.unknown.remove(&id);
-                }
-                Err(_) => drop(self.unknown.insert(id)),
-            }
-        }
-    }
-
     /// Takes up the statements in what somebody shows, whether the rest of it holds or not: a statement speaks for
     /// itself. What is wrong with them.
-    pub async fn take(&mut self, source: &Source, state: &State, shown: &api::Evidence) -> Vec<String> {
-        self.learn(source, state, shown).await;
+    pub fn take(&mut self, Exhibit { evidence: shown, asked }: &Exhibit) -> Vec<String> {
+        for (job, stake) in asked {
+            match stake {
+                Some(stake) => {
+                    self.asked.insert(*job, *stake);
+                    self.unknown.remove(job);
+                }
+                None if self.asked.contains_key(job) => {}
+                None => drop(self.unknown.insert(*job)),
+            }
+        }
         let mut problems = Vec::new();
         for (at, credit) in shown.credits.iter().enumerate() {
             for text in &credit.receipts {
@@ -201,15 +194,17 @@ impl Statements {
         Ok(())
     }
 
-    /// Writes the contradictions that were found since the last time to files in `directory`.
+    /// Writes the contradictions that were found since the last time to files in `directory`; those that it does not
+    /// take are tried again the next time.
     pub fn write(&mut self, directory: &Path) -> Result<Vec<Found>, CliError> {
         let Some(domain) = self.registry.as_ref().map(Registry::domain) else { return Ok(Vec::new()) };
         let mut written = Vec::new();
-        for (account, signer, found) in self.found.drain(..) {
+        while let Some((account, signer, found)) = self.found.first() {
             let TaskResult { job, settlement, nonce, .. } = found.first;
-            let file = directory.join(name(account, nonce));
-            Contradiction::new(&domain, &found).write(&file)?;
-            written.push(Found { account, signer, job, settlement, file });
+            let file = directory.join(name(*account, nonce));
+            Contradiction::new(&domain, found).write(&file)?;
+            written.push(Found { account: *account, signer: *signer, job, settlement, file });
+            self.found.remove(0);
         }
         Ok(written)
     }
