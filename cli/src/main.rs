@@ -38,6 +38,7 @@ mod replay;
 mod rerun;
 mod signals;
 mod source;
+mod standin;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

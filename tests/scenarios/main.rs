@@ -17,6 +17,7 @@ mod leaves;
 mod mutations;
 mod network;
 mod omissions;
+mod owed;
 mod posting;
 mod posting_gas;
 mod proof_gas;

@@ -1,6 +1,7 @@
 //! `fedroll claim --omitted` against a coordinator that signed for more than its batches pay.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use contracts::base_layer::{BaseLayer as _, BaseLayerWriter as _, PostOutcome};
@@ -9,7 +10,7 @@ use contracts::rpc::RpcWriter;
 use protocol::amount::Amount;
 use protocol::hash::Digest;
 use protocol::ids::{AccountIndex, Address, BatchId, JobId, SpecHash, WorkerId};
-use protocol::job::Acceptance;
+use protocol::job::{Acceptance, SignedAcceptance};
 use protocol::ledger::{
     BatchBuilder, BatchStart, Credit, Queue, QueueAction, QueueItem, Settlement, SettlementCredit, State,
     Terms,
@@ -18,6 +19,9 @@ use protocol::quic::key_file;
 use protocol::sign::EthKey;
 use protocol::wire::codec;
 use tests::real::{Chain, Shell, operator};
+
+use crate::audit::pay as pay_accounts;
+use crate::replayed::posted_twice;
 
 const TERMS: Terms = Terms {
     price_cap: 2_000_000,
@@ -59,6 +63,14 @@ async fn pay(poster: &RpcWriter, requester: &RpcWriter) -> Result<()> {
     Ok(())
 }
 
+/// Writes what `fedroll worker acceptances` writes.
+pub(super) fn export(file: &Path, signed: &[SignedAcceptance]) -> Result<()> {
+    let hex = |bytes: Vec<u8>| bytes.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+    let acceptances: Vec<String> = signed.iter().map(|signed| hex(codec::encode(signed))).collect();
+    let document = serde_json::json!({ "schema": 1, "acceptances": acceptances });
+    Ok(fs::write(file, document.to_string())?)
+}
+
 fn acceptance(settlement: u32, account: u32, owed: u64, settle_by: u64) -> Acceptance {
     let payout = Address([account as u8 + 1; 20]);
     Acceptance {
@@ -98,10 +110,7 @@ async fn what_was_signed_for_and_not_paid_comes_from_the_bond_once() -> Result<(
         acceptance(2, 2, 900_000, u64::MAX).sign(&domain, &coordinator),
         acceptance(3, 2, 900_000, past).sign(&domain, &requester),
     ];
-    let hex = |bytes: Vec<u8>| bytes.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"));
-    let acceptances: Vec<String> = signed.iter().map(|signed| hex(codec::encode(signed))).collect();
-    let document = serde_json::json!({ "schema": 1, "acceptances": acceptances });
-    fs::write(shell.path("kept.json"), document.to_string())?;
+    export(&shell.path("kept.json"), &signed)?;
 
     let line = format!("fedroll claim --omitted kept.json --rpc {} --rollup {}", chain.url, chain.rollup);
     let looked = shell.until(&format!("{line} --dry-run"), |answer| answer["result"]["kept"] == 1).await?;
@@ -117,5 +126,32 @@ async fn what_was_signed_for_and_not_paid_comes_from_the_bond_once() -> Result<(
     let again = shell.quietly(&format!("{line} --key-file anyone.key")).await?;
     ensure!(again.code == 0 && again.stdout.contains("batch 1 went past the account"), "{again:?}");
     ensure!(poster.token_balance(Address([3; 20])).await? == Amount::units(1_500_000), "paid once");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_omission_after_a_rollback_is_proven_against_the_batch_that_stands() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    // What fell paid account 0; what stands in its place pays account 1, and went past account 0.
+    let rollup = posted_twice(dir.path(), async |rollup| {
+        let batch = rollup.seal(|builder| pay_accounts(builder, 1, 1..2)).await?;
+        rollup.post(&batch).await
+    });
+    let rollup = rollup.await?;
+    let accepted = |settlement, account, owed| acceptance(settlement, account, owed, u64::MAX);
+    let accepted = [accepted(0, 0, 1_500_000), accepted(1, 0, 1_400_000), accepted(1, 1, 1_500_000)];
+    export(
+        &rollup.shell.path("kept.json"),
+        &accepted.map(|one| one.sign(&rollup.poster.domain(), &operator())),
+    )?;
+    let line = format!(
+        "fedroll claim --omitted kept.json --key-file watcher.key --format json --rpc {} --rollup {}",
+        rollup.chain.url, rollup.chain.rollup
+    );
+    let ran = rollup.shell.quietly(&line).await?;
+    ensure!(ran.code == 0, "{ran:?}");
+    let result = ran.json()?["result"].clone();
+    ensure!(result["kept"] == 2 && result["omissions"][0]["paid"] == "1.4", "{result:#}");
+    ensure!(rollup.poster.token_balance(Address([1; 20])).await? == Amount::units(1_400_000));
     Ok(())
 }

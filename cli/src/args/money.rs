@@ -81,7 +81,8 @@ Examples:
   fedroll claim --worker 0x…            everything that this worker has earned in final batches
   fedroll claim --all                   the same for every worker
   fedroll claim --refund 0              what job 0 did not spend, once it is done or closed
-  fedroll claim --omitted kept.json     what a coordinator promised and did not pay")]
+  fedroll claim --omitted kept.json     what a coordinator promised and did not pay
+  fedroll claim --omitted kept.json --bond --wait     the same of one that posts nothing any more")]
 pub struct Claim {
     /// The worker to claim for
     #[arg(long, value_name = "ID", group = "what")]
@@ -99,8 +100,15 @@ pub struct Claim {
     /// (`fedroll worker acceptances --dir DIR --format json`)
     #[arg(long, value_name = "FILE", group = "what")]
     pub omitted: Option<PathBuf>,
+    /// With --omitted: where nobody posts the batch that would show a promise to be broken, post it yourself once the
+    /// quiet period is over, with a fraud bond made from the key's ether; it comes back after the exit delay
+    #[arg(long, requires = "omitted")]
+    pub bond: bool,
+    /// With --omitted: wait for what has to wait, and go on until nothing more can come of it
+    #[arg(long, requires = "omitted")]
+    pub wait: bool,
     /// Only say what there is to claim
-    #[arg(long)]
+    #[arg(long, conflicts_with = "wait")]
     pub dry_run: bool,
     /// Where.
     #[command(flatten)]

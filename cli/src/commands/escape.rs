@@ -5,17 +5,17 @@ mod plan;
 
 use std::time::Duration;
 
-use contracts::base_layer::{BaseLayer, BaseLayerWriter, Bonds, Challenger, Exits, Leaver, ProvenJob};
+use contracts::base_layer::{BaseLayer, BaseLayerWriter, Challenger, Exits, Leaver, ProvenJob};
 use contracts::error::ChainError;
 use contracts::rpc::{RpcChain, RpcWriter};
 use protocol::amount::Amount;
 use protocol::api::text;
 use protocol::hash::Keccak;
-use protocol::ids::{Address, BatchId, JobId};
-use protocol::ledger::{Batch, BatchBuilder, BatchStart, QueueAction, State};
+use protocol::ids::JobId;
+use protocol::ledger::{QueueAction, State};
 use serde::Serialize;
 
-use self::plan::{JobStanding, MayPost, Situation, Step};
+use self::plan::{JobStanding, Situation, Step};
 use crate::args::escape::Escape;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
@@ -23,8 +23,9 @@ use crate::network::Network;
 use crate::output::{Output, Report};
 use crate::page::{Page, utc};
 use crate::replay::{self, Replay};
+use crate::standin::{self, MayPost};
 
-/// Steps of one run, waits not counted: far more than any escape takes.
+/// Steps that one run tries, waits not counted: far more than any escape takes.
 const STEPS_MAX: usize = 100;
 /// Seconds between two looks at the chain while waiting, at most.
 const LOOK_S_MAX: u64 = 30;
@@ -100,7 +101,9 @@ pub async fn run(args: &Escape, out: &Output) -> anyhow::Result<ExitStatus> {
         not_before: None,
     };
     let mut read = None;
-    while report.steps.len() < STEPS_MAX {
+    // Not only those that cost something: a step that finds itself done, again and again, must end as well.
+    let mut tried = 0;
+    while tried < STEPS_MAX {
         let place = match Place::look(&chain, args, &mut read, out).await {
             // Whoever waits for days outlives a node that is away for an hour.
             Err(error) if args.wait && error.downcast_ref().is_some_and(ChainError::is_retry) => {
@@ -132,7 +135,13 @@ pub async fn run(args: &Escape, out: &Output) -> anyhow::Result<ExitStatus> {
             }
             _ => {}
         }
+        tried += 1;
+        let before = report.steps.len();
         place.take(&chain, &step, args.job, &mut report).await?;
+        if report.steps.len() == before {
+            // Somebody else has done it, and what was read does not show it yet.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
     Err(CliError::Input(format!("job {}: no end after {STEPS_MAX} steps", args.job)).into())
 }
@@ -184,29 +193,11 @@ impl<'a> Place<'a> {
             None => read.insert(replay::newest(chain, &spinner).await?),
         };
         spinner.finish_and_clear();
-        if let Some(fault) = replay.first_fault() {
-            let number = fault.batch.number();
-            return Err(CliError::Mismatch {
-                what: format!("batch {number} does not hold: no state after it can be trusted"),
-                fix: "fedroll audit --challenge proves it wrong, and is paid for it; then come back",
-            }
-            .into());
-        }
+        standin::holds(replay)?;
         let config = chain.config();
         let (now, frozen_at) = (chain.now().await?, chain.frozen_at().await?);
         let last = replay.batches.last();
-        let last_posted = match last {
-            Some(replayed) => replayed.batch.posted_at(),
-            None => chain.block(chain.deployed_block()).await?.map_or(0, |block| block.time),
-        };
-        let may_post = if args.bond {
-            let time =
-                if chain.sender() == config.proposer { 0 } else { last_posted + config.quiet_period + 1 };
-            let bond = chain.bond(chain.sender()).await?;
-            MayPost::From { time, bonded: bond.wei >= config.fraud_bond && bond.exit_at.is_none() }
-        } else {
-            MayPost::No
-        };
+        let may_post = if args.bond { MayPost::look(chain, replay).await? } else { MayPost::No };
         let (state, queue) = (replay.deriver.state(), replay.deriver.queue());
         let waiting =
             (state.queue_position()..queue.len()).filter_map(|index| Some((index, queue.get(index)?)));
@@ -280,12 +271,7 @@ impl<'a> Place<'a> {
             Step::Close => costs.push(chain.close_job(job).await?),
             Step::Nudge => costs.push(chain.top_up(job, Amount::units(1)).await?),
             Step::MakeBond => costs.push(chain.make_bond(chain.sender(), chain.config().fraud_bond).await?),
-            Step::Post => {
-                let batch = self.seal(chain, chain.sender())?;
-                if let contracts::base_layer::PostOutcome::Posted(cost) = chain.post_batch(&batch).await? {
-                    costs.push(cost);
-                }
-            }
+            Step::Post => costs.extend(standin::post(chain, self.replay, self.situation.now).await?),
             Step::Freeze => costs.push(chain.freeze().await?),
             Step::Refund | Step::ExitEscrow => {
                 let (batch, state) = self.replay.last_final.as_ref().expect("a state that it is due by");
@@ -313,21 +299,6 @@ impl<'a> Place<'a> {
             gas: cost.gas,
         }));
         Ok(())
-    }
-
-    /// The next batch: everything that waits in the queue, dated now.
-    fn seal(&self, chain: &RpcWriter, proposer: Address) -> anyhow::Result<Batch> {
-        let deriver = &self.replay.deriver;
-        let start = BatchStart {
-            number: BatchId(deriver.last().0 + 1),
-            time: self.situation.now,
-            proposer,
-            queue_end: deriver.queue().len(),
-        };
-        let mut builder =
-            BatchBuilder::new(deriver.state().clone(), start, chain.deployment(), deriver.queue())?;
-        builder.consume_queue()?;
-        Ok(builder.seal().0)
     }
 }
 

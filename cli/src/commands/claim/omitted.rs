@@ -1,29 +1,40 @@
 //! `fedroll claim --omitted`: what coordinators signed for and the ledger did not pay, claimed from their bonds.
 
+mod findings;
+mod plan;
+
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use contracts::base_layer::{BaseLayer, BatchOnChain, ChainEvent};
+use contracts::base_layer::{BaseLayer, BaseLayerWriter as _, Challenger as _, Cost};
 use contracts::bonds::{ServiceBonds, ServiceBondsWriter};
-use contracts::rpc::RpcChain;
+use contracts::error::ChainError;
+use contracts::rpc::{RpcChain, RpcWriter};
 use protocol::amount::Amount;
 use protocol::api::text;
 use protocol::hash::Keccak;
 use protocol::ids::{AccountIndex, JobId};
 use protocol::job::SignedAcceptance;
-use protocol::ledger::Deriver;
-use protocol::ledger::omission::{JobInState, Passage, Place, passage};
-use protocol::sign::eip712::Domain;
+use protocol::ledger::omission::Place;
 use protocol::wire::codec;
 use serde::{Deserialize, Serialize};
 
+use self::findings::{Fate, Findings, Waits};
+use self::plan::Step;
 use crate::args::money::Claim;
 use crate::error::{CliError, file};
 use crate::exit::ExitStatus;
 use crate::network::Network;
 use crate::output::{Output, Report};
 use crate::page::{Column, Page, utc};
+use crate::replay::{self, Replay};
+use crate::standin::{self, MayPost};
 
+/// Steps that one run tries, waits not counted.
+const STEPS_MAX: usize = 100;
+/// Seconds between two looks at the chain while waiting, at most.
+const LOOK_S_MAX: u64 = 30;
 /// Bytes of a file of acceptances: some 50,000 of them.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of one acceptance.
@@ -41,12 +52,44 @@ pub struct Omitted {
     dry_run: bool,
     /// Promises that the ledger has kept.
     kept: usize,
-    /// Promises whose time has not come.
+    /// Promises that nothing final decides.
     waiting: usize,
     /// Promises of another rollup, or signed by somebody else than the job's coordinator.
     foreign: usize,
-    /// The others.
+    /// Promises that were not kept.
     omissions: Vec<Line>,
+    /// What the waiting ones wait for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waits: Vec<WaitLine>,
+    /// What was done so that they can be proven.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<Taken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    /// Unix seconds of the base layer before which the next step cannot be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<u64>,
+}
+
+/// One promise of which it cannot be said that it is broken.
+#[derive(Debug, Serialize)]
+struct WaitLine {
+    #[serde(with = "text")]
+    job: JobId,
+    settlement: u32,
+    #[serde(with = "text")]
+    account: AccountIndex,
+    #[serde(with = "text")]
+    promised: Amount,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Taken {
+    what: &'static str,
+    #[serde(with = "text")]
+    transaction: Keccak,
+    gas: u64,
 }
 
 /// One promise that was not kept.
@@ -73,6 +116,12 @@ struct Line {
     why: String,
 }
 
+impl Line {
+    fn is_due(&self) -> bool {
+        self.credited.as_units() + self.paid.as_units() < self.promised.as_units()
+    }
+}
+
 impl Report for Omitted {
     fn text(&self, page: &mut Page) {
         let columns = [
@@ -94,12 +143,22 @@ impl Report for Omitted {
             ]
         });
         page.table(&columns, rows, "no promise is broken");
-        page.line(format_args!("{} promises are kept, {} still have time", self.kept, self.waiting));
+        page.line(format_args!("{} promises are kept, {} wait", self.kept, self.waiting));
+        for wait in &self.waits {
+            let (job, settlement) = (wait.job, wait.settlement + 1);
+            page.line(format_args!("{} of job {job}, settlement {settlement}: {}", wait.promised, wait.why));
+        }
         if self.foreign > 0 {
             page.line(format_args!(
                 "{} are not signed by their job's coordinator for this rollup",
                 self.foreign
             ));
+        }
+        for step in &self.steps {
+            page.line(format_args!("{} (transaction {}, {} gas)", step.what, step.transaction, step.gas));
+        }
+        if let Some(next) = &self.next {
+            page.line(format_args!("next: {next}"));
         }
         if self.dry_run {
             page.line("nothing was sent (--dry-run)");
@@ -107,71 +166,179 @@ impl Report for Omitted {
     }
 
     fn status(&self) -> ExitStatus {
-        let due = |line: &Line| line.credited.as_units() + line.paid.as_units() < line.promised.as_units();
-        ExitStatus::from_answer(!self.omissions.iter().any(due))
+        ExitStatus::from_answer(!self.omissions.iter().any(Line::is_due))
     }
 }
 
-/// How a promise fared.
-enum Fate {
-    /// Its chunk went past the account, and credited too little.
-    Short(Box<(BatchOnChain, Passage)>),
-    /// It is late.
-    Late(Box<(BatchOnChain, JobInState)>),
-}
-
-/// Every promise of a file against everything that is final.
-#[derive(Default)]
-struct Findings {
-    kept: usize,
-    waiting: usize,
-    foreign: usize,
-    broken: Vec<(SignedAcceptance, Fate)>,
-}
-
-/// Compares, proves and answers.
+/// Compares, proves and answers; under `--wait`, until nothing more can come of it.
 pub async fn run(args: &Claim, file: &Path, out: &Output) -> anyhow::Result<ExitStatus> {
-    let acceptances = read(file)?;
+    let open = findings::latest(read(file)?);
     let network = Network::find(&args.network)?;
     let (rpc, rollup) = network.base_layer()?;
     let chain = RpcChain::connect(&rpc, rollup).await?.with_blobs(network.blobs()?);
-    let spinner = out.spinner("reading the base layer");
-    let findings = compare(&chain, acceptances).await?;
-    spinner.finish_and_clear();
-    let mut report = Omitted {
-        dry_run: args.dry_run,
-        kept: findings.kept,
-        waiting: findings.waiting,
-        foreign: findings.foreign,
-        omissions: Vec::new(),
-    };
-    if args.dry_run || findings.broken.is_empty() {
-        for (acceptance, fate) in &findings.broken {
-            report.omissions.push(line(&chain, acceptance, fate).await?);
+    let mut key = if args.dry_run { None } else { Some(network.key(&args.key)) };
+    let writer = key.as_ref().and_then(|key| Some(chain.clone().with_key(key.as_ref().ok()?)));
+    let mut claim = Claimant { args, out, chain, writer, lines: BTreeMap::new(), steps: Vec::new() };
+    let (mut read, mut tried) = (None, 0);
+    while tried < STEPS_MAX {
+        let (findings, step) = match claim.look(&mut read, &open).await {
+            // Whoever waits for days outlives a node that is away for an hour.
+            Err(error) if args.wait && error.downcast_ref().is_some_and(ChainError::is_retry) => {
+                out.warn(format_args!("{error}; trying again"));
+                tokio::time::sleep(Duration::from_secs(LOOK_S_MAX)).await;
+                continue;
+            }
+            looked => looked?,
+        };
+        // Without a key one can look, as long as there is nothing to do.
+        if let Some(Err(_)) = &key
+            && (args.bond || claim.lines.values().any(Line::is_due))
+            && let Some(Err(error)) = key.take()
+        {
+            return Err(error.into());
         }
-        return out.answer(&report);
-    }
-    let writer = chain.with_key(&network.key(&args.key)?);
-    for (acceptance, fate) in &findings.broken {
-        let mut found = line(&writer, acceptance, fate).await?;
-        if found.credited.as_units() + found.paid.as_units() < found.promised.as_units() {
-            let proven = match fate {
-                Fate::Short(short) => writer.prove_short_credit(&short.0, &short.1, acceptance).await,
-                Fate::Late(late) => writer.prove_unsettled(&late.0, &late.1, acceptance).await,
-            };
-            match proven {
-                Ok((paid, cost)) => {
-                    found.paid = found.paid.add(paid)?;
-                    found.transaction = Some(cost.tx);
+        let (Some(writer), Some(replay)) = (&claim.writer, &read) else {
+            return out.answer(&claim.report(findings, step).await?);
+        };
+        match step {
+            Step::Wait { until, why } if args.wait => wait(out, writer.now().await?, until, why).await,
+            Step::Done | Step::Wait { .. } | Step::NeedsBond => {
+                return out.answer(&claim.report(findings, step).await?);
+            }
+            Step::MakeBond | Step::Post => {
+                tried += 1;
+                match take(writer, replay, step).await? {
+                    Some(cost) => {
+                        claim.steps.push(Taken { what: name(step), transaction: cost.tx, gas: cost.gas });
+                    }
+                    // Somebody else has done it, and what was read does not show it yet.
+                    None => tokio::time::sleep(Duration::from_secs(1)).await,
                 }
-                // One that the bond cannot pay must not keep the others from being paid.
-                Err(error) if error.reason().is_some() => found.why = format!("{}; {error}", found.why),
-                Err(error) => return Err(error.into()),
             }
         }
-        report.omissions.push(found);
     }
-    out.answer(&report)
+    Err(CliError::Input(format!("no end after {STEPS_MAX} steps")).into())
+}
+
+async fn take(writer: &RpcWriter, replay: &Replay, step: Step) -> anyhow::Result<Option<Cost>> {
+    if step == Step::MakeBond {
+        return Ok(Some(writer.make_bond(writer.sender(), writer.config().fraud_bond).await?));
+    }
+    standin::post(writer, replay, writer.now().await?).await
+}
+
+async fn wait(out: &Output, now: u64, until: u64, why: &str) {
+    let seconds = until.saturating_sub(now);
+    let spinner = out.spinner(&format!("waiting until {} ({seconds} s): {why}", utc(until)));
+    tokio::time::sleep(Duration::from_secs(seconds.clamp(1, LOOK_S_MAX))).await;
+    spinner.finish_and_clear();
+}
+
+const fn name(step: Step) -> &'static str {
+    match step {
+        Step::Done => "nothing",
+        Step::Wait { why, .. } => why,
+        Step::NeedsBond => "wait for somebody to post, or post yourself with --bond",
+        Step::MakeBond => "make a bond, to post the missing batch with",
+        Step::Post => "post a batch that shows that time has passed",
+    }
+}
+
+/// Who claims, and what has come of it.
+struct Claimant<'a> {
+    args: &'a Claim,
+    out: &'a Output,
+    chain: RpcChain,
+    writer: Option<RpcWriter>,
+    /// Every broken promise that was looked at.
+    lines: BTreeMap<Place, Line>,
+    steps: Vec<Taken>,
+}
+
+impl Claimant<'_> {
+    /// Reads what came, proves what is broken, and says what comes next.
+    async fn look(
+        &mut self,
+        read: &mut Option<Replay>,
+        open: &BTreeMap<Place, SignedAcceptance>,
+    ) -> anyhow::Result<(Findings, Step)> {
+        let spinner = self.out.spinner("reading the base layer");
+        let replay = match read {
+            Some(replay) => {
+                replay.advance_newest(&self.chain, &spinner).await?;
+                replay
+            }
+            None => read.insert(replay::newest(&self.chain, &spinner).await?),
+        };
+        let findings = findings::compare(&self.chain, replay, open.clone()).await?;
+        spinner.finish_and_clear();
+        for (acceptance, fate) in &findings.broken {
+            let place = Place::from(&acceptance.acceptance);
+            if !self.lines.contains_key(&place) {
+                let line = self.prove(acceptance, fate).await?;
+                self.lines.insert(place, line);
+            }
+        }
+        let may_post = match &self.writer {
+            Some(writer) if self.args.bond => MayPost::look(writer, replay).await?,
+            _ => MayPost::No,
+        };
+        let waits: Vec<Waits> = findings.waiting.iter().map(|(_, waits)| *waits).collect();
+        let step = plan::next(&waits, self.chain.now().await?, may_post);
+        Ok((findings, step))
+    }
+
+    /// Has the bond pay what is missing, if there is a key.
+    async fn prove(&self, acceptance: &SignedAcceptance, fate: &Fate) -> anyhow::Result<Line> {
+        let mut found = line(&self.chain, acceptance, fate).await?;
+        let Some(writer) = self.writer.as_ref().filter(|_| found.is_due()) else {
+            return Ok(found);
+        };
+        let proven = match fate {
+            Fate::Short(short) => writer.prove_short_credit(&short.0, &short.1, acceptance).await,
+            Fate::Late(late) => writer.prove_unsettled(&late.0, &late.1, acceptance).await,
+        };
+        match proven {
+            Ok((paid, cost)) => {
+                found.paid = found.paid.add(paid)?;
+                found.transaction = Some(cost.tx);
+            }
+            // One that the bond cannot pay must not keep the others from being paid.
+            Err(error) if error.reason().is_some() => found.why = format!("{}; {error}", found.why),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(found)
+    }
+
+    async fn report(self, findings: Findings, step: Step) -> anyhow::Result<Omitted> {
+        let waits = findings.waiting.iter().map(|(signed, waits)| {
+            let said = &signed.acceptance;
+            WaitLine {
+                job: said.job,
+                settlement: said.settlement,
+                account: said.account,
+                promised: Amount::units(said.owed.into()),
+                why: waits.words(said.settle_by),
+            }
+        });
+        let not_before = if let Step::Wait { until, .. } = step { Some(until) } else { None };
+        let next = match step {
+            Step::Done => None,
+            Step::Wait { until, why } => Some(format!("wait until {}: {why}", utc(until))),
+            step => Some(name(step).to_owned()),
+        };
+        Ok(Omitted {
+            dry_run: self.args.dry_run,
+            kept: findings.kept,
+            waiting: findings.waiting.len(),
+            foreign: findings.foreign,
+            waits: waits.collect(),
+            omissions: self.lines.into_values().collect(),
+            steps: self.steps,
+            next,
+            not_before,
+        })
+    }
 }
 
 async fn line(chain: &impl ServiceBonds, acceptance: &SignedAcceptance, fate: &Fate) -> anyhow::Result<Line> {
@@ -191,75 +358,6 @@ async fn line(chain: &impl ServiceBonds, acceptance: &SignedAcceptance, fate: &F
         transaction: None,
         why,
     })
-}
-
-/// Follows the ledger through every final batch, and looks where it went past each promise's place.
-async fn compare(chain: &RpcChain, acceptances: Vec<SignedAcceptance>) -> anyhow::Result<Findings> {
-    let mut open: BTreeMap<Place, SignedAcceptance> = BTreeMap::new();
-    for signed in acceptances {
-        let newest = open.entry(Place::from(&signed.acceptance)).or_insert(signed);
-        if signed.acceptance.owed > newest.acceptance.owed {
-            *newest = signed;
-        }
-    }
-    let mut findings = Findings::default();
-    let (head, last_final) = (chain.finalized().await?, chain.final_batch().await?);
-    let mut deriver = Deriver::new(chain.deployment());
-    let (mut next, mut newest) = (chain.deployed_block(), None);
-    while next <= head.number {
-        let history = chain.history(next, head.number).await?;
-        anyhow::ensure!(
-            history.next_block > next,
-            "the base layer's node reads no further than block {next}"
-        );
-        next = history.next_block;
-        for event in history.events {
-            match event {
-                ChainEvent::Queued(queued) => deriver.queue_item(queued.index, queued.item)?,
-                ChainEvent::Posted(batch) if batch.number() <= last_final => {
-                    settle(&chain.domain(), &deriver, &batch, &mut open, &mut findings);
-                    if !deriver.batch(&batch.posted, None).holds() {
-                        let what = format!("batch {} does not hold", batch.number());
-                        return Err(CliError::Mismatch { what, fix: "fedroll audit says why" }.into());
-                    }
-                    newest = Some(batch);
-                }
-                _ => {}
-            }
-        }
-    }
-    for (place, signed) in open {
-        let job = JobInState::open(deriver.state(), place.job);
-        match (&newest, job) {
-            (_, Some(job)) if !signed.is_from(job.job.coordinator, &chain.domain()) => findings.foreign += 1,
-            (Some(batch), Some(job)) if batch.posted.header.time > signed.acceptance.settle_by => {
-                findings.broken.push((signed, Fate::Late(Box::new(((**batch).clone(), job)))));
-            }
-            _ => findings.waiting += 1,
-        }
-    }
-    Ok(findings)
-}
-
-/// Takes out of `open` what this batch decides.
-fn settle(
-    domain: &Domain,
-    before: &Deriver,
-    batch: &BatchOnChain,
-    open: &mut BTreeMap<Place, SignedAcceptance>,
-    findings: &mut Findings,
-) {
-    open.retain(|place, signed| {
-        let Some(found) = passage(before, &batch.posted, *place) else { return true };
-        if !signed.is_from(found.later.job.coordinator, domain) {
-            findings.foreign += 1;
-        } else if found.credited >= signed.acceptance.owed {
-            findings.kept += 1;
-        } else {
-            findings.broken.push((*signed, Fate::Short(Box::new((batch.clone(), found)))));
-        }
-        false
-    });
 }
 
 fn read(path: &Path) -> Result<Vec<SignedAcceptance>, CliError> {

@@ -2,6 +2,8 @@
 
 use protocol::amount::Amount;
 
+use crate::standin::MayPost;
+
 /// What the base layer says, as far as one job's escrow depends on it. Times are Unix seconds of the base layer.
 #[derive(Clone, Debug)]
 pub struct Situation {
@@ -36,20 +38,6 @@ pub struct JobStanding {
     pub is_over: bool,
     /// The last second at which a batch may credit it; 0 while nobody closed it.
     pub closing: u64,
-}
-
-/// Whether, and from when, this key may post batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MayPost {
-    /// Its holder does not want to.
-    No,
-    /// From this time on, if nobody else posts.
-    From {
-        /// Unix seconds.
-        time: u64,
-        /// Whether its bond is made.
-        bonded: bool,
-    },
 }
 
 /// The next step.
