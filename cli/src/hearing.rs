@@ -8,6 +8,7 @@ use protocol::dispute::{Terms, Verdict};
 use protocol::hash::Digest;
 use protocol::ids::{TaskId, WorkerId};
 use protocol::job::{JobSpec, TaskData, TaskWork, TrainTask};
+use protocol::sign::eip712::Domain;
 use serde::Serialize;
 
 use crate::rerun::{Blobs, Done};
@@ -43,9 +44,15 @@ pub struct Judged {
     /// The hash of its terms.
     #[serde(with = "protocol::api::text")]
     pub dispute: Digest,
+    /// What was disputed: there is one verdict about it, however many disputes.
+    #[serde(with = "protocol::api::text")]
+    pub subject: Digest,
     /// The hash of what both said.
     #[serde(with = "protocol::api::text")]
     pub transcript: Digest,
+    /// Which rollup's task both sides' moves are about.
+    #[serde(skip)]
+    pub rollup: Domain,
     /// The task.
     #[serde(with = "protocol::api::text")]
     pub task: TaskId,
@@ -98,12 +105,24 @@ impl From<Place> for Difference {
 
 /// Judges a dispute again.
 pub async fn judge(shown: Transcript, spec: &JobSpec, blobs: &Blobs<'_>) -> anyhow::Result<Judged> {
-    let Terms { task, parties: [worker, challenger], .. } = shown.terms;
+    let Terms { rollup, task, parties: [worker, challenger], .. } = shown.terms;
     let (moves, said) = (shown.moves.len(), shown.verdict);
-    let (dispute, transcript) = (shown.terms.id(), shown.digest());
+    let (dispute, subject, transcript) = (shown.terms.id(), shown.terms.subject(), shown.digest());
     let judged = |first_difference: Option<Place>, outcome| {
         let first_difference = first_difference.map(Difference::from);
-        Judged { dispute, transcript, task, worker, challenger, moves, first_difference, said, outcome }
+        Judged {
+            dispute,
+            subject,
+            transcript,
+            rollup,
+            task,
+            worker,
+            challenger,
+            moves,
+            first_difference,
+            said,
+            outcome,
+        }
     };
     let forged = |why| judged(None, Outcome::Forged { why });
     let not_judged = |why| judged(None, Outcome::NotJudged { why });

@@ -217,21 +217,28 @@ pub(crate) fn registry(error: &W) -> String {
 pub(crate) fn disputes(error: &D) -> String {
     match error {
         D::NoReferee(_) => "a referee must be named".into(),
-        D::NothingPledged(e) => format!("{} has pledged nothing to the referee {}", e.owner, e.referee),
-        D::ExitNotRequested(e) => format!("the pledge of {} was not asked back", e.owner),
+        D::NoParty(_) => "the key that a pledge stands behind must be named".into(),
+        D::NothingPledged(e) => {
+            format!("{} has pledged nothing to the referee {} behind the key {}", e.owner, e.referee, e.party)
+        }
+        D::ExitNotRequested(e) => {
+            format!("the pledge of {} behind the key {} was not asked back", e.owner, e.party)
+        }
         D::NotSignedByReferee(e) => {
             format!("the verdict is not signed by the referee, or was changed: {} signed", e.recovered)
         }
-        D::AlreadyJudged(e) => format!("the dispute {} was judged before", e.dispute),
+        D::AlreadyJudged(e) => format!("what {} names was judged before", e.dispute),
         D::NobodyWrong(_) => "the verdict is against nobody".into(),
-        D::SameParty(e) => format!("{} is both parties", e.party),
+        D::SameParty(e) => format!("{} with the key {} is both parties", e.owner, e.party),
         D::NotYetOpened(e) => format!("the dispute opens at {}, which is yet to come", e.opened),
-        D::PledgedTooLate(e) => {
-            format!("{} pledged at {}, after the dispute could have opened", e.owner, e.since)
-        }
-        D::PledgeTooSmall(e) => {
-            format!("{} has pledged {} units, the verdict is about {}", e.owner, e.amount, e.wanted)
-        }
+        D::PledgedTooLate(e) => format!(
+            "{} pledged behind the key {} at {}, after the dispute could have opened",
+            e.owner, e.party, e.since
+        ),
+        D::PledgeTooSmall(e) => format!(
+            "{} has pledged {} units behind the key {}, the verdict is about {}",
+            e.owner, e.amount, e.party, e.wanted
+        ),
         other => format!("the dispute bonds reported {}", plain(&format!("{other:?}"))),
     }
 }

@@ -212,7 +212,9 @@ fn asked() -> Asked {
 
 fn signed_move() -> Unverified<Body> {
     let said = Move::Children { left: Keccak([1; 32]), right: Keccak([2; 32]) };
-    NodeKey::from_seed(&[9; 32]).sign(Body { dispute: Digest([3; 32]), round: 7, said }).into_wire()
+    let rollup = Domain { chain_id: 31_337, contract: Address([5; 20]) };
+    let body = Body { rollup, dispute: Digest([3; 32]), round: 7, said };
+    NodeKey::from_seed(&[9; 32]).sign(body).into_wire()
 }
 
 fn signed_receipt() -> Unverified<Receipt> {

@@ -1,7 +1,7 @@
 //! Every bound that two programs share, with its unit.
 
 /// The wire version; two programs talk only if theirs are equal. Part of the ALPN name.
-pub const WIRE_VERSION: u16 = 6;
+pub const WIRE_VERSION: u16 = 7;
 
 /// Bytes of one control frame, without its 4-byte header.
 pub const FRAME_BYTES_MAX: u32 = 256 * 1024;

@@ -199,8 +199,11 @@ async fn a_referee_takes_what_a_liar_pledged_and_half_of_it_goes_to_the_coordina
         key_file::write(&shell.path(name), &key.secret())?;
     }
     let judge = referee.address();
-    for key in ["payout.key", "operator.key"] {
-        let line = format!("fedroll chain pledge deposit 25 --referee {judge} --key-file {key} {place}");
+    let coordinator = network.coordinator.worker_address.split('@').next().context("a key")?.to_owned();
+    let parties = [("payout.key", Client::key(1).id().to_string()), ("operator.key", coordinator)];
+    for (key, party) in &parties {
+        let line = format!("fedroll chain pledge deposit 25 --referee {judge} --party {party}");
+        let line = format!("{line} --key-file {key} {place}");
         let ran = shell.quietly(&format!("{line} --format json")).await?;
         ensure!(ran.code == 0 && ran.json()?["result"]["counts"] == "25", "{ran:?}");
     }
@@ -227,14 +230,18 @@ async fn a_referee_takes_what_a_liar_pledged_and_half_of_it_goes_to_the_coordina
     ensure!(done["reward"] == "10" && done["burnt"] == "10", "{done}");
     let again = shell.quietly(&line).await?;
     ensure!(again.code == 0 && again.stderr.contains("was judged before"), "{again:?}");
-    for (owner, left) in [(payout.address(), "5"), (operator().address(), "35")] {
-        let line = format!("fedroll chain pledge show --referee {judge} --owner {owner} {place}");
+    let owners = [(payout.address(), "5"), (operator().address(), "35")];
+    for ((owner, left), (_, party)) in owners.into_iter().zip(&parties) {
+        let line =
+            format!("fedroll chain pledge show --referee {judge} --owner {owner} --party {party} {place}");
         let ran = shell.quietly(&format!("{line} --format json")).await?;
         ensure!(ran.json()?["result"]["pledge"] == left, "{ran:?}");
     }
 
     // What is left is taken back, after the delay.
-    let leave = format!("fedroll chain pledge exit --referee {judge} --key-file payout.key {place}");
+    let party = &parties[0].1;
+    let leave = format!("fedroll chain pledge exit --referee {judge} --party {party}");
+    let leave = format!("{leave} --key-file payout.key {place}");
     ensure!(shell.quietly(&leave).await?.stdout.contains("asked back"));
     let early = shell.quietly(&leave.replace("pledge exit", "pledge withdraw")).await?;
     ensure!(early.code == 2 && early.stderr.contains("cannot be taken before"), "{early:?}");

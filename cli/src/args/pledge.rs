@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use protocol::amount::Amount;
-use protocol::ids::Address;
+use protocol::ids::{Address, WorkerId};
 
 use super::{KeyArgs, NetworkArgs};
 use crate::env;
@@ -11,21 +11,23 @@ use crate::env;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  fedroll chain pledge show --referee 0x… --owner 0x…
-  fedroll chain pledge deposit 25 --referee 0x… --key-file payout.key
-  fedroll chain pledge exit --referee 0x… --key-file payout.key       it counts no more, and can still be lost
-  fedroll chain pledge withdraw --referee 0x… --key-file payout.key   take it, once the exit delay is over
+  fedroll-worker key --dir dir     says the worker's key; a coordinator's stands before the @ of its address
+  fedroll chain pledge show --referee 0x… --owner 0x… --party 0x…
+  fedroll chain pledge deposit 25 --referee 0x… --party 0x… --key-file payout.key
+  fedroll chain pledge exit --referee 0x… --party 0x… --key-file payout.key       it counts no more, and can be lost
+  fedroll chain pledge withdraw --referee 0x… --party 0x… --key-file payout.key   take it, after the exit delay
   fedroll verify dispute 0/0/3 --judge 25 --key-file referee.key      what a referee does")]
 pub enum Pledge {
     /// Show what somebody has pledged to a referee
     Show(Show),
-    /// Pledge tokens to a referee, from the key's own money
+    /// Pledge tokens to a referee behind a worker's or a coordinator's key, from your own money
     ///
-    /// A worker pledges from its payout address, a coordinator from the address that its jobs name. Whoever is shown to
-    /// have computed wrongly in a dispute over a job that was funded later, and is judged by this referee, loses up to
-    /// all of it: half goes to the other party, half is burnt. Once an owner has pledged, anyone can add to it.
+    /// A worker's operator pledges from the payout address behind the worker's key, a coordinator's from the address
+    /// that its jobs name behind the coordinator's key. Whose key is shown to have computed wrongly in a dispute over a
+    /// job that was funded later, and is judged by this referee, loses up to all of it: half goes to the other party,
+    /// half is burnt. What other keys sign does not touch it. Once an owner has pledged, anyone can add to it.
     Deposit(Deposit),
-    /// Ask for the key's pledge back: it counts no more, and can be withdrawn after the exit delay
+    /// Ask for your pledge behind a key back: it counts no more, and can be withdrawn after the exit delay
     Exit(Leave),
     /// Take out a pledge that was asked back
     Withdraw(Leave),
@@ -51,6 +53,9 @@ pub struct Show {
     /// Whose pledge
     #[arg(long, value_name = "ADDRESS")]
     pub owner: Address,
+    /// The ed25519 key that it stands behind
+    #[arg(long, value_name = "KEY")]
+    pub party: WorkerId,
     /// Which pledges.
     #[command(flatten)]
     pub disputes: DisputesArgs,
@@ -64,6 +69,10 @@ pub struct Deposit {
     /// The referee: who signs the verdicts
     #[arg(long, value_name = "ADDRESS")]
     pub referee: Address,
+    /// The ed25519 key that you answer for: a worker's (`fedroll-worker key --dir DIR`), or a coordinator's (what
+    /// stands before the @ of the address that workers dial, and its HTTP /v1/info shows as `coordinator`)
+    #[arg(long, value_name = "KEY")]
+    pub party: WorkerId,
     /// Add to the pledge of somebody else [default: the key's own]
     #[arg(long, value_name = "ADDRESS")]
     pub owner: Option<Address>,
@@ -81,6 +90,9 @@ pub struct Leave {
     /// The referee
     #[arg(long, value_name = "ADDRESS")]
     pub referee: Address,
+    /// The ed25519 key that the pledge stands behind
+    #[arg(long, value_name = "KEY")]
+    pub party: WorkerId,
     /// Which pledges.
     #[command(flatten)]
     pub disputes: DisputesArgs,

@@ -17,7 +17,7 @@ contract DisputeBonds is IDisputeBonds, EIP712, ReentrancyGuardTransient {
 
     bytes32 private constant VERDICT = keccak256(
         "Verdict(bytes32 dispute,bytes32 transcript,uint64 opened,address worker,address challenger,"
-        "bool workerWrong,bool challengerWrong,uint96 amount)"
+        "bytes32 workerKey,bytes32 challengerKey,bool workerWrong,bool challengerWrong,uint96 amount)"
     );
     address private constant NOBODY = 0x000000000000000000000000000000000000dEaD;
 
@@ -26,7 +26,7 @@ contract DisputeBonds is IDisputeBonds, EIP712, ReentrancyGuardTransient {
     uint96 private immutable _unit;
     uint64 private immutable _bondExit;
 
-    mapping(address referee => mapping(address owner => Pledge)) private _pledges;
+    mapping(address referee => mapping(address owner => mapping(bytes32 party => Pledge))) private _pledges;
     mapping(address referee => mapping(bytes32 dispute => bool)) public override judged;
 
     constructor(IRollup rollup_) EIP712("fedroll", "1") {
@@ -40,16 +40,17 @@ contract DisputeBonds is IDisputeBonds, EIP712, ReentrancyGuardTransient {
     // --- pledging
 
     /// @inheritdoc IDisputeBonds
-    function deposit(address referee, address owner, uint96 amount) external nonReentrant {
+    function deposit(address referee, address owner, bytes32 party, uint96 amount) external nonReentrant {
         require(referee != address(0), NoReferee());
+        require(party != 0, NoParty());
         require(amount != 0, ZeroAmount());
-        Pledge storage pledge = _pledges[referee][owner];
+        Pledge storage pledge = _pledges[referee][owner][party];
         uint96 total = _sum(pledge.amount, amount);
         if (msg.sender == owner) pledge.exitAt = 0;
-        else require(pledge.amount != 0, NothingPledged(referee, owner));
+        else require(pledge.amount != 0, NothingPledged(referee, owner, party));
         if (pledge.amount == 0) pledge.since = uint64(block.timestamp);
         pledge.amount = total;
-        emit Pledged(referee, owner, msg.sender, amount, total);
+        emit Pledged(referee, owner, party, msg.sender, amount, total);
         uint256 expected = uint256(amount) * _unit;
         uint256 before = _token.balanceOf(address(this));
         _token.safeTransferFrom(msg.sender, address(this), expected);
@@ -58,22 +59,22 @@ contract DisputeBonds is IDisputeBonds, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IDisputeBonds
-    function requestExit(address referee) external {
-        Pledge storage pledge = _pledges[referee][msg.sender];
-        require(pledge.amount != 0, NothingPledged(referee, msg.sender));
+    function requestExit(address referee, bytes32 party) external {
+        Pledge storage pledge = _pledges[referee][msg.sender][party];
+        require(pledge.amount != 0, NothingPledged(referee, msg.sender, party));
         uint64 exitAt = uint64(block.timestamp) + _bondExit;
         pledge.exitAt = exitAt;
-        emit ExitRequested(referee, msg.sender, exitAt);
+        emit ExitRequested(referee, msg.sender, party, exitAt);
     }
 
     /// @inheritdoc IDisputeBonds
-    function withdraw(address referee) external nonReentrant {
-        Pledge memory pledge = _pledges[referee][msg.sender];
-        require(pledge.amount != 0, NothingPledged(referee, msg.sender));
-        require(pledge.exitAt != 0, ExitNotRequested(msg.sender));
+    function withdraw(address referee, bytes32 party) external nonReentrant {
+        Pledge memory pledge = _pledges[referee][msg.sender][party];
+        require(pledge.amount != 0, NothingPledged(referee, msg.sender, party));
+        require(pledge.exitAt != 0, ExitNotRequested(msg.sender, party));
         require(pledge.exitAt <= block.timestamp, ExitNotReady(pledge.exitAt));
-        delete _pledges[referee][msg.sender];
-        emit Withdrawn(referee, msg.sender, pledge.amount);
+        delete _pledges[referee][msg.sender][party];
+        emit Withdrawn(referee, msg.sender, party, pledge.amount);
         _token.safeTransfer(msg.sender, uint256(pledge.amount) * _unit);
     }
 
@@ -88,11 +89,14 @@ contract DisputeBonds is IDisputeBonds, EIP712, ReentrancyGuardTransient {
         require(recovered == referee && referee != address(0), NotSignedByReferee(recovered));
         require(!judged[referee][verdict.dispute], AlreadyJudged(verdict.dispute));
         require(verdict.workerWrong || verdict.challengerWrong, NobodyWrong());
-        require(verdict.worker != verdict.challenger, SameParty(verdict.worker));
+        require(
+            verdict.worker != verdict.challenger && verdict.workerKey != verdict.challengerKey,
+            SameParty(verdict.worker, verdict.workerKey)
+        );
         require(verdict.opened <= block.timestamp, NotYetOpened(verdict.opened));
         require(verdict.amount != 0, ZeroAmount());
-        Pledge storage worker = _standing(referee, verdict.worker, verdict);
-        Pledge storage challenger = _standing(referee, verdict.challenger, verdict);
+        Pledge storage worker = _standing(referee, verdict.worker, verdict.workerKey, verdict);
+        Pledge storage challenger = _standing(referee, verdict.challenger, verdict.challengerKey, verdict);
 
         judged[referee][verdict.dispute] = true;
         uint96 reward = 0;
@@ -115,6 +119,8 @@ contract DisputeBonds is IDisputeBonds, EIP712, ReentrancyGuardTransient {
             verdict.transcript,
             verdict.worker,
             verdict.challenger,
+            verdict.workerKey,
+            verdict.challengerKey,
             verdict.workerWrong,
             verdict.challengerWrong,
             reward,
@@ -127,27 +133,27 @@ contract DisputeBonds is IDisputeBonds, EIP712, ReentrancyGuardTransient {
     // --- views
 
     /// @inheritdoc IDisputeBonds
-    function pledgeOf(address referee, address owner) external view returns (Pledge memory) {
-        return _pledges[referee][owner];
+    function pledgeOf(address referee, address owner, bytes32 party) external view returns (Pledge memory) {
+        return _pledges[referee][owner][party];
     }
 
     /// @inheritdoc IDisputeBonds
-    function counts(address referee, address owner) external view returns (uint96) {
-        Pledge storage pledge = _pledges[referee][owner];
+    function counts(address referee, address owner, bytes32 party) external view returns (uint96) {
+        Pledge storage pledge = _pledges[referee][owner][party];
         return pledge.exitAt == 0 ? pledge.amount : 0;
     }
 
     // --- inside
 
     /// @dev The pledge of a party that had one when the dispute opened, and has enough of it left.
-    function _standing(address referee, address owner, Verdict calldata verdict)
+    function _standing(address referee, address owner, bytes32 party, Verdict calldata verdict)
         private
         view
         returns (Pledge storage pledge)
     {
-        pledge = _pledges[referee][owner];
-        require(pledge.amount >= verdict.amount, PledgeTooSmall(owner, pledge.amount, verdict.amount));
-        require(pledge.since <= verdict.opened, PledgedTooLate(owner, pledge.since));
+        pledge = _pledges[referee][owner][party];
+        require(pledge.amount >= verdict.amount, PledgeTooSmall(owner, party, pledge.amount, verdict.amount));
+        require(pledge.since <= verdict.opened, PledgedTooLate(owner, party, pledge.since));
     }
 
     function _sum(uint96 one, uint96 other) private pure returns (uint96) {
@@ -165,6 +171,8 @@ contract DisputeBonds is IDisputeBonds, EIP712, ReentrancyGuardTransient {
                 v.opened,
                 v.worker,
                 v.challenger,
+                v.workerKey,
+                v.challengerKey,
                 v.workerWrong,
                 v.challengerWrong,
                 v.amount

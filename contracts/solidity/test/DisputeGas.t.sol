@@ -8,14 +8,14 @@ import { DisputeFixture } from "./support/DisputeFixture.sol";
 contract DisputeGasTest is DisputeFixture {
     function test_pledge() public {
         vm.prank(worker);
-        disputes.deposit(referee, worker, PLEDGE);
+        disputes.deposit(referee, worker, WORKER_PARTY, PLEDGE);
         vm.snapshotGasLastCall("disputes", "deposit");
         vm.prank(worker);
-        disputes.requestExit(referee);
+        disputes.requestExit(referee, WORKER_PARTY);
         vm.snapshotGasLastCall("disputes", "requestExit");
         vm.warp(vm.getBlockTimestamp() + BOND_EXIT);
         vm.prank(worker);
-        disputes.withdraw(referee);
+        disputes.withdraw(referee, WORKER_PARTY);
         vm.snapshotGasLastCall("disputes", "withdraw");
     }
 

@@ -6,7 +6,7 @@ use alloy::sol_types::{SolCall, SolEvent as _};
 use protocol::amount::Amount;
 use protocol::dispute::sentence::Sentence;
 use protocol::hash::Digest;
-use protocol::ids::Address;
+use protocol::ids::{Address, WorkerId};
 use protocol::sign::EthSignature;
 use protocol::sign::eip712::Domain;
 
@@ -19,7 +19,7 @@ use crate::base_layer::{BaseLayer as _, Cost};
 use crate::bindings::{DisputeBonds, to_evm};
 use crate::error::ChainError;
 
-/// What somebody has at stake before a referee.
+/// What an owner has at stake before a referee, behind one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pledge {
     /// How much.
@@ -76,16 +76,22 @@ impl RpcDisputes {
         Domain { chain_id: self.chain.chain().chain_id, contract: self.at }
     }
 
-    /// What `owner` pledged to a referee; `None` if nothing.
-    pub async fn pledge_of(&self, referee: Address, owner: Address) -> Result<Option<Pledge>, ChainError> {
-        let call = DisputeBonds::pledgeOfCall { referee: to_evm(referee), owner: to_evm(owner) };
+    /// What `owner` pledged to a referee behind a key; `None` if nothing.
+    pub async fn pledge_of(
+        &self,
+        referee: Address,
+        owner: Address,
+        party: WorkerId,
+    ) -> Result<Option<Pledge>, ChainError> {
+        let (referee, owner) = (to_evm(referee), to_evm(owner));
+        let call = DisputeBonds::pledgeOfCall { referee, owner, party: B256::new(party.0) };
         let found = self.chain.node.call(self.at, &call, At::Latest).await?;
         let amount = Amount::units(found.amount.to());
         let exit_at = (found.exitAt != 0).then_some(found.exitAt);
         Ok((amount != Amount::ZERO).then_some(Pledge { amount, since: found.since, exit_at }))
     }
 
-    /// Whether a referee's verdict on this dispute was carried out.
+    /// Whether a referee's verdict about this ([`protocol::dispute::Terms::subject`]) was carried out.
     pub async fn is_judged(&self, referee: Address, dispute: Digest) -> Result<bool, ChainError> {
         let call = DisputeBonds::judgedCall { referee: to_evm(referee), dispute: B256::new(dispute.0) };
         self.chain.node.call(self.at, &call, At::Latest).await
@@ -106,23 +112,30 @@ impl RpcDisputesWriter {
         self.writer.send(action, self.reader.at, call).await
     }
 
-    /// Pledges for `owner`, from the key's own money; raises the token's allowance first, where that is missing.
-    pub async fn pledge(&self, referee: Address, owner: Address, amount: Amount) -> Result<Cost, ChainError> {
+    /// Pledges for `owner` behind a key, from the writer's own money; raises the token's allowance first, where that is
+    /// missing.
+    pub async fn pledge(
+        &self,
+        referee: Address,
+        owner: Address,
+        party: WorkerId,
+        amount: Amount,
+    ) -> Result<Cost, ChainError> {
         self.writer.allow(self.reader.at, amount).await?;
-        let (referee, owner) = (to_evm(referee), to_evm(owner));
-        let call = DisputeBonds::depositCall { referee, owner, amount: uint96(amount)? };
+        let (referee, owner, party) = (to_evm(referee), to_evm(owner), B256::new(party.0));
+        let call = DisputeBonds::depositCall { referee, owner, party, amount: uint96(amount)? };
         mined(&self.send("pledging to a referee", &call).await?)
     }
 
-    /// Asks for the key's pledge back.
-    pub async fn request_pledge_exit(&self, referee: Address) -> Result<Cost, ChainError> {
-        let call = DisputeBonds::requestExitCall { referee: to_evm(referee) };
+    /// Asks for the writer's pledge behind a key back.
+    pub async fn request_pledge_exit(&self, referee: Address, party: WorkerId) -> Result<Cost, ChainError> {
+        let call = DisputeBonds::requestExitCall { referee: to_evm(referee), party: B256::new(party.0) };
         mined(&self.send("asking for a pledge back", &call).await?)
     }
 
     /// Takes it, once the exit time is over.
-    pub async fn withdraw_pledge(&self, referee: Address) -> Result<Cost, ChainError> {
-        let call = DisputeBonds::withdrawCall { referee: to_evm(referee) };
+    pub async fn withdraw_pledge(&self, referee: Address, party: WorkerId) -> Result<Cost, ChainError> {
+        let call = DisputeBonds::withdrawCall { referee: to_evm(referee), party: B256::new(party.0) };
         mined(&self.send("withdrawing a pledge", &call).await?)
     }
 
@@ -139,6 +152,8 @@ impl RpcDisputesWriter {
             opened: sentence.opened,
             worker: to_evm(sentence.worker),
             challenger: to_evm(sentence.challenger),
+            workerKey: B256::new(sentence.worker_key.0),
+            challengerKey: B256::new(sentence.challenger_key.0),
             workerWrong: sentence.worker_wrong,
             challengerWrong: sentence.challenger_wrong,
             amount: uint96(sentence.amount)?,

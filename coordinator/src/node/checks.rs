@@ -19,6 +19,7 @@ use protocol::hash::{Digest, Keccak};
 use protocol::ids::{JobId, Nonce};
 use protocol::job::{InferTask, Reason, Receipt, TaskWork, TrainTask};
 use protocol::limits::BLOB_BYTES_MAX;
+use protocol::sign::eip712::Domain;
 use protocol::sign::{NodeKey, Unverified};
 use protocol::wire::codec;
 
@@ -61,6 +62,7 @@ pub struct Checks {
     core: Core,
     blobs: Arc<Blobs>,
     key: Arc<NodeKey>,
+    rollup: Domain,
     /// Threads that a task is run again on.
     cores: usize,
     threads: Mutex<BTreeMap<Nonce, blocking::Sender<Question>>>,
@@ -77,11 +79,13 @@ impl std::fmt::Debug for Checks {
 }
 
 impl Checks {
-    /// None yet. `directory` is the coordinator's; `key` signs its moves; tasks are run again on so many `cores`.
+    /// None yet. `directory` is the coordinator's; `key` signs its moves, for tasks of this `rollup`; tasks are run
+    /// again on so many `cores`.
     pub fn open(
         core: Core,
         blobs: Arc<Blobs>,
         key: Arc<NodeKey>,
+        rollup: Domain,
         cores: usize,
         directory: &std::path::Path,
     ) -> Result<Self, NodeError> {
@@ -91,7 +95,7 @@ impl Checks {
         let disk = |source| NodeError::Disk { what: "making the directory of disputes", source };
         fs::create_dir_all(&transcripts).map_err(disk)?;
         let (threads, turns) = (Mutex::default(), Turns::default());
-        Ok(Self { core, blobs, key, cores, threads, turns, states, transcripts })
+        Ok(Self { core, blobs, key, rollup, cores, threads, turns, states, transcripts })
     }
 
     /// Runs a task again.
@@ -102,6 +106,7 @@ impl Checks {
             core: self.core.clone(),
             blobs: self.blobs.clone(),
             key: self.key.clone(),
+            rollup: self.rollup,
             cores: self.cores,
             turns: self.turns.clone(),
             states: self.states.join(nonce.to_string()),
@@ -201,6 +206,7 @@ struct Papers {
     core: Core,
     blobs: Arc<Blobs>,
     key: Arc<NodeKey>,
+    rollup: Domain,
     cores: usize,
     turns: Turns,
     states: PathBuf,
@@ -267,6 +273,7 @@ impl Papers {
             return Ok((Found::Same, None));
         }
         let terms = Terms {
+            rollup: self.rollup,
             task: check.receipt.task,
             nonce: check.receipt.nonce,
             parties: [check.worker, self.key.id()],
@@ -294,7 +301,8 @@ impl Papers {
                 }
                 Question::Move { dispute, round, asked } => match desk.answer(&asked) {
                     Ok(Some(said)) => {
-                        let said = Box::new(self.key.sign(Body { dispute, round, said }));
+                        let said =
+                            Box::new(self.key.sign(Body { rollup: self.rollup, dispute, round, said }));
                         self.core.tell_blocking(Event::Moved(said))?;
                     }
                     Ok(None) => {}

@@ -138,7 +138,7 @@ impl Node {
             Arc::new(Peers::new(core.clone(), blobs.clone(), metrics.clone(), operator.clone(), domain));
         let (prover, wrong) = mpsc::unbounded_channel();
         let (key, cores) = (node_key.clone(), config.threads);
-        let checks = Checks::open(core.clone(), blobs.clone(), key, cores, &config.data_dir)?;
+        let checks = Checks::open(core.clone(), blobs.clone(), key, domain, cores, &config.data_dir)?;
         let checks = Arc::new(checks);
         let outlets = Outlets {
             peers: peers.clone(),

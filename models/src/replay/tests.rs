@@ -6,10 +6,11 @@ use protocol::dispute::moves::{Asked, Body};
 use protocol::dispute::shape::Trace;
 use protocol::dispute::trace::{Computation, Player};
 use protocol::dispute::{Dispute, Party as Side, Terms, Verdict};
-use protocol::ids::{JobId, Nonce, TaskId};
+use protocol::ids::{Address, JobId, Nonce, TaskId};
 use protocol::job::ModelKind;
 use protocol::rng::Rng;
 use protocol::sign::NodeKey;
+use protocol::sign::eip712::Domain;
 use protocol::time::Millis;
 
 use super::checkpoints::{Checkpoints, InMemory, NoCheckpoints};
@@ -164,7 +165,9 @@ impl Scene {
             let committed = party.train(&mut |_| Control::Continue).unwrap();
             (committed.root().unwrap(), *committed.leaves.last().unwrap())
         });
+        let rollup = Domain { chain_id: 31_337, contract: Address([9; 20]) };
         let terms = Terms {
+            rollup,
             task: TaskId { job: JobId(3), settlement: 1, slot: 4 },
             nonce: Nonce([7; 32]),
             parties: keys.each_ref().map(NodeKey::id),
@@ -190,7 +193,7 @@ impl Scene {
                 asked => {
                     for (player, key) in players.iter_mut().zip(&keys) {
                         let Some(said) = player.answer(&asked).unwrap() else { continue };
-                        let body = Body { dispute: terms.id(), round: dispute.round(), said };
+                        let body = Body { rollup, dispute: terms.id(), round: dispute.round(), said };
                         // Either opens an operator's inputs: the second comes too late, which is no fault.
                         let late = dispute.asked() != asked;
                         assert_eq!(dispute.take(Millis(1), key.sign(body)).is_err(), late);

@@ -194,6 +194,9 @@ impl Dispute {
         if body.dispute != self.id {
             return Err(Refused::OtherDispute);
         }
+        if body.rollup != self.terms.rollup {
+            return Err(Refused::OtherRollup(body.rollup));
+        }
         if body.round != self.round {
             return Err(Refused::Round { want: self.round, got: body.round });
         }

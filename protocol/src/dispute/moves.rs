@@ -7,6 +7,7 @@ use crate::hash::{Digest, Keccak};
 use crate::ids::WorkerId;
 use crate::merkle::{Proof, ProofError};
 use crate::sign::Signable;
+use crate::sign::eip712::Domain;
 
 /// A move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub enum Move {
 /// A move in its place: what is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
+    /// The rollup whose task it is, as far as who signs knows: what was said about a task of one settles nothing on
+    /// another, where a job may have the same number and the same spec.
+    pub rollup: Domain,
     /// The dispute ([`super::Terms::id`]).
     pub dispute: Digest,
     /// The round, from 0.
@@ -50,7 +54,7 @@ pub struct Body {
 }
 
 impl Signable for Body {
-    const DOMAIN: &'static str = "fedroll dispute move 1";
+    const DOMAIN: &'static str = "fedroll dispute move 2";
 }
 
 /// What comes next.
@@ -99,6 +103,9 @@ pub enum Refused {
     /// A move for another dispute.
     #[error("the move is for another dispute")]
     OtherDispute,
+    /// A move about a task of another rollup.
+    #[error("the move is for the rollup {} on chain {}", .0.contract, .0.chain_id)]
+    OtherRollup(Domain),
     /// A move for another round.
     #[error("round {want} is under way, the move is for round {got}")]
     Round {

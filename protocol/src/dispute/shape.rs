@@ -170,3 +170,23 @@ impl From<Shape> for Plain {
 pub(super) const fn height(leaves: u32) -> u32 {
     leaves.next_power_of_two().trailing_zeros()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_shape_is_refused_also_from_the_wire() {
+        assert_eq!(Operators::new(vec![]), Err(ShapeError::Operators(0)));
+        assert_eq!(Operators::new(vec![vec![0], vec![2]]), Err(ShapeError::Input { operator: 2, input: 2 }));
+        let one = Operators::new(vec![vec![0]]).unwrap();
+        assert_eq!(Shape::new(0, 1, one.clone(), one.clone()), Err(ShapeError::Steps { steps: 0, every: 1 }));
+        let never = Shape::new(1, 0, one.clone(), one.clone());
+        assert_eq!(never, Err(ShapeError::Steps { steps: 1, every: 0 }));
+        let bytes = postcard::to_allocvec(&(0u32, 1u32, vec![vec![0u32]], vec![vec![0u32]])).unwrap();
+        assert!(postcard::from_bytes::<Shape>(&bytes).is_err());
+        let shape = Shape::new(7, 3, one.clone(), one).unwrap();
+        let bytes = postcard::to_allocvec(&shape).unwrap();
+        assert_eq!(postcard::from_bytes::<Shape>(&bytes).unwrap(), shape);
+    }
+}

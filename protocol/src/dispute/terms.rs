@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::shape::Shape;
 use crate::hash::{Digest, Keccak};
 use crate::ids::{Nonce, TaskId, WorkerId};
+use crate::sign::eip712::Domain;
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ impl Party {
 /// What a dispute is about. It is fixed before the first move, by what both have signed and by the job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
+    /// Where the task's job stands.
+    pub rollup: Domain,
     /// The task.
     pub task: TaskId,
     /// The nonce of the assignment.
@@ -55,6 +58,14 @@ impl Terms {
     /// Names the dispute in every move.
     pub fn id(&self) -> Digest {
         Digest::of(&postcard::to_allocvec(self).expect("terms are plain data"))
+    }
+
+    /// Names what is disputed: that this worker did this task, once. Of one lie a challenger can make any number of
+    /// disputes (with other claims, other times to move, after a crash); about all of them there is one verdict.
+    pub fn subject(&self) -> Digest {
+        let [worker, _] = self.parties;
+        let subject = postcard::to_allocvec(&(self.task, self.nonce, worker));
+        Digest::of(&subject.expect("identifiers are plain data"))
     }
 }
 
@@ -106,6 +117,28 @@ impl Verdict {
             Self::Wrong(loser) | Self::Silent(loser) => loser as u8 == party as u8,
             Self::BothWrong | Self::BothSilent => true,
             Self::Withheld => matches!(party, Party::Worker),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Lie, played, toy};
+    use super::*;
+
+    #[test]
+    fn disputes_over_one_assignment_have_one_subject() {
+        let lie = Lie::Operator { step: 1, operator: 1, salt: 1 };
+        let dispute = played(&[lie, Lie::None].map(|lie| toy(2, 1, 1, lie)));
+        let terms = dispute.terms().clone();
+        let mut other = terms.clone();
+        (other.move_ms, other.results[1], other.parties[1]) = (7, Keccak([8; 32]), WorkerId([8; 32]));
+        assert!(other.id() != terms.id() && other.subject() == terms.subject());
+        let by = Terms { parties: [WorkerId([8; 32]), terms.parties[1]], ..terms.clone() };
+        let task = Terms { task: TaskId { slot: 5, ..terms.task }, ..terms.clone() };
+        let again = Terms { nonce: Nonce([8; 32]), ..terms.clone() };
+        for other in [by, task, again] {
+            assert_ne!(other.subject(), terms.subject());
         }
     }
 }

@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 
 use super::moves::{Asked, Body, Move, Refused};
-use super::shape::{Operators, Shape, ShapeError, Trace};
+use super::shape::{Operators, Shape, Trace};
 use super::trace::{Computation, Player};
 use super::*;
 use crate::hash::keccak;
-use crate::ids::{JobId, Nonce, TaskId};
+use crate::ids::{Address, JobId, Nonce, TaskId};
 use crate::merkle::{StaticTree, TreeError};
 use crate::sign::NodeKey;
+use crate::sign::eip712::Domain;
 
 /// What the operators of this toy compute: a hash of what they read.
 pub(super) fn operator(number: u32, inputs: &[Keccak]) -> Keccak {
@@ -119,9 +120,11 @@ fn keys() -> [NodeKey; 2] {
 }
 
 const MOVE_MS: u64 = 1_000;
+const ROLLUP: Domain = Domain { chain_id: 31_337, contract: Address([9; 20]) };
 
 fn open(toys: &[Toy; 2]) -> Result<Dispute, OpenError> {
     let terms = Terms {
+        rollup: ROLLUP,
         task: TaskId { job: JobId(3), settlement: 1, slot: 4 },
         nonce: Nonce([7; 32]),
         parties: keys().map(|key| key.id()),
@@ -134,8 +137,12 @@ fn open(toys: &[Toy; 2]) -> Result<Dispute, OpenError> {
     Dispute::open(Millis(0), terms)
 }
 
+fn body(dispute: &Dispute, said: Move) -> Body {
+    Body { rollup: ROLLUP, dispute: dispute.terms().id(), round: dispute.round(), said }
+}
+
 fn says(dispute: &Dispute, who: usize, said: Move) -> Signed<Body> {
-    keys()[who].sign(Body { dispute: dispute.terms().id(), round: dispute.round(), said })
+    keys()[who].sign(body(dispute, said))
 }
 
 /// Plays to the end; the moves that were made.
@@ -303,18 +310,17 @@ fn a_move_that_does_not_fit_is_refused_and_can_be_made_again() {
     });
     refuses(Move::Inputs { opened: Vec::new() }, &|why| matches!(why, Refused::NotAsked));
     let stranger = NodeKey::from_seed(&[3; 32]);
-    let body = |dispute: &Dispute| Body {
-        dispute: dispute.terms().id(),
-        round: dispute.round(),
-        said: honest.clone(),
-    };
-    let by_stranger = stranger.sign(body(&dispute));
+    let body = body(&dispute, honest.clone());
+    let by_stranger = stranger.sign(body.clone());
     assert_eq!(dispute.take(Millis(0), by_stranger), Err(Refused::NoParty(stranger.id())));
-    let other = keys()[0].sign(Body { dispute: Digest([0; 32]), ..body(&dispute) });
+    let other = keys()[0].sign(Body { dispute: Digest([0; 32]), ..body.clone() });
     assert_eq!(dispute.take(Millis(0), other), Err(Refused::OtherDispute));
-    let early = keys()[0].sign(Body { round: 1, ..body(&dispute) });
+    let rollup = Domain { chain_id: 1, ..ROLLUP };
+    let elsewhere = keys()[0].sign(Body { rollup, ..body.clone() });
+    assert_eq!(dispute.take(Millis(0), elsewhere), Err(Refused::OtherRollup(rollup)));
+    let early = keys()[0].sign(Body { round: 1, ..body.clone() });
     assert_eq!(dispute.take(Millis(0), early), Err(Refused::Round { want: 0, got: 1 }));
-    let good = keys()[0].sign(body(&dispute));
+    let good = keys()[0].sign(body);
     assert_eq!(dispute.take(Millis(0), good.clone()), Ok(()));
     assert_eq!(dispute.take(Millis(0), good), Err(Refused::Twice));
     assert_eq!(dispute.transcript().len(), 1);
@@ -382,19 +388,4 @@ fn there_is_no_dispute_without_two_parties_and_two_results() {
     let mut terms = open(&two).unwrap().terms().clone();
     terms.parties[1] = terms.parties[0];
     assert_eq!(Dispute::open(Millis(0), terms).unwrap_err(), OpenError::SameParty);
-}
-
-#[test]
-fn what_is_no_shape_is_refused_also_from_the_wire() {
-    assert_eq!(Operators::new(vec![]), Err(ShapeError::Operators(0)));
-    assert_eq!(Operators::new(vec![vec![0], vec![2]]), Err(ShapeError::Input { operator: 2, input: 2 }));
-    let one = Operators::new(vec![vec![0]]).unwrap();
-    assert_eq!(Shape::new(0, 1, one.clone(), one.clone()), Err(ShapeError::Steps { steps: 0, every: 1 }));
-    let never = Shape::new(1, 0, one.clone(), one.clone());
-    assert_eq!(never, Err(ShapeError::Steps { steps: 1, every: 0 }));
-    let bytes = postcard::to_allocvec(&(0u32, 1u32, vec![vec![0u32]], vec![vec![0u32]])).unwrap();
-    assert!(postcard::from_bytes::<Shape>(&bytes).is_err());
-    let shape = Shape::new(7, 3, one.clone(), one).unwrap();
-    let bytes = postcard::to_allocvec(&shape).unwrap();
-    assert_eq!(postcard::from_bytes::<Shape>(&bytes).unwrap(), shape);
 }

@@ -19,6 +19,7 @@ use protocol::job::{Receipt, Task, TaskData, TaskWork};
 use protocol::limits::BLOB_BYTES_MAX;
 use protocol::merkle::StaticTree;
 use protocol::quic::Blob;
+use protocol::sign::eip712::Domain;
 use protocol::wire::codec;
 use protocol::wire::message::{ToCoordinator, ToWorker};
 
@@ -96,6 +97,7 @@ impl Client {
     /// Takes a task on a job's shard and cheats; until its receipt is answered.
     pub async fn cheat(&mut self, cheat: Cheat) -> Result<Ended> {
         let (mut ended, mut defence, mut began) = (Ended::default(), None, None);
+        let rollup = Domain { chain_id: self.welcome.chain_id, contract: self.welcome.rollup };
         let (key, link, sender, receiver) = self.parts();
         loop {
             match receiver.recv().await?.context("the coordinator hung up")? {
@@ -116,7 +118,7 @@ impl Client {
                     ended.bytes += codec::encode(&asked).len();
                     let player = defence.as_mut().context("it has sent a receipt")?;
                     if let Some(said) = answer(player, &asked, cheat)? {
-                        let said = key.sign(Body { dispute, round, said }).into_wire();
+                        let said = key.sign(Body { rollup, dispute, round, said }).into_wire();
                         ended.bytes += codec::encode(&said).len();
                         ended.moves += 1;
                         sender.send(&ToCoordinator::Moved(Box::new(said))).await?;

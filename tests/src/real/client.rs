@@ -68,7 +68,14 @@ impl Client {
         Self::join_paid_to(address, number, tag, payout_of(number)).await
     }
 
-    /// The same with earnings that go to this address.
+    /// The key that the client of this number has.
+    pub fn key(number: u32) -> NodeKey {
+        let mut seed = [7; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        NodeKey::from_seed(&seed)
+    }
+
+    /// The same as [`join`](Self::join) with earnings that go to this address.
     pub async fn join_paid_to(address: &str, number: u32, tag: &str, payout: Address) -> Result<Self> {
         let limits = ClientLimits { keep_alive_ms: 500, ..ClientLimits::default() };
         Self::join_with(address, number, tag, payout, limits).await
@@ -88,9 +95,7 @@ impl Client {
         payout: Address,
         limits: ClientLimits,
     ) -> Result<Self> {
-        let mut seed = [7; 32];
-        seed[..4].copy_from_slice(&number.to_be_bytes());
-        let key = Arc::new(NodeKey::from_seed(&seed));
+        let key = Arc::new(Self::key(number));
         let client = QuicClient::new(key.clone(), limits)?;
         let link = client.connect(&address.parse()?).await?;
         let (mut sender, mut receiver) = link.open_control::<ToCoordinator, ToWorker>().await?;

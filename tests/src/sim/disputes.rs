@@ -74,6 +74,7 @@ impl Sim {
             _ if own == claimed => Found::Same,
             TaskWork::Infer(_) => Found::Answers(Some(own)),
             TaskWork::Train(_) => Found::Differs(Box::new(Terms {
+                rollup: self.coordinator.config.domain,
                 task: check.receipt.task,
                 nonce,
                 parties: [check.worker, coordinator_key().id()],
@@ -90,7 +91,8 @@ impl Sim {
     pub(super) fn answer_own(&mut self, nonce: Nonce, dispute: Digest, round: u32, asked: &Asked) {
         let own = self.coordinator.checked.get(&nonce).map(|(own, _)| *own);
         if let Some(said) = own.and_then(|own| answer(own, asked)) {
-            let said = coordinator_key().sign(Body { dispute, round, said });
+            let said =
+                coordinator_key().sign(Body { rollup: self.coordinator.config.domain, dispute, round, said });
             self.tell_soon(Event::Moved(Box::new(said)));
         }
     }

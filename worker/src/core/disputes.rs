@@ -26,7 +26,8 @@ impl Worker {
 
     /// A move is a function of the task, so there is nothing to make durable before it leaves.
     pub(super) fn on_answered(&mut self, link: LinkId, dispute: Digest, round: u32, said: Move) {
-        let body = self.keys.identity.sign(Body { dispute, round, said }).into_wire();
+        let Some(rollup) = self.records.pin().map(|pin| pin.domain) else { return };
+        let body = self.keys.identity.sign(Body { rollup, dispute, round, said }).into_wire();
         self.send(link, ToCoordinator::Moved(Box::new(body)));
     }
 }

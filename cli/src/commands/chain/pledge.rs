@@ -5,7 +5,7 @@ use contracts::rpc::{RpcChain, RpcDisputes, RpcDisputesWriter};
 use protocol::amount::Amount;
 use protocol::api::text;
 use protocol::hash::Keccak;
-use protocol::ids::Address;
+use protocol::ids::{Address, WorkerId};
 use serde::Serialize;
 
 use crate::args::KeyArgs;
@@ -24,6 +24,9 @@ struct Pledged {
     referee: Address,
     #[serde(with = "text")]
     owner: Address,
+    /// The key that it stands behind.
+    #[serde(with = "text")]
+    party: WorkerId,
     #[serde(with = "text")]
     pledge: Amount,
     /// What a party may count on: nothing once it was asked back.
@@ -51,7 +54,12 @@ impl Report for Pledged {
             None if self.since.is_some() => format!("in disputes over jobs funded after {since}"),
             None => "no: nothing is pledged".to_owned(),
         };
-        page.facts(&[("referee", &self.referee), ("tokens", &self.pledge), ("counts", &counts)]);
+        page.facts(&[
+            ("referee", &self.referee),
+            ("behind the key", &self.party),
+            ("tokens", &self.pledge),
+            ("counts", &counts),
+        ]);
         if let Some(transaction) = &self.transaction {
             page.line(format_args!("transaction {} ({} gas)", transaction.hash, transaction.gas));
         }
@@ -60,29 +68,32 @@ impl Report for Pledged {
 
 /// Runs one of the pledge commands.
 pub async fn run(command: &Pledge, out: &Output) -> anyhow::Result<ExitStatus> {
-    let (reader, referee, owner, cost) = match command {
-        Pledge::Show(args) => (open(&args.disputes).await?.0, args.referee, args.owner, None),
+    let (reader, [referee, owner], party, cost) = match command {
+        Pledge::Show(args) => (open(&args.disputes).await?.0, [args.referee, args.owner], args.party, None),
         Pledge::Deposit(args) => {
             let (reader, writer, sender) = connect(&args.disputes, &args.key).await?;
             let owner = args.owner.unwrap_or(sender);
-            let cost = writer.pledge(args.referee, owner, args.amount).await?;
-            (reader, args.referee, owner, Some(cost))
+            let cost = writer.pledge(args.referee, owner, args.party, args.amount).await?;
+            (reader, [args.referee, owner], args.party, Some(cost))
         }
-        Pledge::Exit(Leave { referee, disputes, key }) => {
+        Pledge::Exit(Leave { referee, party, disputes, key }) => {
             let (reader, writer, sender) = connect(disputes, key).await?;
-            (reader, *referee, sender, Some(writer.request_pledge_exit(*referee).await?))
+            let cost = writer.request_pledge_exit(*referee, *party).await?;
+            (reader, [*referee, sender], *party, Some(cost))
         }
-        Pledge::Withdraw(Leave { referee, disputes, key }) => {
+        Pledge::Withdraw(Leave { referee, party, disputes, key }) => {
             let (reader, writer, sender) = connect(disputes, key).await?;
-            (reader, *referee, sender, Some(writer.withdraw_pledge(*referee).await?))
+            let cost = writer.withdraw_pledge(*referee, *party).await?;
+            (reader, [*referee, sender], *party, Some(cost))
         }
     };
-    let found = reader.pledge_of(referee, owner).await?;
+    let found = reader.pledge_of(referee, owner, party).await?;
     let pledge = found.map_or(Amount::ZERO, |found| found.amount);
     out.answer(&Pledged {
         disputes: reader.domain().contract,
         referee,
         owner,
+        party,
         pledge,
         counts: found.filter(|found| found.exit_at.is_none()).map_or(Amount::ZERO, |found| found.amount),
         since: found.map(|found| found.since),

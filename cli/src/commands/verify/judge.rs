@@ -1,14 +1,15 @@
 //! `fedroll verify dispute --judge`: what follows from a dispute, signed by its referee and carried out on the base
 //! layer.
 
-use std::collections::BTreeSet;
-
+use contracts::base_layer::BaseLayer as _;
+use contracts::rpc::{Pledge, RpcDisputes};
 use protocol::amount::Amount;
 use protocol::api::text;
 use protocol::dispute::sentence::Sentence;
 use protocol::hash::Keccak;
 use protocol::ids::{Address, SpecHash, WorkerId};
 use protocol::ledger::state::{Job, State};
+use protocol::sign::eip712::Domain;
 use serde::Serialize;
 
 use crate::args::pledge::DisputesArgs;
@@ -17,7 +18,7 @@ use crate::commands::chain::pledge;
 use crate::error::CliError;
 use crate::hearing::Judged;
 use crate::output::Output;
-use crate::page::Page;
+use crate::page::{Page, utc};
 use crate::replay;
 
 /// A verdict that a referee has signed.
@@ -96,18 +97,20 @@ pub async fn pass(
     }
     let domain = reader.domain();
     let writer = reader.clone().with_writer(&reader.rollup().clone().with_key(&key));
+    let referee = Referee { reader: &reader, address: key.address(), amount, job, state: &state };
     let mut passed = Vec::new();
     for judged in disputes {
-        let Some(sentence) = sentence(judged, job, &state, amount)? else {
+        if !args.sign_only && reader.is_judged(key.address(), judged.subject).await? {
+            out.note(format_args!("the dispute over task {} was judged before", judged.task));
+            continue;
+        }
+        let Some(sentence) = referee.sentence(judged).await? else {
             out.note(format_args!("nothing to sign for the dispute over task {}", judged.task));
             continue;
         };
         let signature = sentence.sign(&domain, &key);
         let done = if args.sign_only {
             None
-        } else if reader.is_judged(key.address(), sentence.dispute).await? {
-            out.note(format_args!("the dispute over task {} was judged before", judged.task));
-            continue;
         } else {
             let done = writer.judge(key.address(), &sentence, signature).await?;
             let (transaction, gas) = (done.cost.tx, done.cost.gas);
@@ -121,32 +124,94 @@ pub async fn pass(
     Ok(passed)
 }
 
-/// What follows from a dispute; `None` where nobody was shown to be wrong.
-fn sentence(judged: &Judged, job: &Job, state: &State, amount: Amount) -> Result<Option<Sentence>, CliError> {
-    let Some([worker_wrong, challenger_wrong]) = judged.shown().and_then(|verdict| verdict.shown_wrong())
-    else {
-        return Ok(None);
-    };
-    Ok(Some(Sentence {
-        dispute: judged.dispute,
-        transcript: judged.transcript,
-        opened: job.opened_at,
-        worker: payout_of(judged.worker, state)?,
-        challenger: job.coordinator,
-        worker_wrong,
-        challenger_wrong,
-        amount,
-    }))
+/// Who judges, and what by.
+struct Referee<'a> {
+    reader: &'a RpcDisputes,
+    address: Address,
+    amount: Amount,
+    job: &'a Job,
+    state: &'a State,
 }
 
-/// Where a worker's earnings go, by the ledger.
-fn payout_of(worker: WorkerId, state: &State) -> Result<Address, CliError> {
-    let own = state.accounts().filter(|(_, account)| account.worker == worker);
-    let payouts: BTreeSet<Address> = own.map(|(_, account)| account.payout).collect();
-    let what = match payouts.len() {
-        1 => return Ok(payouts.into_iter().next().expect("there is one")),
-        0 => format!("the worker {worker} has no account in the last final state"),
-        count => format!("the worker {worker} has accounts with {count} payout addresses"),
-    };
-    Err(CliError::Mismatch { what, fix: "only who is known by one address can have pledged" })
+impl Referee<'_> {
+    /// What follows from a dispute; `None` where nobody was shown to be wrong.
+    async fn sentence(&self, judged: &Judged) -> anyhow::Result<Option<Sentence>> {
+        let Some([worker_wrong, challenger_wrong]) = judged.shown().and_then(|verdict| verdict.shown_wrong())
+        else {
+            return Ok(None);
+        };
+        let own = self.reader.rollup().domain();
+        if judged.rollup != own {
+            let Domain { chain_id, contract } = judged.rollup;
+            let what = format!(
+                "the dispute over task {} is about the rollup {contract} on chain {chain_id}",
+                judged.task
+            );
+            return Err(CliError::Mismatch { what, fix: "name that one's network" }.into());
+        }
+        let payouts = payouts_of(judged.worker, self.state)?;
+        let worker = self.owner(judged.worker, &payouts).await?;
+        // Whose key it is nobody has said but the owner of the pledge: a made-up challenger has none behind its own.
+        let challenger = self.owner(judged.challenger, &[self.job.coordinator]).await?;
+        Ok(Some(Sentence {
+            dispute: judged.subject,
+            transcript: judged.transcript,
+            opened: self.job.opened_at,
+            worker,
+            challenger,
+            worker_key: judged.worker,
+            challenger_key: judged.challenger,
+            worker_wrong,
+            challenger_wrong,
+            amount: self.amount,
+        }))
+    }
+
+    /// Who answers for a key: the first of these owners who has pledged enough behind it, early enough.
+    async fn owner(&self, party: WorkerId, owners: &[Address]) -> anyhow::Result<Address> {
+        let mut found = Vec::new();
+        for owner in owners {
+            let pledge = self.reader.pledge_of(self.address, *owner, party).await?;
+            match self.lacking(pledge) {
+                None => return Ok(*owner),
+                Some(why) => found.push(format!("{owner} {why}")),
+            }
+        }
+        let (amount, referee, found) = (self.amount, self.address, found.join(", "));
+        let what = format!(
+            "nobody answers for the key {party} before {referee} with {amount} tokens since {}: {found}",
+            utc(self.job.opened_at)
+        );
+        let fix = "see `fedroll chain pledge show`; only who pledged behind its key in time is judged";
+        Err(CliError::Mismatch { what, fix }.into())
+    }
+
+    /// Why a pledge cannot be judged over; `None` if it can.
+    fn lacking(&self, pledge: Option<Pledge>) -> Option<String> {
+        match pledge {
+            None => Some("has pledged nothing behind it".to_owned()),
+            Some(pledge) if pledge.amount < self.amount => Some(format!("has pledged {}", pledge.amount)),
+            Some(pledge) if pledge.since > self.job.opened_at => {
+                Some(format!("has pledged since {} only", utc(pledge.since)))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+/// Where a worker's earnings go, by the ledger. Anybody who may post can register a key with an address of its own
+/// choice; that moves nobody's pledge but the one that this address has made behind this key.
+fn payouts_of(worker: WorkerId, state: &State) -> Result<Vec<Address>, CliError> {
+    let mut payouts = Vec::new();
+    for (_, account) in state.accounts().filter(|(_, account)| account.worker == worker) {
+        if !payouts.contains(&account.payout) {
+            payouts.push(account.payout);
+        }
+    }
+    if payouts.is_empty() {
+        let what = format!("the worker {worker} has no account in the last final state");
+        let fix = "wait until its registration stands in a final batch";
+        return Err(CliError::Mismatch { what, fix });
+    }
+    Ok(payouts)
 }

@@ -32,8 +32,9 @@ contract DisputeHandler is DisputeFixture {
     }
 
     function askBack(bool first) external {
-        vm.prank(party(first));
-        try disputes.requestExit(referee) { }
+        address who = party(first);
+        vm.prank(who);
+        try disputes.requestExit(referee, keyOf(who)) { }
         catch (bytes memory reason) {
             refused(reason, IDisputeBonds.NothingPledged.selector, 0);
         }
@@ -43,7 +44,7 @@ contract DisputeHandler is DisputeFixture {
         address who = party(first);
         uint256 before = token.balanceOf(who);
         vm.prank(who);
-        try disputes.withdraw(referee) { }
+        try disputes.withdraw(referee, keyOf(who)) { }
         catch (bytes memory reason) {
             bytes4 early = IDisputeBonds.ExitNotReady.selector;
             if (bytes4(reason) != early) {

@@ -14,6 +14,10 @@ abstract contract DisputeFixture is Fixture {
     address internal immutable referee = vm.addr(REFEREE_KEY);
     IDisputeBonds internal disputes;
 
+    /// @dev The keys that the worker and the proposer sign moves with.
+    bytes32 internal constant WORKER_PARTY = bytes32(uint256(0xb0b));
+    bytes32 internal constant CHALLENGER_PARTY = bytes32(uint256(0xc0c));
+
     function setUp() public virtual override {
         super.setUp();
         disputes = IDisputeBonds(
@@ -29,9 +33,17 @@ abstract contract DisputeFixture is Fixture {
         token.approve(address(disputes), type(uint256).max);
     }
 
+    function keyOf(address who) internal view returns (bytes32) {
+        return who == worker ? WORKER_PARTY : CHALLENGER_PARTY;
+    }
+
     function pledge(address who, uint96 amount) internal {
+        pledge(who, keyOf(who), amount);
+    }
+
+    function pledge(address who, bytes32 party, uint96 amount) internal {
         vm.prank(who);
-        disputes.deposit(referee, who, amount);
+        disputes.deposit(referee, who, party, amount);
     }
 
     /// @dev Both pledge, and a dispute opens a second later.
@@ -52,6 +64,8 @@ abstract contract DisputeFixture is Fixture {
             uint64(vm.getBlockTimestamp()),
             worker,
             proposer,
+            WORKER_PARTY,
+            CHALLENGER_PARTY,
             workerWrong,
             challengerWrong,
             amount
@@ -60,10 +74,11 @@ abstract contract DisputeFixture is Fixture {
 
     function signed(uint256 key, Verdict memory v) internal view returns (bytes memory) {
         bytes32 kind = keccak256(
-            "Verdict(bytes32 dispute,bytes32 transcript,uint64 opened,address worker,address challenger,bool workerWrong,bool challengerWrong,uint96 amount)"
+            "Verdict(bytes32 dispute,bytes32 transcript,uint64 opened,address worker,address challenger,bytes32 workerKey,bytes32 challengerKey,bool workerWrong,bool challengerWrong,uint96 amount)"
         );
         bytes memory first = abi.encode(kind, v.dispute, v.transcript, v.opened, v.worker, v.challenger);
-        bytes memory rest = abi.encode(v.workerWrong, v.challengerWrong, v.amount);
+        bytes memory rest =
+            abi.encode(v.workerKey, v.challengerKey, v.workerWrong, v.challengerWrong, v.amount);
         return sign(key, address(disputes), keccak256(bytes.concat(first, rest)));
     }
 
@@ -72,6 +87,6 @@ abstract contract DisputeFixture is Fixture {
     }
 
     function pledged(address who) internal view returns (uint96) {
-        return disputes.pledgeOf(referee, who).amount;
+        return disputes.pledgeOf(referee, who, keyOf(who)).amount;
     }
 }

@@ -1,9 +1,10 @@
 use protocol::dispute::trace::{Computation, Player};
 use protocol::dispute::{Dispute, Party as Side};
-use protocol::ids::{JobId, Nonce, TaskId};
+use protocol::ids::{Address, JobId, Nonce, TaskId};
 use protocol::job::{ModelKind, ShardBlob, TaskData};
 use protocol::merkle::StaticTree;
 use protocol::sign::NodeKey;
+use protocol::sign::eip712::Domain;
 use protocol::time::Millis;
 
 use super::super::tests::{Lie, Scene, scene};
@@ -47,6 +48,7 @@ impl Case {
             checks: None,
         };
         let terms = Terms {
+            rollup: Domain { chain_id: 31_337, contract: Address([9; 20]) },
             task: receipt.task,
             nonce: receipt.nonce,
             parties: keys.each_ref().map(NodeKey::id),
@@ -115,7 +117,7 @@ fn moves<C: Computation<Error = ModelError>>(
         for (player, key) in players.iter_mut().zip(&keys()) {
             if dispute.asked() == asked {
                 let said = player.answer(&asked).unwrap().unwrap();
-                let body = Body { dispute: terms.id(), round: dispute.round(), said };
+                let body = Body { rollup: terms.rollup, dispute: terms.id(), round: dispute.round(), said };
                 dispute.take(Millis(0), key.sign(body)).unwrap();
             }
         }
@@ -174,6 +176,9 @@ fn a_transcript_of_something_else_is_forged() {
     let mut other = case();
     other.moves[2].body.round += 1;
     assert!(other.forged().contains("move 3"));
+    let mut other = case();
+    other.terms.rollup.chain_id = 1;
+    assert!(other.forged().contains("another dispute"), "what was said about another rollup's task");
     let mut other = case();
     other.shard[40] ^= 1;
     assert!(matches!(other.heard(), Err(HearingError::Model(_))));

@@ -160,7 +160,8 @@ impl Sim {
         let said = liar.sent.iter().find(|receipt| receipt.body.nonce == nonce).map(|said| said.body.result);
         let (Some(conn), Some(result), false) = (liar.conn, said, silent) else { return };
         if let Some(said) = disputes::answer(result, asked) {
-            let said = self.liar(who).key.sign(Body { dispute, round, said }).into_wire();
+            let rollup = self.coordinator.config.domain;
+            let said = self.liar(who).key.sign(Body { rollup, dispute, round, said }).into_wire();
             self.say_up(conn, ToCoordinator::Moved(Box::new(said)));
         }
     }
