@@ -8,6 +8,7 @@ use std::io::Read;
 
 use protocol::limits::ROUND_WEIGHT_MAX;
 
+use crate::kernels::environment::{self, EnvironmentError};
 use crate::kernels::{Isa, vectorized};
 use crate::update::{HEADER_BYTES, SCALE_BITS_MAX, UpdateCheck, UpdateError};
 
@@ -56,6 +57,9 @@ pub enum AggregateError {
         /// Which parameter.
         at: usize,
     },
+    /// This thread does not compute as other machines do.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// A stored update is not what was accepted.
     #[error("update {at} of the group: {source}")]
     Update {
@@ -183,6 +187,8 @@ impl Accumulator {
     }
 
     /// The weights after the mean of all updates is applied to `base`.
+    ///
+    /// Refuses a thread whose floating-point environment is not the default: its model would be another.
     pub fn finish(&self, mut base: Vec<f32>, scale_bits: u8) -> Result<Vec<f32>, AggregateError> {
         let parameters = self.sums.len();
         if base.len() != parameters || scale_bits > SCALE_BITS_MAX {
@@ -191,6 +197,7 @@ impl Accumulator {
         if self.weight == 0 {
             return Err(AggregateError::Empty);
         }
+        environment::check()?;
         apply_mean(Isa::best(), &mut base, &self.sums, self.weight as i64, 1.0 / (1u32 << scale_bits) as f32);
         match base.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(AggregateError::NotFinite { at }),

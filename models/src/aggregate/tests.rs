@@ -146,3 +146,20 @@ proptest! {
         prop_assert_eq!(&fold_all(parameters, &updates, 1 + rng.below(12) as usize), &sum);
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_thread_that_flushes_or_rounds_otherwise_makes_no_model() {
+    let sum = fold_all(1, &[(payload(&[3]), 2)], 1);
+    for bit in [6, 13, 15] {
+        let set = |value: u32| {
+            // SAFETY: only a control bit differs from the default, and it is set back below.
+            unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const value, options(nostack)) };
+        };
+        set(0x1f80 | 1 << bit);
+        let found = sum.finish(vec![1.0], 4);
+        set(0x1f80);
+        assert!(matches!(found, Err(AggregateError::Environment(_))), "{found:?}");
+    }
+    assert_eq!(sum.finish(vec![1.0], 4).unwrap(), [1.0 + 3.0 / 16.0]);
+}
