@@ -78,11 +78,28 @@ pub struct Turn {
 }
 
 /// A part of the streams that say what is dropped.
-const DROPOUT: u64 = 0x0064_726f_7000;
+pub(crate) const DROPOUT: u64 = 0x0064_726f_7000;
+
+/// What an operator leaves unwritten shows in tests: as numbers that are none, routes and places out of range.
+#[cfg(test)]
+fn poison(op: Op, outputs: &mut [Data]) {
+    if op == Op::Step {
+        return;
+    }
+    for output in outputs {
+        match output {
+            Data::Floats(values) => values.fill(f32::NAN),
+            Data::Bytes(values) => values.fill(0xff),
+            Data::Words(values) => values.fill(u32::MAX),
+        }
+    }
+}
 
 /// Runs one operator; outputs have their length, and anything may be in them (weights and moments what they were).
 pub(super) fn execute(machine: &Machine, op: Op, turn: Turn, inputs: &[&Data], outputs: &mut [Data]) -> Said {
     let read = |at: usize| inputs[at].floats();
+    #[cfg(test)]
+    poison(op, outputs);
     let [y, rest @ ..] = outputs else { unreachable!("every operator writes something") };
     match op {
         Op::ConvPool(shape) => {

@@ -74,7 +74,8 @@ impl ConvShape {
 /// Which of the four pixels under a pooled one was taken, or that ReLU took none.
 pub(crate) const NONE: u8 = 4;
 
-/// Bytes that one example's routes take: a byte for each pooled pixel and each (PANEL-padded) filter.
+/// Bytes that one example's routes take: a byte for each pooled pixel and each (PANEL-padded) filter; those past the
+/// last filter are [`NONE`].
 pub fn routes_len(shape: ConvShape) -> usize {
     let (rows, columns) = shape.pooled();
     rows * columns * shape.filters.next_multiple_of(PANEL)
@@ -144,6 +145,10 @@ impl Packed {
                 let here = row * columns * filters..(row + 1) * columns * filters;
                 pool(isa, upper, lower, biases, &mut values[here.clone()], &mut routes[here]);
             }
+            if filters > shape.filters {
+                // What tiles held before was pooled there: it must not show.
+                routes.chunks_exact_mut(filters).for_each(|pixel| pixel[shape.filters..].fill(NONE));
+            }
             to_planes(&values, filters, rows * columns, shape.filters, output);
         }
     }
@@ -162,7 +167,7 @@ impl Packed {
                 sums(isa, &start[x..], 1, &self.steps, weights, pixels, columns, &mut tile);
                 for pixel in 0..pixels {
                     let at = (x + pixel) * filters + panel * PANEL;
-                    // Columns past the last filter hold whatever the tile held before: nobody reads them.
+                    // Columns past the last filter hold whatever the tile held before: what is pooled of them is not kept.
                     into[at..].as_chunks_mut().0[0] = *tile.row(pixel);
                 }
             }
@@ -171,7 +176,8 @@ impl Packed {
 }
 
 vectorized! {
-    /// One row of pooled pixels out of two rows of convolved ones: maximum, bias, ReLU.
+    /// One row of pooled pixels out of two rows of convolved ones: maximum, bias, ReLU. What is no number is taken before
+    /// any that is, so that it shows.
     fn pool(upper: &[f32], lower: &[f32], bias: &[f32], values: &mut [f32], routes: &mut [u8]) {
         let filters = bias.len();
         let pixels = values.chunks_exact_mut(filters).zip(routes.chunks_exact_mut(filters));
@@ -182,13 +188,13 @@ vectorized! {
             let (c, d) = lower.split_at(filters);
             for at in 0..filters {
                 let (mut most, mut route) = (a[at], 0u8);
-                if b[at] > most { (most, route) = (b[at], 1); }
-                if c[at] > most { (most, route) = (c[at], 2); }
-                if d[at] > most { (most, route) = (d[at], 3); }
+                if b[at] > most || b[at].is_nan() { (most, route) = (b[at], 1); }
+                if c[at] > most || c[at].is_nan() { (most, route) = (c[at], 2); }
+                if d[at] > most || d[at].is_nan() { (most, route) = (d[at], 3); }
                 let value = most + bias[at];
-                let alive = value > 0.0;
-                values[at] = if alive { value } else { 0.0 };
-                routes[at] = if alive { route } else { NONE };
+                let stopped = value <= 0.0;
+                values[at] = if stopped { 0.0 } else { value };
+                routes[at] = if stopped { NONE } else { route };
             }
         }
     }

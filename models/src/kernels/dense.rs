@@ -72,6 +72,7 @@ vectorized! {
         for row in y.chunks_exact_mut(bias.len()) {
             for (y, &b) in row.iter_mut().zip(bias) {
                 let sum = *y + b;
+                // What is no number is kept, so that it shows.
                 *y = if relu && sum <= 0.0 { 0.0 } else { sum };
             }
         }

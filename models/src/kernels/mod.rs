@@ -34,13 +34,12 @@ pub mod real;
 mod rows;
 pub mod softmax;
 mod tile;
+#[cfg(test)]
+mod wild;
 
 pub use isa::Isa;
 pub(crate) use isa::Kind;
 pub use pool::Pool;
-
-/// The arithmetic that docs/REPRODUCIBILITY.md defines.
-pub const ARITHMETIC_VERSION: u32 = 1;
 
 /// Terms of one chain of additions.
 pub const BLOCK: usize = 256;
