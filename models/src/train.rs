@@ -159,5 +159,7 @@ mod tests;
 mod training;
 
 pub(crate) use minibatch::Minibatch;
+#[cfg(test)]
+pub(crate) use training::SHUFFLE;
 pub(crate) use training::optimiser;
 pub use training::{State, Training, chosen, steps};

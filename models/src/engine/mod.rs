@@ -13,6 +13,8 @@ mod session;
 mod single;
 
 pub use builder::Builder;
+#[cfg(test)]
+pub(crate) use execute::DROPOUT;
 pub use execute::Turn;
 pub use session::{Attend, Batch, Session, Trace};
 pub use single::{Made, Source, Unfit};

@@ -93,9 +93,9 @@ elementwise!(gelu, gelu_gradient, |x| (0.5 * x) * (1.0 + erf(x * FRAC_1_SQRT_2))
     let below = 0.5 * (1.0 + erf(x * FRAC_1_SQRT_2));
     below + x * (FRAC_1_SQRT_2_PI * exp(-0.5 * (x * x)))
 });
-const FRAC_1_SQRT_2: f32 = std::f32::consts::FRAC_1_SQRT_2;
+pub(super) const FRAC_1_SQRT_2: f32 = std::f32::consts::FRAC_1_SQRT_2;
 /// 1 / √(2π).
-const FRAC_1_SQRT_2_PI: f32 = 0.398_942_3;
+pub(super) const FRAC_1_SQRT_2_PI: f32 = 0.398_942_3;
 
 vectorized! {
     fn relu(x: &[f32], y: &mut [f32]) {

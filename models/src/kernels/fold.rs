@@ -91,6 +91,30 @@ mod tests {
     use super::*;
     use protocol::rng::Rng;
 
+    /// Roots of the mean square errors of long sums, relative to that of the sums: one chain's, and by the definition.
+    fn errors(mut term: impl FnMut() -> f32) -> [f64; 2] {
+        let mut squares = [0f64; 3];
+        for _ in 0..32 {
+            let terms: Vec<f32> = (0..36_864).map(|_| term()).collect();
+            let exact: f64 = terms.iter().map(|&term| f64::from(term)).sum();
+            let chain = terms.iter().fold(0f32, |sum, term| sum + term);
+            let own = [f64::from(chain) - exact, f64::from(defined_sum(&terms)) - exact, exact];
+            squares.iter_mut().zip(own).for_each(|(square, own)| *square += own * own);
+        }
+        [(squares[0] / squares[2]).sqrt(), (squares[1] / squares[2]).sqrt()]
+    }
+
+    #[test]
+    fn blocks_err_by_a_fifth_of_what_one_chain_does_or_less() {
+        let mut rng = Rng::new(7);
+        for offset in [0.0, 0.5] {
+            let [chain, blocks] = errors(|| (rng.unit() as f32 - offset) * (rng.unit() as f32 - offset));
+            // Figures of docs/REPRODUCIBILITY.md.
+            assert!((1.5e-6..5e-6).contains(&chain) && (1e-7..5e-7).contains(&blocks), "{chain}, {blocks}");
+            assert!(5.0 * blocks < chain, "{chain}, {blocks}");
+        }
+    }
+
     #[test]
     fn parts_fold_in_super_blocks() {
         let mut rng = Rng::new(4);

@@ -58,9 +58,10 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 /// 1.5 · 2²³: adding it rounds to an integer, halves to the even one, and leaves that in the low bits.
 const ROUNDER: f32 = 12_582_912.0;
 /// (e^r − 1 − r) / r² for |r| ≤ ln 2 / 2, a minimax fit to 1.4e-9.
-const EXP: [f32; 6] = [0.5, 0.166_666_67, 0.041_666_467, 0.008_333_286, 0.001_393_365_2, 0.000_199_075_88];
+pub(super) const EXP: [f32; 6] =
+    [0.5, 0.166_666_67, 0.041_666_467, 0.008_333_286, 0.001_393_365_2, 0.000_199_075_88];
 /// −ln(1 − erf y) / y for 0 ≤ y ≤ 3.95, a minimax fit to 4e-9 of erf.
-const ERF: [f32; 9] = [
+pub(super) const ERF: [f32; 9] = [
     std::f32::consts::FRAC_2_SQRT_PI,
     0.636_619_4,
     0.102_777_83,
@@ -70,6 +71,17 @@ const ERF: [f32; 9] = [
     -0.000_632_836_4,
     0.000_117_641_15,
     -9.256_252e-6,
+];
+
+/// All of them but the coefficients, for the definition's table.
+#[cfg(test)]
+pub(super) const CONSTANTS: [(&str, f32); 6] = [
+    ("least x of exp", LEAST),
+    ("most x of exp", MOST),
+    ("log₂ e", std::f32::consts::LOG2_E),
+    ("ln 2, high", LN2_HIGH),
+    ("ln 2, low", LN2_LOW),
+    ("1.5 · 2²³", ROUNDER),
 ];
 
 /// e^x = (1 + p) · 2^n.

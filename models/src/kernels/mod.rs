@@ -17,6 +17,8 @@ pub mod attention;
 pub mod conv;
 pub mod conv2d;
 pub mod conv_gradient;
+#[cfg(test)]
+mod definition;
 pub mod dense;
 pub mod embedding;
 pub mod environment;

@@ -45,7 +45,7 @@ impl Stream {
     }
 }
 
-const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[inline(always)]
 fn mix(mut z: u64) -> u64 {

@@ -87,6 +87,20 @@ const HALF_PI_LOW: f64 = f64::from_bits(0x3ba3_198a_2e03_7073);
 const LN2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
 const LN2_LOW: f64 = f64::from_bits(0x3dea_39ef_3579_3c76);
 
+/// All of them, for the definition's table.
+#[cfg(test)]
+pub(super) const CONSTANTS: [(&str, f64); 9] = [
+    ("log₂ e", std::f64::consts::LOG2_E),
+    ("ln 2, high", LN2_HIGH),
+    ("ln 2, low", LN2_LOW),
+    ("ln 2", std::f64::consts::LN_2),
+    ("√2", std::f64::consts::SQRT_2),
+    ("2/π", std::f64::consts::FRAC_2_PI),
+    ("π/2, high", HALF_PI_HIGH),
+    ("π/2, middle", HALF_PI_MIDDLE),
+    ("π/2, low", HALF_PI_LOW),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

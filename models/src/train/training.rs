@@ -192,4 +192,5 @@ pub(crate) fn optimiser(params: &TrainParams) -> Optimiser {
     Optimiser::Sgd { rate: params.learning_rate, momentum: params.momentum }
 }
 
-const SHUFFLE: u64 = 0x7368_7566_666c_6500;
+/// A part of the streams that epochs are ordered by.
+pub(crate) const SHUFFLE: u64 = 0x7368_7566_666c_6500;

@@ -69,7 +69,8 @@ impl Parameter {
     }
 }
 
-const INIT: u64 = 0x0069_6e69_7400;
+/// A part of the streams that initial values are drawn from.
+pub(crate) const INIT: u64 = 0x0069_6e69_7400;
 
 /// The tensors of a model, sorted by name: the canonical order of its values.
 ///
