@@ -17,12 +17,15 @@ use models::replay::leaf::Leaf;
 use models::train::{State, Training};
 use models::weights::Weights;
 use protocol::hash::{Digest, Keccak};
-use protocol::ids::{JobId, Nonce, TaskId};
+use protocol::ids::{JobId, Nonce, SpecHash, TaskId};
 use protocol::job::{ModelKind, ModelSpec, Receipt};
 use protocol::rng::Rng;
 use protocol::sign::NodeKey;
 
 type Failed = Box<dyn Error>;
+
+/// The spec of the job that receipts are for.
+const SPEC: SpecHash = SpecHash([3; 32]);
 
 fn main() -> Result<(), Failed> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -163,6 +166,7 @@ impl Scene {
         let receipt = Receipt {
             task: TaskId { job: JobId(3), settlement: 1, slot: 4 },
             nonce: Nonce([7; 32]),
+            work: self.task.work_digest(&SPEC).ok_or("its shard is too large")?,
             result: update,
             result_bytes: blob.len() as u64,
             examples: self.task.examples,
@@ -172,7 +176,7 @@ impl Scene {
             checks: None,
             stake: None,
         };
-        let receipt = Some(NodeKey::from_seed(&[1; 32]).sign(receipt).into_wire());
+        let receipt = Some((SPEC, NodeKey::from_seed(&[1; 32]).sign(receipt).into_wire()));
         let (task, claim) = (self.task.clone(), Claim { update, loss, leaves, intervals });
         let statement = Statement { task, claim, receipt, weights_bytes: 0, shard_bytes: 0, states: vec![] };
         Ok((statement, states))

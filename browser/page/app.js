@@ -101,6 +101,7 @@ function loaded({ bytes, summary: said }) {
       : `${plural(said.commitments, 'state')}, one every ${plural(said.every, 'step')}; ${plural(said.opened, 'interval')} opened`],
     ['Claimed by', said.signer],
     ['As task', said.assigned],
+    ['Of the job with spec', said.spec],
   ]);
   facts(at('digests'), [
     ['Task', said.task], ['Weights', said.weights], ['Examples', said.shard], ['Update', said.update],
@@ -174,7 +175,7 @@ function verdict(said) {
     'Weights and examples are those that the task names, by digest.',
     `${plural(said.progress.equal, 'commitment')} of ${number(summary.commitments)} compared and equal.`,
     ...(said.from > 0 ? [`The state after step ${number(said.from)} is the one that the claim commits to.`] : []),
-    ...(summary.signer ? ['The claim is signed by the worker named above.'] : []),
+    ...(summary.signer ? ['The claim is signed by the worker named above, for this task of the job whose spec is named there.'] : []),
     `Run in this browser in ${speed}.`,
   ];
   const unchecked = [

@@ -64,6 +64,8 @@ pub struct Summary {
     pub signer: Option<String>,
     /// Which task of a job that was, as the signer says.
     pub assigned: Option<String>,
+    /// The spec of the job that the receipt is for.
+    pub spec: Option<String>,
 }
 
 /// How a check has ended.
@@ -164,6 +166,7 @@ impl Session {
             root: self.evidence.root().map(|root| Digest(root.0).to_string()),
             signer: receipt.map(|receipt| receipt.signer().to_string()),
             assigned: receipt.map(|receipt| receipt.body().task.to_string()),
+            spec: self.evidence.spec().map(|spec| spec.to_string()),
         }
     }
 

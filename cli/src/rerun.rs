@@ -5,16 +5,17 @@
 use core::fmt;
 
 use indicatif::ProgressBar;
+use models::ModelError;
 use models::kernels::Machine;
 use models::kernels::pool::cores;
 use models::replay::TrainingTask;
 use models::replay::evidence::{self, Claim, Statement};
-use models::train::Control;
+use models::train::{Control, Progress};
 use models::verify::{self, Verdict};
 use protocol::api::AcceptedTask;
-use protocol::hash::Digest;
+use protocol::hash::{Digest, Keccak};
 use protocol::ids::{SpecHash, TaskId};
-use protocol::job::{JobSpec, ModelSpec, Receipt, TaskData, TaskWork};
+use protocol::job::{JobSpec, ModelSpec, Real, Receipt, TaskData, TaskWork};
 use protocol::sign::{Signed, Unverified};
 use protocol::wire::codec;
 use serde::Serialize;
@@ -33,6 +34,10 @@ pub struct Done {
     pub task: TaskId,
     /// The round, from 0.
     pub round: u32,
+    /// The piece of its job that it is ([`Work::piece`](protocol::job::Work::piece)).
+    pub piece: Option<(u32, u32)>,
+    /// The job's spec.
+    pub spec: SpecHash,
     /// What was asked.
     pub work: TaskWork,
     /// What was answered, signed by who did it.
@@ -40,7 +45,8 @@ pub struct Done {
 }
 
 impl Done {
-    /// Checks what is shown of a task against the job's spec and the worker's signature.
+    /// Checks what is shown of a task against the job's spec and what its worker signed: the receipt says which work it
+    /// is for, so that whoever shows it cannot say that it was for another.
     pub fn read(shown: &AcceptedTask, spec: &JobSpec) -> Result<Self, String> {
         let bytes =
             hex::decode(&shown.receipt, RECEIPT_BYTES_MAX).ok_or("its receipt is no hexadecimal text")?;
@@ -53,7 +59,20 @@ impl Done {
         let work = spec.work.task(shown.round, shown.place, shown.weights);
         let work =
             work.ok_or_else(|| format!("the job has no task {} in round {}", shown.place, shown.round))?;
-        Ok(Self { task: shown.task, round: shown.round, work, receipt })
+        let AcceptedTask { task, round, place, weights, .. } = *shown;
+        if receipt.body().work != work.digest(&spec.hash()) {
+            let worker = receipt.signer();
+            return Err(format!(
+                "it is shown as task {place} of round {round} from the weights {weights}, its worker {worker} signed for \
+                 other work"
+            ));
+        }
+        let (got, want) = (receipt.body().examples, work.items());
+        if let Some(want) = want.filter(|want| got != *want) {
+            return Err(format!("its receipt counts {got} examples or items, its work has {want}"));
+        }
+        let piece = spec.work.piece(round, place);
+        Ok(Self { task, round, piece, spec: spec.hash(), work, receipt })
     }
 
     fn model(&self) -> &ModelSpec {
@@ -89,7 +108,8 @@ pub async fn evidence(done: &Done, blobs: &Blobs<'_>) -> Result<Vec<u8>, String>
     let examples = blobs.find("shard", shard.digest).await?;
     // The receipt names the root of the trace; its leaves are shown in a dispute only.
     let claim = Claim { update: receipt.result, loss, leaves: Vec::new(), intervals: Vec::new() };
-    let (task, receipt) = (TrainingTask::new(train, shard), Some(done.receipt.clone().into_wire()));
+    let (task, receipt) = (TrainingTask::new(train, shard), done.receipt.clone().into_wire());
+    let receipt = Some((done.spec, receipt));
     let statement = Statement { task, claim, receipt, weights_bytes: 0, shard_bytes: 0, states: Vec::new() };
     Ok(evidence::encode(statement, &weights, &examples, &[]))
 }
@@ -110,6 +130,11 @@ pub enum Outcome {
         /// The digest of what came out here.
         #[serde(with = "protocol::api::text")]
         computed: Digest,
+    },
+    /// The same bytes, and something else that the receipt says is not so.
+    Untrue {
+        /// What.
+        what: &'static str,
     },
     /// Nothing comes out of it, so nothing could have been answered.
     NoResult {
@@ -140,6 +165,7 @@ impl fmt::Display for Outcome {
             Self::Differs { byte, parameter: Some(Parameter { tensor, index }), .. } => {
                 write!(f, "differs from byte {byte} (parameter {tensor}[{index}])")
             }
+            Self::Untrue { what } => write!(f, "the same bits, but not the {what} that its receipt names"),
             Self::NoResult { why } => write!(f, "has no result: {why}"),
             Self::NotRun { why } => write!(f, "not run: {why}"),
         }
@@ -185,12 +211,9 @@ pub async fn run(done: &Done, blobs: &Blobs<'_>, bar: &ProgressBar) -> anyhow::R
     };
     let (own, bar) = (done.clone(), bar.clone());
     // On a thread that may block: training takes minutes.
-    let computed = tokio::task::spawn_blocking(move || {
-        let computed = again(&own.work, &inputs, &bar);
-        match computed {
-            Ok(computed) => compared(&own, &computed, &inputs.result),
-            Err(error) => Outcome::NoResult { why: error.to_string() },
-        }
+    let computed = tokio::task::spawn_blocking(move || match again(&own.work, &inputs, &bar) {
+        Ok(computed) => compared(&own, &computed, &inputs.result),
+        Err(error) => without_result(&error),
     });
     Ok(computed.await?)
 }
@@ -217,30 +240,58 @@ async fn inputs(done: &Done, blobs: &Blobs<'_>) -> Result<Inputs, String> {
     })
 }
 
-fn again(work: &TaskWork, inputs: &Inputs, bar: &ProgressBar) -> Result<Vec<u8>, models::ModelError> {
-    let machine = Machine::new(cores());
+/// What came of a second run.
+struct Computed {
+    result: Vec<u8>,
+    /// Of a training: the loss, and the root over its trace.
+    training: Option<(Option<Real>, Option<Keccak>)>,
+}
+
+fn again(work: &TaskWork, inputs: &Inputs, bar: &ProgressBar) -> Result<Computed, ModelError> {
     match work {
         TaskWork::Infer(infer) => {
             bar.set_length(infer.items.into());
-            verify::answer_again(machine, infer, &inputs.weights, &inputs.data, &mut |done| {
+            let machine = Machine::new(cores());
+            let answers = verify::answer_again(machine, infer, &inputs.weights, &inputs.data, &mut |done| {
                 bar.set_position(done)
-            })
+            })?;
+            Ok(Computed { result: answers, training: None })
         }
         TaskWork::Train(train) => {
             let TaskData::Shard(shard) = &train.data else {
                 unreachable!("inputs() has no data for examples that stay on a worker");
             };
-            verify::train_again(machine, train, shard, &inputs.weights, &inputs.data, &mut |progress| {
+            let progress = &mut |progress: Progress| {
                 bar.set_length(progress.steps);
                 bar.set_position(progress.step);
                 Control::Continue
-            })
+            };
+            let again = verify::train_again(cores(), train, shard, &inputs.weights, &inputs.data, progress)?;
+            let training = Some((Real::try_from(again.loss).ok(), again.root().ok()));
+            Ok(Computed { result: again.update, training })
         }
     }
 }
 
-fn compared(done: &Done, computed: &[u8], claimed: &[u8]) -> Outcome {
-    let Verdict::Differs { at: byte } = verify::compare(computed, claimed) else { return Outcome::SameBits };
+/// A task that has no result on any machine says that its worker made one up. Whatever else keeps it from being run is
+/// this machine's trouble, or that of who shows the blobs.
+fn without_result(error: &ModelError) -> Outcome {
+    let why = error.to_string();
+    match error {
+        ModelError::NotFinite { .. } | ModelError::AnswerNotFinite { .. } => Outcome::NoResult { why },
+        _ => Outcome::NotRun { why },
+    }
+}
+
+fn compared(done: &Done, Computed { result: computed, training }: &Computed, claimed: &[u8]) -> Outcome {
+    let Verdict::Differs { at: byte } = verify::compare(computed, claimed) else {
+        let said = done.receipt.body();
+        return match *training {
+            Some((loss, _)) if loss != said.loss => Outcome::Untrue { what: "loss" },
+            Some((_, trace)) if trace != said.trace => Outcome::Untrue { what: "trace" },
+            _ => Outcome::SameBits,
+        };
+    };
     let is_update = matches!(done.work, TaskWork::Train(_));
     let found = verify::parameter_at(done.model(), byte).ok().flatten().filter(|_| is_update);
     let parameter = found.map(|(tensor, index)| Parameter { tensor, index });

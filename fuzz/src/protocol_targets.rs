@@ -221,6 +221,7 @@ fn signed_receipt() -> Unverified<Receipt> {
     let receipt = Receipt {
         task: TASK,
         nonce: NONCE,
+        work: Digest([7; 32]),
         result: Digest([8; 32]),
         result_bytes: 70_000,
         examples: 2_000,

@@ -4,6 +4,7 @@
 //! was computed: not only on this machine. So has a round's model, made of the same updates in any order.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use protocol::job::{InferTask, ModelSpec, ShardBlob, TrainTask};
 
@@ -13,7 +14,10 @@ use crate::error::ModelError;
 use crate::infer::task::Answering;
 use crate::infer::{Loaded, write_answers};
 use crate::kernels::Machine;
-use crate::train::{Control, Progress, TrainParams, train, train_on};
+use crate::replay::TrainingTask;
+use crate::replay::checkpoints::NoCheckpoints;
+use crate::replay::party::{Committed, Party};
+use crate::train::{Control, Progress, TrainParams, train};
 use crate::update::{self, HEADER_BYTES};
 use crate::weights::Weights;
 use crate::zoo;
@@ -30,29 +34,22 @@ pub enum Verdict {
     },
 }
 
-/// The update of a task on a shard, from the blobs of its weights and its shard, on any machine; `progress` is asked
-/// after each step.
+/// What comes of a task on a shard, and the commitments to it, from the blobs of its weights and its shard, on any
+/// machine with so many threads; `progress` is asked after each step.
 ///
 /// Whatever is wrong with the blobs is an error, and so is a training without a result: that is the same everywhere.
 pub fn train_again(
-    machine: Machine,
+    threads: usize,
     task: &TrainTask,
     stated: &ShardBlob,
     weights: &[u8],
     data: &[u8],
     progress: &mut dyn FnMut(Progress) -> Control,
-) -> Result<Vec<u8>, ModelError> {
+) -> Result<Committed, ModelError> {
     let weights = Weights::parse(&task.model, weights)?;
     let data = shard::parse(&task.model, stated, data)?;
-    let params = TrainParams {
-        local_epochs: task.local_epochs,
-        minibatch: task.minibatch,
-        learning_rate: task.learning_rate.get(),
-        momentum: task.momentum.get(),
-        seed: task.seed,
-    };
-    let trained = train_on(machine, &weights, &data, &params, progress, None)?;
-    Ok(update::encode(weights.values(), trained.weights.values(), task.scale_bits)?)
+    let task = TrainingTask::new(task, stated);
+    Party::new(task, Arc::new(weights), Arc::new(data), threads, NoCheckpoints)?.train(progress)
 }
 
 /// The answers of a task, from the blobs of its weights and its input, on any machine; `progress` is told how many
@@ -199,8 +196,9 @@ mod tests {
         let weights = Weights::init(&model(), 1).unwrap().to_bytes();
         let run = |seed| {
             let task = TrainTask { seed, ..task(stated) };
-            let machine = Machine::new(1 + seed as usize % 2);
-            train_again(machine, &task, &stated, &weights, &data, &mut |_| Control::Continue).unwrap()
+            let threads = 1 + seed as usize % 2;
+            let go_on = &mut |_| Control::Continue;
+            train_again(threads, &task, &stated, &weights, &data, go_on).unwrap().update
         };
         let updates = [(run(1), 10), (run(2), 7), (run(3), 1)];
         let average = |order: &[usize]| {
@@ -220,7 +218,7 @@ mod tests {
         let weights = Weights::init(&model(), 1).unwrap().to_bytes();
         let again = |threads| {
             let go_on = &mut |_| Control::Continue;
-            train_again(Machine::new(threads), &task(stated), &stated, &weights, &data, go_on).unwrap()
+            train_again(threads, &task(stated), &stated, &weights, &data, go_on).unwrap().update
         };
         let own = again(1);
         assert_eq!(compare(&own, &again(2)), Verdict::Same, "on two threads");

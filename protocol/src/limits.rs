@@ -3,6 +3,10 @@
 /// The wire version; two programs talk only if theirs are equal. Part of the ALPN name.
 pub const WIRE_VERSION: u16 = 7;
 
+/// The version of the arithmetic that tasks are computed in (docs/REPRODUCIBILITY.md): what is signed for a task, and
+/// what a training commits to, is for one version.
+pub const ARITHMETIC_VERSION: u16 = 1;
+
 /// Bytes of one control frame, without its 4-byte header.
 pub const FRAME_BYTES_MAX: u32 = 256 * 1024;
 

@@ -17,7 +17,7 @@ use protocol::ledger::{
 use protocol::sign::EthKey;
 use tests::real::{Chain, Ran, Shell, operator};
 
-const TERMS: Terms = Terms {
+pub(super) const TERMS: Terms = Terms {
     price_cap: 2_000_000,
     task_cap: 40,
     settlements: 5,

@@ -37,6 +37,7 @@ fn receipt() -> Signed<Receipt> {
     worker().sign(Receipt {
         task: TaskId { job: JobId(0), settlement: 1, slot: 0 },
         nonce: Nonce([9; 32]),
+        work: Digest::of(b"a task"),
         result: Digest::of(b"an update"),
         result_bytes: 9,
         examples: 100,

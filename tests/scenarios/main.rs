@@ -35,3 +35,4 @@ mod twins;
 mod verify;
 mod watched;
 mod wire;
+mod works;

@@ -102,6 +102,7 @@ async fn a_lying_worker_is_told_why_and_not_paid() -> Result<()> {
     let lies = [
         (Quirk::NoUpload, good_update()?, "not uploaded"),
         (Quirk::WrongDigest, good_update()?, "not uploaded"),
+        (Quirk::OtherWork, good_update()?, "for other work than its task"),
         (Quirk::NoExamples, good_update()?, "no examples"),
         (Quirk::WrongNonce, good_update()?, "do not have this task"),
         (Quirk::OtherTask, good_update()?, "there is no such task"),

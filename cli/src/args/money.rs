@@ -32,10 +32,10 @@ pub struct Audit {
     #[arg(long, value_name = "DIR")]
     pub mirror: Option<PathBuf>,
     /// Run this share of the tasks that were paid for again, 0.05 or 1, and compare their results to the bit. Which
-    /// ones follows from the newest final batch, or from --sample-seed. What is fetched for it is kept in the mirror
+    /// ones is drawn by chance, or by --sample-seed. What is fetched for it is kept in the mirror
     #[arg(long, value_name = "SHARE", value_parser = share, requires = "evidence", conflicts_with = "follow")]
     pub reexecute: Option<f64>,
-    /// What the sample is drawn by: 32 bytes in hex that nobody could know when the tasks were done
+    /// Draw the same sample again: the seed, 32 bytes in hex, that an audit before said that it drew by
     #[arg(long, value_name = "HEX", requires = "reexecute")]
     pub sample_seed: Option<Keccak>,
     /// The address of the WorkerRegistry contract, to check what staked workers stated of their results

@@ -12,6 +12,7 @@ mod report;
 mod serve;
 mod statements;
 mod watch;
+mod works;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,6 +32,7 @@ use self::exhibit::{Exhibit, Specs};
 pub use self::report::AuditReport;
 use self::report::{BatchLine, Totals};
 use self::statements::Statements;
+use self::works::{Paid, Works};
 use crate::args::money::Audit;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
@@ -82,7 +84,7 @@ pub struct Shown<'a> {
     contradictions: &'a Path,
     /// The share of the tasks to run again.
     reexecute: Option<f64>,
-    /// What they are drawn by, if not by the newest final batch.
+    /// What they are drawn by, if not by chance.
     seed: Option<Keccak>,
 }
 
@@ -315,7 +317,7 @@ async fn check_evidence(
 ) -> anyhow::Result<BTreeMap<BatchId, ResultFraud>> {
     let sources = shown.evidence.iter().map(|text| Source::open(text)).collect::<Result<Vec<_>, _>>()?;
     let bar = out.bar((replay.batches.len() * sources.len()) as u64, "evidence");
-    let (mut wrong, mut paid) = (BTreeMap::new(), reexecute::Paid::default());
+    let (mut wrong, mut paid) = (BTreeMap::new(), Paid::default());
     let (mut seen, mut specs) = (Seen::default(), Specs::new());
     let mut draws = Draws::default();
     let mirror = shown.mirror.map(Mirror);
@@ -355,16 +357,11 @@ async fn check_evidence(
     evidence.conclude(report);
     draws.conclude(&sources, replay, report).await;
     statements.conclude(shown.contradictions, report)?;
-    match (shown.reexecute, shown.seed.or_else(|| reexecute::usual_seed(replay))) {
-        (Some(share), Some(seed)) => {
-            let blobs = Blobs { sources: &sources, mirror };
-            reexecute::run(&paid, (share, seed), blobs, replay, report, out).await?;
-        }
-        (Some(_), None) => report.not_checked.push(
-            "the work itself: no batch is final, and there is nothing to draw tasks by; name it with --sample-seed"
-                .to_owned(),
-        ),
-        (None, _) => {}
+    let works = Works::of(&paid, &sources, replay, report).await;
+    if let Some(share) = shown.reexecute {
+        let blobs = Blobs { sources: &sources, mirror };
+        let seed = shown.seed.map_or_else(reexecute::fresh_seed, Ok)?;
+        reexecute::run(&works, (share, seed), blobs, report, out).await?;
     }
     Ok(wrong)
 }

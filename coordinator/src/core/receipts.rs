@@ -192,9 +192,13 @@ impl Coordinator {
     }
 }
 
-/// Why the numbers of a receipt, or its commitment, cannot be.
+/// Why the work that a receipt is for, its numbers or its commitment cannot be.
 fn wrong_numbers(job: &Job, task: TaskId, receipt: &Receipt) -> Option<Reason> {
     let Some(work) = job.work_of(task) else { return Some("the task's work is not known any more".into()) };
+    // Else whoever audits the settlement could not see from the receipt what it is for.
+    if receipt.work != work.digest(&job.spec_hash) {
+        return Some("the receipt is for other work than its task".into());
+    }
     let (want, what) = match work {
         TaskWork::Train(train) => match train.data {
             TaskData::Local(_) if receipt.examples == 0 => {

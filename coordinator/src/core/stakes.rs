@@ -201,6 +201,7 @@ mod tests {
         let plain = Receipt {
             task: TaskId { job: JobId(0), settlement: 2, slot: 1 },
             nonce: Nonce([4; 32]),
+            work: Digest([5; 32]),
             result: Digest([9; 32]),
             result_bytes: 1,
             examples: 1,

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! | --- | --- |
-//! | 19 | `fedroll evidence 1` and a newline |
+//! | 19 | `fedroll evidence 2` and a newline |
 //! | 4 | length of the statement, little-endian |
 //! | … | the statement: canonical postcard of [`Statement`] |
 //! | … | the weights that the task starts from, then its shard: the blobs, as the task names them by digest |
@@ -10,10 +10,11 @@
 //! | 32 | blake3 of all that |
 //!
 //! Who made the file is no matter: blobs are those of the task's digests, states those of the claim's commitments, a
-//! receipt is signed. What the task itself should have been, and that this was the claim, only the ledger can say.
+//! receipt is signed, and for this task. What the task itself should have been, and that this was the claim, only the ledger can say.
 
 use protocol::dispute::shape::{Shape, Trace};
 use protocol::hash::{Digest, Keccak};
+use protocol::ids::SpecHash;
 use protocol::job::{Real, Receipt, ShardBlob};
 use protocol::merkle::StaticTree;
 use protocol::sign::{SignError, Signed, Unverified};
@@ -31,7 +32,7 @@ use crate::weights::Weights;
 use crate::zoo;
 
 /// What a file begins with.
-pub const MAGIC: &[u8; 19] = b"fedroll evidence 1\n";
+pub const MAGIC: &[u8; 19] = b"fedroll evidence 2\n";
 /// Bytes that checking a file may take in a browser, the file included.
 pub const MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// States in one file at most.
@@ -46,8 +47,9 @@ pub struct Statement {
     pub task: TrainingTask,
     /// What is claimed.
     pub claim: Claim,
-    /// The receipt that claims it, if there is one: its signature is checked.
-    pub receipt: Option<Unverified<Receipt>>,
+    /// The receipt that claims it, if there is one, and the spec of the job that it is for: that it is signed, for this
+    /// task and of this claim is checked.
+    pub receipt: Option<(SpecHash, Unverified<Receipt>)>,
     /// Bytes of the blob with the weights.
     pub weights_bytes: u64,
     /// Bytes of the shard.
@@ -83,7 +85,7 @@ pub struct Interval {
 #[non_exhaustive]
 pub enum EvidenceError {
     /// Another kind of file.
-    #[error("this is no evidence file: it does not begin with 'fedroll evidence 1'")]
+    #[error("this is no evidence file: it does not begin with 'fedroll evidence 2'")]
     Magic,
     /// Too large to check here.
     #[error(
@@ -150,6 +152,9 @@ pub enum EvidenceError {
     /// A receipt about something else.
     #[error("the receipt is about another result than the claim")]
     Receipt,
+    /// A receipt for something else.
+    #[error("the receipt is for another task, or for one of another job's spec")]
+    Work,
     /// A task, weights or examples that make no training.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -229,7 +234,7 @@ impl<'a> Evidence<'a> {
         let (weights, rest) = rest.split_at(weights_bytes as usize);
         let (shard, rest) = rest.split_at(shard_bytes as usize);
         let states = statement.states.iter().copied().zip(rest.chunks_exact(each as usize)).collect();
-        let receipt = statement.receipt.clone().map(Unverified::verify).transpose()?;
+        let receipt = statement.receipt.clone().map(|(_, receipt)| receipt.verify()).transpose()?;
         let evidence = Self { statement, shape, receipt, weights, shard, states };
         evidence.check_blobs()?;
         evidence.check_claim()?;
@@ -283,8 +288,11 @@ impl<'a> Evidence<'a> {
                 && receipt.examples == task.examples
                 && (claim.leaves.is_empty() || receipt.trace.is_none_or(|root| self.root() == Some(root)))
         };
-        match &self.receipt {
-            Some(receipt) if !same(receipt.body()) => Err(EvidenceError::Receipt),
+        match self.receipt.as_ref().map(Signed::body).zip(self.spec()) {
+            Some((receipt, _)) if !same(receipt) => Err(EvidenceError::Receipt),
+            Some((receipt, spec)) if task.work_digest(&spec) != Some(receipt.work) => {
+                Err(EvidenceError::Work)
+            }
             _ => Ok(()),
         }
     }
@@ -326,6 +334,11 @@ impl<'a> Evidence<'a> {
     /// What is claimed to have come of it.
     pub const fn claim(&self) -> &Claim {
         &self.statement.claim
+    }
+
+    /// The spec of the job that the receipt is for, if there is one in the file.
+    pub fn spec(&self) -> Option<SpecHash> {
+        self.statement.receipt.as_ref().map(|(spec, _)| *spec)
     }
 
     /// The signed receipt, if there is one in the file.

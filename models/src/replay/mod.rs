@@ -26,7 +26,9 @@ mod tests;
 
 use protocol::dispute::shape::{Operators, STEPS_MAX, Shape};
 use protocol::hash::{Digest, Keccak};
-use protocol::job::{ModelSpec, Real, Receipt, ShardBlob, TaskData, TrainTask};
+use protocol::ids::SpecHash;
+use protocol::job::{ModelSpec, Real, Receipt, ShardBlob, TaskData, TaskWork, TrainTask};
+use protocol::limits::ARITHMETIC_VERSION;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Program, Source};
@@ -36,10 +38,7 @@ use crate::weights::Weights;
 use crate::zoo;
 use leaf::Leaf;
 
-/// The version of the arithmetic that commitments are made in (docs/REPRODUCIBILITY.md).
-pub const ARITHMETIC: u16 = 1;
-
-/// All that a training's result follows from: with [`ARITHMETIC`], which fixes the model's list of operators too, and
+/// All that a training's result follows from: with [`ARITHMETIC_VERSION`], which fixes the model's list of operators too, and
 /// the contents of the two blobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainingTask {
@@ -93,6 +92,30 @@ impl TrainingTask {
         }
     }
 
+    /// What a worker was asked: the other way round. `None` if it is more than a job can ask for.
+    pub fn asked(&self) -> Option<TrainTask> {
+        let shard = ShardBlob { digest: self.shard, examples: self.examples.try_into().ok()? };
+        Some(TrainTask {
+            model: self.model.clone(),
+            weights: self.weights,
+            data: TaskData::Shard(shard),
+            local_epochs: self.local_epochs,
+            minibatch: self.minibatch,
+            learning_rate: self.learning_rate,
+            momentum: self.momentum,
+            seed: self.seed,
+            scale_bits: self.scale_bits,
+            checkpoint_steps: self.checkpoint_steps,
+            // No worker judges weights on data that it was brought.
+            evaluate: false,
+        })
+    }
+
+    /// The work that a receipt for this task of a job with this spec is for.
+    pub fn work_digest(&self, spec: &SpecHash) -> Option<Digest> {
+        Some(TaskWork::Train(self.asked()?).digest(spec))
+    }
+
     /// What a receipt says that the training returned.
     pub fn returned(&self, receipt: &Receipt) -> Keccak {
         let loss = receipt.loss.map_or(0, |loss| loss.get().to_bits());
@@ -103,7 +126,7 @@ impl TrainingTask {
     /// Names the task: part of every state.
     pub fn digest(&self) -> Digest {
         let mut bytes = b"fedroll training ".to_vec();
-        bytes.extend(ARITHMETIC.to_le_bytes());
+        bytes.extend(ARITHMETIC_VERSION.to_le_bytes());
         bytes.extend(postcard::to_allocvec(self).expect("tasks are plain data"));
         Digest::of(&bytes)
     }

@@ -14,6 +14,9 @@ pub struct Receipt {
     pub task: TaskId,
     /// The nonce that came with it.
     pub nonce: Nonce,
+    /// The work that was done ([`TaskWork::digest`](super::TaskWork::digest)): whoever shows the receipt cannot say that
+    /// it was for another.
+    pub work: Digest,
     /// The blob that holds the update or the answers.
     pub result: Digest,
     /// Its length.
@@ -61,7 +64,7 @@ impl Evaluated {
 }
 
 impl Signable for Receipt {
-    const DOMAIN: &'static str = "fedroll receipt 4";
+    const DOMAIN: &'static str = "fedroll receipt 5";
 }
 
 impl Unverified<Receipt> {

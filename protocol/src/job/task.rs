@@ -6,6 +6,7 @@ use super::{Infer, ModelSpec, Real, TaskData, Train, Work};
 use crate::hash::Digest;
 use crate::ids::{Address, Nonce, SpecHash, TaskId};
 use crate::job::Evaluation;
+use crate::limits::ARITHMETIC_VERSION;
 
 /// One unit of work for one worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +132,25 @@ impl Work {
     }
 }
 
+impl Task {
+    /// Names the work: what a receipt for it is for.
+    pub fn work_digest(&self) -> Digest {
+        self.work.digest(&self.spec)
+    }
+}
+
 impl TaskWork {
+    /// Names a piece of a job's work, with all that its result follows from: blake3 of "fedroll work 1", the version of
+    /// the arithmetic, the job's spec and the canonical bytes of the work. The round of a training is in its seed, the
+    /// place in its shard; places that stand for one another have the same work.
+    pub fn digest(&self, spec: &SpecHash) -> Digest {
+        let mut bytes = b"fedroll work 1".to_vec();
+        bytes.extend(ARITHMETIC_VERSION.to_le_bytes());
+        bytes.extend(spec.0);
+        bytes.extend(postcard::to_allocvec(self).expect("work is plain data"));
+        Digest::of(&bytes)
+    }
+
     /// Every blob that the task needs.
     pub fn blobs(&self) -> Vec<Digest> {
         match self {
@@ -143,6 +162,18 @@ impl TaskWork {
                 core::iter::once(train.weights).chain(shard).collect()
             }
             Self::Infer(infer) => vec![infer.weights, infer.input],
+        }
+    }
+
+    /// What its receipt has to count: the examples of a job's shard, or the items; `None` of examples that nobody else
+    /// can count.
+    pub fn items(&self) -> Option<u64> {
+        match self {
+            Self::Train(train) => match &train.data {
+                TaskData::Local(_) => None,
+                TaskData::Shard(shard) => Some(shard.examples.into()),
+            },
+            Self::Infer(infer) => Some(infer.items.into()),
         }
     }
 

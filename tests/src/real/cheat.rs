@@ -171,6 +171,7 @@ fn forge(task: &Task, weights: &[u8], data: &[u8], cheat: Cheat) -> Result<(Byte
     let mut receipt = Receipt {
         task: task.id,
         nonce: task.nonce,
+        work: task.work_digest(),
         result: Digest::of(&committed.update),
         result_bytes: committed.update.len() as u64,
         examples: training.examples,

@@ -36,6 +36,8 @@ pub enum Quirk {
     WrongNonce,
     /// It names another digest than it uploaded.
     WrongDigest,
+    /// Its receipt is for other work than its task.
+    OtherWork,
     /// It declares no examples.
     NoExamples,
     /// It sends every receipt twice.
@@ -204,6 +206,7 @@ impl Client {
         self.key.sign(Receipt {
             task: if quirk == Quirk::OtherTask { TaskId { slot: id.slot + 1, ..id } } else { id },
             nonce: if quirk == Quirk::WrongNonce { Nonce([9; 32]) } else { task.nonce },
+            work: if quirk == Quirk::OtherWork { Digest([9; 32]) } else { task.work_digest() },
             result: if quirk == Quirk::WrongDigest { Digest([9; 32]) } else { digest },
             result_bytes: bytes,
             examples: if quirk == Quirk::NoExamples { 0 } else { items },

@@ -95,6 +95,7 @@ impl Worker {
         let signed = self.keys.identity.sign(Receipt {
             task: id,
             nonce,
+            work: task.work_digest(),
             result: output.result,
             result_bytes: output.result_bytes,
             examples: output.examples,

@@ -13,7 +13,7 @@ use protocol::wire::codec;
 use super::limits::{LOG_BYTES_COMPACT, LOG_GROWTH_MAX, RECORD_BYTES_MAX};
 use crate::core::Fact;
 
-const MAGIC: &[u8; 8] = b"FRWLOG7\n";
+const MAGIC: &[u8; 8] = b"FRWLOG8\n";
 const HEADER: usize = 12;
 
 /// Why the facts cannot be read or written.

@@ -151,7 +151,7 @@ async fn accepted(
         let of_round = work.tasks.into_iter().filter(|task| task.round == shown.round);
         known.extend(of_round.map(|task| (task.task, task)));
     }
-    let mut updates = Vec::with_capacity(shown.tasks.len());
+    let (mut updates, mut pieces) = (Vec::with_capacity(shown.tasks.len()), BTreeMap::new());
     for task in &shown.tasks {
         let Some(accepted) = known.remove(task) else {
             problems.push(format!("task {task} is counted twice, or is not among its settlement's work"));
@@ -161,7 +161,13 @@ async fn accepted(
         if accepted.weights != shown.base {
             problems.push(format!("task {task} started from {}, not from {}", accepted.weights, shown.base));
         }
-        updates.push(Done::read(&accepted, spec).map_err(wrong)?);
+        let done = Done::read(&accepted, spec).map_err(wrong)?;
+        if let Some(piece) = done.piece
+            && let Some(first) = pieces.insert(piece, *task)
+        {
+            problems.push(format!("task {task} is the same piece of the round as task {first}"));
+        }
+        updates.push(done);
     }
     problems.extend(known.keys().map(|task| format!("task {task} was accepted, and its update is left out")));
     Ok(updates)

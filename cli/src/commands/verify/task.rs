@@ -56,7 +56,7 @@ impl Report for Verified {
     fn status(&self) -> ExitStatus {
         match self.outcome {
             Outcome::SameBits => ExitStatus::Yes,
-            Outcome::Differs { .. } | Outcome::NoResult { .. } => ExitStatus::No,
+            Outcome::Differs { .. } | Outcome::Untrue { .. } | Outcome::NoResult { .. } => ExitStatus::No,
             Outcome::NotRun { .. } => ExitStatus::Error,
         }
     }

@@ -1,6 +1,6 @@
 use protocol::dispute::shape::Trace;
 use protocol::dispute::trace::Computation as _;
-use protocol::ids::{JobId, Nonce, TaskId};
+use protocol::ids::{JobId, Nonce, SpecHash, TaskId};
 use protocol::job::{ModelKind, Receipt};
 use protocol::merkle::StaticTree;
 use protocol::sign::NodeKey;
@@ -14,6 +14,8 @@ use crate::train::Control;
 
 const STEPS: u64 = 24;
 const EVERY: u64 = 5;
+/// Of the job that a receipt is for.
+const SPEC: SpecHash = SpecHash([3; 32]);
 
 /// 24 steps of a small network, committed to after every fifth.
 fn small() -> (Scene, Vec<u8>) {
@@ -188,6 +190,7 @@ fn a_receipt_is_signed_and_about_the_claim() {
     let receipt = Receipt {
         task: TaskId { job: JobId(3), settlement: 1, slot: 4 },
         nonce: Nonce([7; 32]),
+        work: scene.task.work_digest(&SPEC).unwrap(),
         result: honest.claim.update,
         result_bytes: 0,
         examples: scene.task.examples,
@@ -201,11 +204,18 @@ fn a_receipt_is_signed_and_about_the_claim() {
         let file = file(&scene, &shard, (statement.clone(), Vec::new()));
         Evidence::parse(&file, MEMORY_BYTES_MAX).map(|evidence| evidence.receipt().cloned())
     };
-    honest.receipt = Some(key.sign(receipt.clone()).into_wire());
+    honest.receipt = Some((SPEC, key.sign(receipt.clone()).into_wire()));
     assert_eq!(parsed(&honest).unwrap().unwrap().signer(), key.id());
-    honest.receipt.as_mut().unwrap().body.result_bytes = 1;
+    honest.receipt.as_mut().unwrap().1.body.result_bytes = 1;
     assert!(matches!(parsed(&honest), Err(EvidenceError::Signature(_))));
-    let other = Receipt { result: Digest([1; 32]), ..receipt };
-    honest.receipt = Some(key.sign(other).into_wire());
+    let other = Receipt { result: Digest([1; 32]), ..receipt.clone() };
+    honest.receipt = Some((SPEC, key.sign(other).into_wire()));
     assert!(matches!(parsed(&honest), Err(EvidenceError::Receipt)));
+    // An honest receipt is for its own task of its own job, and stands for no other.
+    let signed = key.sign(receipt.clone()).into_wire();
+    honest.receipt = Some((SpecHash([4; 32]), signed));
+    assert!(matches!(parsed(&honest), Err(EvidenceError::Work)));
+    let of_another = Receipt { work: Digest([1; 32]), ..receipt };
+    honest.receipt = Some((SPEC, key.sign(of_another).into_wire()));
+    assert!(matches!(parsed(&honest), Err(EvidenceError::Work)));
 }

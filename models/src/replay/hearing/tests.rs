@@ -38,6 +38,7 @@ impl Case {
         let receipt = Receipt {
             task: TaskId { job: JobId(3), settlement: 1, slot: 4 },
             nonce: Nonce([7; 32]),
+            work: Digest([8; 32]),
             result: Digest::of(&worker.update),
             result_bytes: worker.update.len() as u64,
             examples: scene.task.examples,

@@ -213,3 +213,24 @@ fn a_tasks_seed_is_that_of_its_shard_and_its_round() {
     assert_eq!(seeds.len(), 12);
     assert_eq!(train.task(1, 2, Digest([9; 32])).seed, train.task(1, 6, Digest([9; 32])).seed);
 }
+
+#[test]
+fn a_piece_of_work_has_one_name_and_every_part_of_it_counts() {
+    let Work::Train(mut train) = training().work else { unreachable!("training() trains") };
+    let shard = |number| ShardBlob { digest: Digest([number; 32]), examples: 10 };
+    train.data = TrainData::Job((0..6).map(shard).collect());
+    let (spec, other) = (crate::ids::SpecHash([1; 32]), crate::ids::SpecHash([2; 32]));
+    let workers = train.round.workers;
+    let work = Work::Train(train);
+    let of = |round, place, weights| work.task(round, place, Digest([weights; 32])).unwrap();
+    let name = of(0, 0, 7).digest(&spec);
+    assert_eq!(name.to_string(), "0xde59ab1385e1df8f0117cbe105be9ecfde8a217a97f982120f8f26f3e2b708db");
+    for another in [of(0, 1, 7), of(1, 0, 7), of(0, 0, 8)] {
+        assert_ne!(another.digest(&spec), name);
+    }
+    assert_ne!(of(0, 0, 7).digest(&other), name);
+    // Who stands in for another does the same work, and no piece is two.
+    assert_eq!(of(0, workers, 7).digest(&spec), name);
+    assert_eq!((work.piece(0, workers), work.piece(0, 1)), (Some((0, 0)), Some((0, 1))));
+    assert_eq!(training().work.piece(0, 0), None, "examples that stay on workers are each worker's own");
+}

@@ -48,6 +48,7 @@ enum Lie {
     JunkResult,
     AnothersResult,
     WrongNonce,
+    OtherWork,
     AnOldReceipt,
     AnothersTask,
     ATaskNotGiven,
@@ -60,13 +61,14 @@ enum Lie {
     DeclineAnothers,
 }
 
-const LIES: [Lie; 16] = [
+const LIES: [Lie; 17] = [
     Lie::Silence,
     Lie::Decline,
     Lie::ResultMissing,
     Lie::JunkResult,
     Lie::AnothersResult,
     Lie::WrongNonce,
+    Lie::OtherWork,
     Lie::AnOldReceipt,
     Lie::AnothersTask,
     Lie::ATaskNotGiven,
@@ -209,6 +211,10 @@ impl Sim {
                 let nonce = Nonce([self.rng.next() as u8; 32]);
                 self.sign_and_send(who, Receipt { nonce, ..honest });
             }
+            Lie::OtherWork => {
+                let work = Digest::of(format!("other work {}", self.steps).as_bytes());
+                self.upload_first(who, Receipt { work, ..honest });
+            }
             Lie::AnOldReceipt => {
                 let old = self.liar(who).sent.clone();
                 old.into_iter().for_each(|receipt| self.send_receipt(who, receipt));
@@ -279,6 +285,7 @@ impl Sim {
         Receipt {
             task: task.id,
             nonce: task.nonce,
+            work: task.work_digest(),
             result,
             result_bytes: 64,
             examples,
