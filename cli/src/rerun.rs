@@ -63,8 +63,8 @@ impl Done {
         if receipt.body().work != work.digest(&spec.hash()) {
             let worker = receipt.signer();
             return Err(format!(
-                "it is shown as task {place} of round {round} from the weights {weights}, its worker {worker} signed for \
-                 other work"
+                "it is shown as task {place} of round {round} from the weights {weights}, its worker {worker} signed \
+                 for other work"
             ));
         }
         let (got, want) = (receipt.body().examples, work.items());

@@ -186,9 +186,8 @@ impl Accumulator {
         Ok(())
     }
 
-    /// The weights after the mean of all updates is applied to `base`.
-    ///
-    /// Refuses a thread whose floating-point environment is not the default: its model would be another.
+    /// The weights after the mean of all updates is applied to `base`; on a thread whose floating-point environment is
+    /// not the default they would be others, and it is refused.
     pub fn finish(&self, mut base: Vec<f32>, scale_bits: u8) -> Result<Vec<f32>, AggregateError> {
         let parameters = self.sums.len();
         if base.len() != parameters || scale_bits > SCALE_BITS_MAX {

@@ -167,7 +167,7 @@ impl Packed {
                 sums(isa, &start[x..], 1, &self.steps, weights, pixels, columns, &mut tile);
                 for pixel in 0..pixels {
                     let at = (x + pixel) * filters + panel * PANEL;
-                    // Columns past the last filter hold whatever the tile held before: what is pooled of them is not kept.
+                    // Columns past the last filter hold whatever the tile held before: nothing of them is kept.
                     into[at..].as_chunks_mut().0[0] = *tile.row(pixel);
                 }
             }
@@ -176,8 +176,8 @@ impl Packed {
 }
 
 vectorized! {
-    /// One row of pooled pixels out of two rows of convolved ones: maximum, bias, ReLU. What is no number is taken before
-    /// any that is, so that it shows.
+    /// One row of pooled pixels out of two rows of convolved ones: maximum, bias, ReLU. What is no number is taken
+    /// before any that is, so that it shows.
     fn pool(upper: &[f32], lower: &[f32], bias: &[f32], values: &mut [f32], routes: &mut [u8]) {
         let filters = bias.len();
         let pixels = values.chunks_exact_mut(filters).zip(routes.chunks_exact_mut(filters));

@@ -17,8 +17,6 @@ pub mod attention;
 pub mod conv;
 pub mod conv2d;
 pub mod conv_gradient;
-#[cfg(test)]
-mod definition;
 pub mod dense;
 pub mod embedding;
 pub mod environment;
@@ -35,6 +33,8 @@ pub mod random;
 pub mod real;
 mod rows;
 pub mod softmax;
+#[cfg(test)]
+mod tests;
 mod tile;
 #[cfg(test)]
 mod wild;

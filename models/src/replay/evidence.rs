@@ -10,7 +10,7 @@
 //! | 32 | blake3 of all that |
 //!
 //! Who made the file is no matter: blobs are those of the task's digests, states those of the claim's commitments, a
-//! receipt is signed, and for this task. What the task itself should have been, and that this was the claim, only the ledger can say.
+//! receipt is signed, and for this task. That a job asked for it, and that this was the claim, only the ledger can say.
 
 use protocol::dispute::shape::{Shape, Trace};
 use protocol::hash::{Digest, Keccak};
@@ -47,8 +47,7 @@ pub struct Statement {
     pub task: TrainingTask,
     /// What is claimed.
     pub claim: Claim,
-    /// The receipt that claims it, if there is one, and the spec of the job that it is for: that it is signed, for this
-    /// task and of this claim is checked.
+    /// The receipt that claims it, if there is one, and its job's spec; its signature, work and claim are checked.
     pub receipt: Option<(SpecHash, Unverified<Receipt>)>,
     /// Bytes of the blob with the weights.
     pub weights_bytes: u64,

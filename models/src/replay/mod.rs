@@ -38,8 +38,8 @@ use crate::weights::Weights;
 use crate::zoo;
 use leaf::Leaf;
 
-/// All that a training's result follows from: with [`ARITHMETIC_VERSION`], which fixes the model's list of operators too, and
-/// the contents of the two blobs.
+/// All that a training's result follows from: with [`ARITHMETIC_VERSION`], which fixes the model's list of operators
+/// too, and the contents of the two blobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainingTask {
     /// The model.

@@ -14,8 +14,8 @@ pub struct Receipt {
     pub task: TaskId,
     /// The nonce that came with it.
     pub nonce: Nonce,
-    /// The work that was done ([`TaskWork::digest`](super::TaskWork::digest)): whoever shows the receipt cannot say that
-    /// it was for another.
+    /// The work that was done ([`TaskWork::digest`](super::TaskWork::digest)): whoever shows the receipt cannot say
+    /// that it was for another.
     pub work: Digest,
     /// The blob that holds the update or the answers.
     pub result: Digest,

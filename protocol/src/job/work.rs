@@ -120,8 +120,8 @@ impl Work {
         }
     }
 
-    /// The piece of the job that the task at a place of a round does, if others can run it again: tasks that stand for one
-    /// another do one, and no piece is paid for twice. On examples that stay on workers each does its own.
+    /// The piece of the job that the task at a place of a round does, if others can run it again: tasks that stand for
+    /// one another do one, and no piece is paid for twice. On examples that stay on workers each does its own.
     pub fn piece(&self, round: u32, place: u32) -> Option<(u32, u32)> {
         match self {
             Self::Train(train) => train.data.tag().is_none().then(|| (round, train.stands_for(place))),

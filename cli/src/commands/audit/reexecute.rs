@@ -44,8 +44,8 @@ struct Drawn {
     outcome: Outcome,
 }
 
-/// The tasks with the lowest hashes under the seed: nobody who did not know the seed could choose them, and whoever knows
-/// it draws the same ones.
+/// The tasks with the lowest hashes under the seed: nobody who did not know the seed could choose them, and whoever
+/// knows it draws the same ones.
 fn draw(tasks: impl ExactSizeIterator<Item = TaskId>, seed: Keccak, share: f64) -> Vec<TaskId> {
     let wanted = (share * tasks.len() as f64).ceil() as usize;
     let rank = |task: &TaskId| {

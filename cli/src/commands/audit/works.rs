@@ -95,8 +95,8 @@ fn conclude(works: &BTreeMap<TaskId, Result<Done, Unfit>>, report: &mut AuditRep
     if read > 0 {
         let tasks = count(read, "task", "tasks");
         report.checked.push(format!(
-            "{tasks}: what is shown of each is what its worker signed for, and others can run no piece of a job that was \
-             paid for twice"
+            "{tasks}: what is shown of each is what its worker signed for; none that others can run again was paid for \
+             twice"
         ));
     }
     for (why, number) in missing {

@@ -1,5 +1,5 @@
 //! The tables of docs/ARITHMETIC.md against the code: constants to the bit, every model's tensors and operators, and
-//! numbers to check a generator by. `UPDATE_DOCS=1 cargo nextest run -p models definition` writes them.
+//! numbers to check a generator by. `UPDATE_DOCS=1 cargo nextest run -p models kernels::tests` writes them.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -100,14 +100,14 @@ fn start(init: Init) -> String {
     }
 }
 
-/// An operator's name and, in the forward pass, what it reads beside its own tensors, unless that is what the one before
-/// it has made.
+/// An operator's name and, in the forward pass, what it reads beside its own tensors, unless that is what the one
+/// before it has made.
 fn operator(program: &Program, at: usize) -> String {
     let node = &program.nodes()[at];
     let name = |id: ValueId| program.value(id).name.as_str();
-    let own = format!("{}.", node.name);
+    let own = ["weight", "bias"].map(|part| format!("{}.{part}", node.name));
     let reads: Vec<&str> =
-        node.inputs.iter().map(|id| name(*id)).filter(|read| !read.starts_with(&own)).collect();
+        node.inputs.iter().map(|id| name(*id)).filter(|read| !own.iter().any(|own| own == read)).collect();
     let before = at.checked_sub(1).map_or("input", |before| name(program.nodes()[before].outputs[0]));
     if at >= program.forward_nodes() || reads == [before] {
         return format!("`{}`", node.name);
@@ -152,7 +152,10 @@ fn models() -> String {
         text.push_str("\nOperators:\n\n");
         let program = zoo::program(&spec, 1).unwrap();
         let operators = (0..program.nodes().len()).map(|at| operator(&program, at)).collect();
-        wrapped(&mut text, listed(operators).flat_map(|words| words.split(' ').map(str::to_owned).collect::<Vec<_>>()));
+        wrapped(
+            &mut text,
+            listed(operators).flat_map(|words| words.split(' ').map(str::to_owned).collect::<Vec<_>>()),
+        );
     }
     text
 }
