@@ -110,6 +110,8 @@ pub struct Oracle {
     pub links: BTreeMap<WorkerId, (bool, Millis)>,
     /// Workers that said that they leave, and when.
     pub leaving: BTreeMap<WorkerId, Millis>,
+    /// Assignments whose results are being run again, since the coordinator started.
+    pub drawn: BTreeSet<Nonce>,
     /// Assignments that their workers declined.
     pub declined: BTreeSet<(WorkerId, TaskId, Nonce)>,
     /// Uses that each invitation is good for.
@@ -160,6 +162,7 @@ impl Oracle {
             offers: BTreeMap::new(),
             links: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            drawn: BTreeSet::new(),
             declined: BTreeSet::new(),
             invitations,
             started: Millis(0),
@@ -328,6 +331,7 @@ impl Oracle {
     /// The coordinator has started: it knows no link.
     pub fn started(&mut self, at: Millis) {
         self.started = at;
+        self.drawn.clear();
         self.links.clear();
         self.leaving.clear();
     }

@@ -227,7 +227,7 @@ impl Coordinator {
                 dispute.ran(output);
                 self.ask(nonce, true, effects);
             }
-            Err(_) => self.end_check(nonce, None, effects),
+            Err(why) => self.leave_open(nonce, &format!("it could not be gone on with here: {why}"), effects),
         }
     }
 
@@ -253,6 +253,38 @@ impl Coordinator {
         self.end_assignment(task, Outcome::Rejected, why.into(), effects);
     }
 
+    /// A dispute ends without a verdict against the worker, and its result is known to differ from what comes out here: it
+    /// goes into no model, and nothing is said of the worker.
+    fn leave_open(&mut self, nonce: Nonce, why: &str, effects: &mut Vec<Effect>) {
+        let Some(UnderCheck { receipt, .. }) = self.checks.under_way.get(&nonce) else { return };
+        let (task, at) = (receipt.body().task, self.now);
+        let why = format!("the task was run again, with another result; the dispute over it is left: {why}");
+        self.job_mut(task.job).note(at, format!("task {task}: {why}"));
+        self.end_assignment(task, Outcome::Cancelled, why.into(), effects);
+    }
+
+    /// A settlement closes: what of it is still being checked is decided as it stands. Whoever owes a move in a dispute is
+    /// silent. A result that was not run again in time counts as not drawn, unless the job wants all of them run again.
+    pub(super) fn decide_checks(&mut self, job: JobId, settlement: u32, effects: &mut Vec<Effect>) {
+        let Some(open) = self.jobs[&job].open.get(&settlement) else { return };
+        let sampled = self.jobs[&job].spec.as_ref().is_some_and(|spec| spec.checks.rate_bps < 10_000);
+        let held = open.assignments().map(|(_, held)| held.nonce);
+        let waiting: Vec<Nonce> = held.filter(|nonce| self.checks.has(nonce)).collect();
+        for nonce in waiting {
+            let Some(check) = self.checks.under_way.get_mut(&nonce) else { continue };
+            let verdict = check.dispute.as_mut().map(|dispute| {
+                dispute.fall_silent();
+                dispute.verdict()
+            });
+            match verdict {
+                None if sampled => self.end_check(nonce, None, effects),
+                None => {} // cancelled with whatever else is under way
+                Some(None) => self.leave_open(nonce, "it did not end before the settlement", effects),
+                Some(verdict) => self.end_check(nonce, verdict, effects),
+            }
+        }
+    }
+
     /// What follows from a check: `verdict` of a dispute, or nothing that speaks against the receipt.
     fn end_check(&mut self, nonce: Nonce, verdict: Option<Verdict>, effects: &mut Vec<Effect>) {
         let Some(UnderCheck { receipt, dispute }) = self.checks.under_way.get(&nonce).cloned() else {
@@ -268,6 +300,11 @@ impl Coordinator {
             if verdict.is_against(Party::Worker) {
                 self.end_assignment(task, Outcome::Rejected, words(verdict, &dispute).into(), effects);
                 return;
+            }
+            if verdict == Verdict::Silent(Party::Challenger) {
+                let why =
+                    "the task was run again, with another result; this coordinator was late in the dispute";
+                return self.end_assignment(task, Outcome::Cancelled, why.into(), effects);
             }
         }
         if self.is_too_late(task) {

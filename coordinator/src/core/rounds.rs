@@ -265,6 +265,7 @@ impl Coordinator {
 
     /// Takes no more receipts for a settlement; whoever is still at it is told to stop.
     fn close(&mut self, id: JobId, number: u32, why: &str, effects: &mut Vec<Effect>) {
+        self.decide_checks(id, number, effects);
         let job = &self.jobs[&id];
         let running = job.open[&number].running().map(|part| part.round);
         // One that has all it needs, and waited only for second results to be judged, has nothing to go on with.

@@ -152,7 +152,9 @@ impl Coordinator {
         reason: Reason,
         effects: &mut Vec<Effect>,
     ) {
-        if self.assignment(task).is_some_and(|held| held.worker == worker && held.nonce == nonce) {
+        let holds = self.assignment(task).is_some_and(|held| held.worker == worker && held.nonce == nonce);
+        // Whoever has delivered a result cannot take it back because it was drawn.
+        if holds && !self.checks.has(&nonce) {
             self.end_assignment(task, Outcome::Declined, reason, effects);
             self.fail_hopeless(task, effects);
         }

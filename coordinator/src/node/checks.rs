@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc as blocking;
+use std::sync::mpsc::{self as blocking, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use models::ModelError;
@@ -214,10 +215,22 @@ struct Papers {
 
 impl Papers {
     fn serve(self, check: &Check, questions: &blocking::Receiver<Question>) {
+        let (core, nonce) = (self.core.clone(), check.receipt.nonce);
+        let served = catch_unwind(AssertUnwindSafe(|| self.check_and_answer(check, questions)));
+        if served.is_err() {
+            tracing::error!(task = %check.receipt.task, "a fault in running a task again");
+            // One of them is what the core waits for; the other says nothing to it.
+            let why = || Reason::from("a fault of this program: its log says more");
+            let _ = core.tell_blocking(Event::Checked { nonce, found: Err(why()) });
+            let _ = core.tell_blocking(Event::Ran { nonce, output: Err(why()) });
+        }
+    }
+
+    fn check_and_answer(&self, check: &Check, questions: &blocking::Receiver<Question>) {
         let nonce = check.receipt.nonce;
         let (core, states) = (self.core.clone(), self.states.clone());
         let again = match &check.task {
-            TaskWork::Train(train) => self.train_again(check, train, states),
+            TaskWork::Train(train) => self.train_again(check, train, states, questions),
             TaskWork::Infer(infer) => self.answer_again(check, infer).map(|found| (found, None)),
         };
         let told = match again {
@@ -260,11 +273,17 @@ impl Papers {
         check: &Check,
         task: &TrainTask,
         states: PathBuf,
+        questions: &blocking::Receiver<Question>,
     ) -> Result<(Found, Option<Desk>), ModelError> {
         let _one_at_a_time = self.turns.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let mut desk = Desk::open(task, &mut |digest| self.blob(digest), states, self.cores)?;
+        // Before there is a dispute nothing is asked; that nothing will be means that nobody waits for this.
+        let wanted = |_| match questions.try_recv() {
+            Err(TryRecvError::Disconnected) => Control::Cancel,
+            _ => Control::Continue,
+        };
         // A training that runs away has a result, too: where it does.
-        match desk.train(&mut |_| Control::Continue) {
+        match desk.train(&mut { wanted }) {
             Ok(_) | Err(ModelError::NotFinite { .. }) => {}
             Err(error) => return Err(error),
         }

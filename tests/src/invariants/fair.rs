@@ -5,7 +5,7 @@ use protocol::ids::{Nonce, TaskId, WorkerId};
 use protocol::job::Work;
 use protocol::time::Millis;
 
-use super::{Checked, require};
+use super::{Checked, Violation, require};
 use crate::oracle::Oracle;
 
 const PROPERTY: &str = "nobody loses a task without a cause";
@@ -19,6 +19,10 @@ pub fn ended(oracle: &Oracle, at: Millis, task: TaskId, nonce: Nonce, outcome: O
         return require(false, PROPERTY, || format!("task {task} ends under a nonce that was never given"));
     };
     match outcome {
+        Outcome::Declined if oracle.drawn.contains(&nonce) => {
+            let found = format!("{worker:?} gave task {task} up once its result was being run again");
+            Err(Violation::new(PROPERTY, found))
+        }
         Outcome::Declined => require(oracle.declined.contains(&(worker, task, nonce)), PROPERTY, || {
             format!("task {task} counts as declined by {worker:?}, who never said so")
         }),

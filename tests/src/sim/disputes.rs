@@ -67,6 +67,7 @@ fn coordinator_key() -> NodeKey {
 
 impl Sim {
     pub(super) fn run_again(&mut self, check: &Check) {
+        self.oracle.drawn.insert(check.receipt.nonce);
         let Some(own) = result_of(&check.task) else { return };
         let (claimed, nonce) = (check.receipt.result, check.receipt.nonce);
         self.coordinator.checked.insert(nonce, (own, claimed));

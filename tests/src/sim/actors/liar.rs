@@ -58,6 +58,8 @@ enum Lie {
     BadSignature,
     AnothersSignature,
     DeclineAndReceipt,
+    /// Once it has delivered: when it is not answered at once, its result was drawn.
+    ReceiptAndDecline,
     DeclineAnothers,
 }
 
@@ -79,6 +81,7 @@ const LIES: [Lie; 17] = [
     Lie::AnothersSignature,
     Lie::DeclineAndReceipt,
     Lie::DeclineAnothers,
+    Lie::ReceiptAndDecline,
 ];
 
 impl Liar {
@@ -206,6 +209,11 @@ impl Sim {
                     let result = known[self.rng.below(known.len() as u64) as usize];
                     self.sign_and_send(who, Receipt { result, ..honest });
                 }
+            }
+            Lie::ReceiptAndDecline => {
+                let known = self.coordinator.sent.first().map(|(digest, _)| *digest);
+                self.sign_and_send(who, Receipt { result: known.unwrap_or(honest.result), ..honest });
+                self.decline(who, task.id, task.nonce);
             }
             Lie::WrongNonce => {
                 let nonce = Nonce([self.rng.next() as u8; 32]);
