@@ -253,8 +253,8 @@ impl Coordinator {
         self.end_assignment(task, Outcome::Rejected, why.into(), effects);
     }
 
-    /// A dispute ends without a verdict against the worker, and its result is known to differ from what comes out here: it
-    /// goes into no model, and nothing is said of the worker.
+    /// A dispute ends without a verdict against the worker, and its result is known to differ from what comes out here:
+    /// it goes into no model, and nothing is said of the worker.
     fn leave_open(&mut self, nonce: Nonce, why: &str, effects: &mut Vec<Effect>) {
         let Some(UnderCheck { receipt, .. }) = self.checks.under_way.get(&nonce) else { return };
         let (task, at) = (receipt.body().task, self.now);
@@ -263,8 +263,8 @@ impl Coordinator {
         self.end_assignment(task, Outcome::Cancelled, why.into(), effects);
     }
 
-    /// A settlement closes: what of it is still being checked is decided as it stands. Whoever owes a move in a dispute is
-    /// silent. A result that was not run again in time counts as not drawn, unless the job wants all of them run again.
+    /// A settlement closes: what of it is still being checked is decided as it stands. Whoever owes a move in a dispute
+    /// is silent. A result not run again in time counts as not drawn, unless the job wants all of them run again.
     pub(super) fn decide_checks(&mut self, job: JobId, settlement: u32, effects: &mut Vec<Effect>) {
         let Some(open) = self.jobs[&job].open.get(&settlement) else { return };
         let sampled = self.jobs[&job].spec.as_ref().is_some_and(|spec| spec.checks.rate_bps < 10_000);
