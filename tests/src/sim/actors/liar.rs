@@ -63,7 +63,7 @@ enum Lie {
     DeclineAnothers,
 }
 
-const LIES: [Lie; 17] = [
+const LIES: [Lie; 18] = [
     Lie::Silence,
     Lie::Decline,
     Lie::ResultMissing,
